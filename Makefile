@@ -1,0 +1,39 @@
+# Everything is installed into .venv, as the locks say; scripts/setup explains what it lacks.
+.PHONY: setup setup-dev run test quick lint bench lock clean
+
+APART = --ignore=tests/bench
+SLOW = --ignore=tests/browser --ignore=tests/connected --ignore=tests/faults
+
+setup: ## what `run` needs
+	@scripts/setup
+
+setup-dev:
+	@scripts/setup dev
+
+run: setup ## the practice run, until Ctrl-C (which is no error)
+	@trap : INT; .venv/bin/broadcaster demo || [ $$? -eq 130 ]
+
+test: setup-dev ## every test
+	@scripts/test-deps
+	.venv/bin/pytest $(APART)
+
+quick: setup-dev ## under a minute: no browser, no broker, nothing killed
+	.venv/bin/pytest $(APART) $(SLOW)
+
+lint: setup-dev ## style, types, who may import whom
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache --no-logo
+
+bench: setup-dev ## prints how fast it is
+	@for script in tests/bench/bench_*.py; do \
+	    .venv/bin/python -m "tests.bench.$$(basename "$$script" .py)" || exit 1; \
+	done
+
+lock: ## both locks from pyproject.toml
+	@scripts/lock
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find broadcaster streams adapters tests -name __pycache__ -prune -exec rm -rf {} +

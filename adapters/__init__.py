@@ -1,0 +1,1 @@
+"""Channels to the public: one file each, in a hand-written register."""

@@ -1,0 +1,72 @@
+"""Messages waiting for the relay, and the four that wake a step.
+
+A wake message carries ids and nothing else: it says look, the ledger says what (rule 2).
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import delete, func, select
+
+from broadcaster.incident import NAMESPACE
+from broadcaster.ledger import schema
+from broadcaster.ledger.tx import Tx
+
+
+def report_accepted(tx: Tx, report_id: str, incident_id: str) -> None:
+    """Wakes compile."""
+    _wake(tx, "incident.reports", incident_id, "report_id", report_id)
+
+
+def revision_submitted(tx: Tx, request_id: str, incident_id: str) -> None:
+    """Wakes notify."""
+    _wake(tx, "update.submitted", incident_id, "request_id", request_id)
+
+
+def decision_recorded(tx: Tx, decision_id: str, incident_id: str) -> None:
+    """Wakes the gate."""
+    _wake(tx, "update.decided", incident_id, "decision_id", decision_id)
+
+
+def post_planned(tx: Tx, post_id: str, incident_id: str, channel: str) -> None:
+    """Wakes deliver, on the channel's own topic."""
+    _wake(tx, f"posts.{channel}", incident_id, "post_id", post_id)
+
+
+def post_settled(tx: Tx, public: dict[str, object], incident_public_id: str) -> None:
+    """Tells subscribers how a post ended: public content only."""
+    message_id = str(uuid.uuid4())
+    value = json.dumps({"version": 1, "message_id": message_id, **public}).encode()
+    tx.send("posts.settled", key=incident_public_id, value=value, message_id=message_id)
+
+
+def _wake(tx: Tx, topic: str, key: str, name: str, value: str) -> None:
+    """The same thing to look at gives the same message id, however often it is said again."""
+    message_id = str(uuid.uuid5(NAMESPACE, f"message\0{topic}\0{value}"))
+    body = json.dumps({"version": 1, "message_id": message_id, name: value}).encode()
+    tx.send(topic, key=key, value=body, message_id=message_id)
+
+
+def unsent(tx: Tx, limit: int) -> Sequence[tuple[int, str, str, bytes, str]]:
+    """What waits for the relay, in order: id, topic, key, value, message id."""
+    box = schema.outbox.c
+    rows = tx.connection.execute(
+        select(box.id, box.topic, box.key, box.value, box.message_id).order_by(box.id).limit(limit)
+    )
+    return [(row.id, row.topic, row.key, row.value, row.message_id) for row in rows]
+
+
+def sent(tx: Tx, ids: Sequence[int]) -> None:
+    """Takes out what the broker has acknowledged."""
+    tx.connection.execute(delete(schema.outbox).where(schema.outbox.c.id.in_(ids)))
+    tx.changed("outbox.sent")
+
+
+def waiting(tx: Tx) -> tuple[int, object]:
+    """How many messages wait, and since when the oldest does."""
+    box = schema.outbox.c
+    row = tx.connection.execute(select(func.count(), func.min(box.at))).one()
+    return row[0], row[1]

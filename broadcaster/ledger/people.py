@@ -1,0 +1,172 @@
+"""The roster as kept, enrolment links and sessions. Tokens are kept as hashes alone."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import uuid
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import Row, insert, select, update
+
+from broadcaster import record
+from broadcaster.errors import Kind, Refusal
+from broadcaster.ledger import schema
+from broadcaster.ledger.tx import Tx
+from broadcaster.roster import Person, Role
+
+ENROLMENT_LIVES = timedelta(hours=24)
+SESSION_IDLE = timedelta(minutes=30)
+SESSION_LONGEST = timedelta(hours=12)
+
+
+def add(tx: Tx, name: str, roles: Iterable[Role], *, actor: str, practice: bool = False) -> Person:
+    """Puts a person on the roster. Raises Refusal where the name is empty, taken, or has no role."""
+    name = " ".join(name.split())
+    person = Person(id=str(uuid.uuid4()), name=name, roles=frozenset(roles))
+    if not name or len(name) > 80:
+        raise Refusal("name_invalid", "A person needs a name of 1 to 80 characters.",
+                      "Give the name and rank, as in \"Sgt Ortiz\".", field="name")  # fmt: skip
+    if not person.roles:
+        raise Refusal("role_missing", f"{name} has no role.",
+                      f"Give one of: {', '.join(Role)}.", field="role")  # fmt: skip
+    if by_name(tx, name) is not None:
+        raise Refusal("name_taken", f"{name} is on the roster already.",
+                      "Add a first name or a badge number.", kind=Kind.CONFLICT,
+                      field="name")  # fmt: skip
+    tx.connection.execute(
+        insert(schema.people).values(
+            id=person.id, name=name, roles=" ".join(sorted(person.roles)), practice=practice,
+            added_at=tx.now,
+        )
+    )  # fmt: skip
+    tx.record(record.Kind.PERSON_ADDED, actor=actor, person_id=person.id,
+              roles=sorted(person.roles), practice=practice, private={"name": name})  # fmt: skip
+    tx.changed("people")
+    return person
+
+
+def get(tx: Tx, person_id: str) -> Person | None:
+    return _one(tx, schema.people.c.id == person_id)
+
+
+def by_name(tx: Tx, name: str) -> Person | None:
+    return _one(tx, schema.people.c.name == name)
+
+
+def everybody(tx: Tx) -> list[Person]:
+    rows = tx.connection.execute(select(schema.people).order_by(schema.people.c.name))
+    return [_person(row) for row in rows]
+
+
+def practice_persons(tx: Tx) -> list[Person]:
+    """The persons that an exercise made for itself, whom loopback may choose among."""
+    rows = tx.connection.execute(
+        select(schema.people).where(schema.people.c.practice).order_by(schema.people.c.added_at)
+    )
+    return [_person(row) for row in rows]
+
+
+def enrol(tx: Tx, person_id: str, *, actor: str) -> str:
+    """A one-time token for a sign-in link. It is told once and kept as a hash."""
+    token = secrets.token_urlsafe(24)
+    tx.connection.execute(
+        insert(schema.enrolments).values(
+            token_hash=_hash(token), person_id=person_id, expires_at=tx.now + ENROLMENT_LIVES
+        )
+    )
+    tx.record(record.Kind.ENROLMENT_ISSUED, actor=actor, person_id=person_id)
+    return token
+
+
+def enrolment(tx: Tx, token: str) -> Person | None:
+    """Whom a link is for, while it can still be used. Looking uses nothing up."""
+    row = tx.connection.execute(
+        select(schema.enrolments).where(schema.enrolments.c.token_hash == _hash(token))
+    ).first()
+    if row is None or row.used_at is not None or row.expires_at <= tx.now:
+        return None
+    return get(tx, row.person_id)
+
+
+def sign_in_by_link(tx: Tx, token: str) -> tuple[Person, str]:
+    """Uses a link up and opens a session. Raises Refusal where it is used, old or unknown."""
+    person = enrolment(tx, token)
+    if person is None:
+        raise Refusal(
+            "link_used",
+            "This sign-in link has been used, has run out, or never was.",
+            "Ask your administrator for a new one: `broadcaster roster add`, or `roster link`.",
+            kind=Kind.GONE,
+        )
+    tx.connection.execute(
+        update(schema.enrolments)
+        .where(schema.enrolments.c.token_hash == _hash(token))
+        .values(used_at=tx.now)
+    )
+    return person, sign_in(tx, person)
+
+
+def sign_in(tx: Tx, person: Person) -> str:
+    """Opens a session and returns its token."""
+    token = secrets.token_urlsafe(24)
+    tx.connection.execute(
+        insert(schema.sessions).values(
+            token_hash=_hash(token), person_id=person.id, signed_in_at=tx.now, seen_at=tx.now
+        )
+    )
+    tx.record(record.Kind.SIGNED_IN, actor=person.id)
+    return token
+
+
+def session(tx: Tx, token: str) -> tuple[Person, datetime] | None:
+    """Who a session is, and when it was last seen; None once it ended or ran out."""
+    table = schema.sessions.c
+    row = tx.connection.execute(
+        select(schema.sessions).where(table.token_hash == _hash(token))
+    ).first()
+    if (
+        row is None
+        or row.ended_at is not None
+        or row.seen_at + SESSION_IDLE <= tx.now
+        or row.signed_in_at + SESSION_LONGEST <= tx.now
+    ):
+        return None
+    person = get(tx, row.person_id)
+    return (person, row.seen_at) if person else None
+
+
+def seen(tx: Tx, token: str) -> None:
+    """Notes that a session is in use."""
+    tx.connection.execute(
+        update(schema.sessions)
+        .where(schema.sessions.c.token_hash == _hash(token))
+        .values(seen_at=tx.now)
+    )
+
+
+def sign_out(tx: Tx, token: str) -> None:
+    """Ends a session; a second time does nothing."""
+    table = schema.sessions.c
+    ended = tx.connection.execute(
+        update(schema.sessions)
+        .where(table.token_hash == _hash(token), table.ended_at.is_(None))
+        .values(ended_at=tx.now)
+        .returning(table.person_id)
+    ).scalar()
+    if ended:
+        tx.record(record.Kind.SIGNED_OUT, actor=ended)
+
+
+def _one(tx: Tx, condition: object) -> Person | None:
+    row = tx.connection.execute(select(schema.people).where(condition)).first()  # type: ignore[arg-type]
+    return _person(row) if row else None
+
+
+def _person(row: Row[tuple[object, ...]]) -> Person:
+    return Person(id=row.id, name=row.name, roles=frozenset(map(Role, row.roles.split())))
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,95 @@
+"""What the department's own page and feeds show. Written by the page's adapter alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, insert, select
+
+from broadcaster.ledger import approvals, posts, releases, schema
+from broadcaster.ledger.tx import Tx
+
+
+@dataclass(frozen=True)
+class Publication:
+    """One update as the public sees it."""
+
+    post_id: str
+    incident_id: str
+    incident_public_id: str
+    number: int
+    kind: str
+    headline: str
+    text: str
+    area: str
+    digest: str
+    published_at: datetime
+    expires_at: datetime
+
+
+def publish(tx: Tx, post_id: str) -> str:
+    """Puts a post's approved rendering on the page, once; returns the incident's public id.
+
+    The words are read from the approved revision here, not taken from the caller.
+    """
+    post = posts.get(tx, post_id)
+    if post is None:
+        raise LookupError(post_id)
+    public_id = tx.connection.execute(
+        select(schema.incidents.c.public_id).where(schema.incidents.c.id == post.incident_id)
+    ).scalar_one()
+    if find(tx, post_id) is None:
+        release = releases.get(tx, post.release_id)
+        assert release is not None, "a post's release is a foreign key"
+        revision = approvals.revision(tx, release.revision_id)
+        assert revision is not None, "a release's revision is a foreign key"
+        rendering = revision.rendering(post.channel)
+        tx.connection.execute(
+            insert(schema.publications).values(
+                post_id=post_id, incident_id=post.incident_id, number=revision.number,
+                kind=str(revision.kind), headline=rendering.headline, text=rendering.text,
+                area=revision.area, digest=revision.digest, published_at=tx.now,
+                expires_at=revision.expires_at,
+            )
+        )  # fmt: skip
+        tx.changed("public", f"public:{public_id}")
+    return str(public_id)
+
+
+def find(tx: Tx, post_id: str) -> str | None:
+    """The incident's public id, if the post is on the page."""
+    return tx.connection.execute(
+        select(schema.incidents.c.public_id)
+        .join(schema.publications, schema.publications.c.incident_id == schema.incidents.c.id)
+        .where(schema.publications.c.post_id == post_id)
+    ).scalar()
+
+
+def of_incident(tx: Tx, public_id: str) -> list[Publication]:
+    """What the public was told about one incident, newest first."""
+    query = _query().where(schema.incidents.c.public_id == public_id)
+    return [_publication(row) for row in tx.connection.execute(query)]
+
+
+def newest(tx: Tx, limit: int = 50) -> list[Publication]:
+    """What the public was told, newest first."""
+    return [_publication(row) for row in tx.connection.execute(_query().limit(limit))]
+
+
+def _query() -> Select[tuple[Any, ...]]:
+    table = schema.publications.c
+    return (
+        select(schema.publications, schema.incidents.c.public_id)
+        .join(schema.incidents, schema.incidents.c.id == table.incident_id)
+        .order_by(table.published_at.desc(), table.number.desc())
+    )
+
+
+def _publication(row: Row[tuple[object, ...]]) -> Publication:
+    return Publication(
+        post_id=row.post_id, incident_id=row.incident_id, incident_public_id=row.public_id,
+        number=row.number, kind=row.kind, headline=row.headline, text=row.text, area=row.area,
+        digest=row.digest, published_at=row.published_at, expires_at=row.expires_at,
+    )  # fmt: skip

@@ -1,0 +1,74 @@
+"""Releases, as the gate made them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import TypeAdapter
+from sqlalchemy import func, insert, select
+
+from broadcaster.approval import AnyRelease, Release
+from broadcaster.ledger import schema
+from broadcaster.ledger.tx import Tx
+from broadcaster.update import Revision
+from broadcaster.world import W
+
+_ANY_RELEASE: TypeAdapter[AnyRelease] = TypeAdapter(AnyRelease)
+
+
+def add(tx: Tx, release: Release[W], revision: Revision) -> None:
+    """Keeps a release. One a revision: a second for the same revision fails on its key."""
+    tx.connection.execute(
+        insert(schema.releases).values(
+            id=release.id, revision_id=release.revision_id, decision_id=release.decision_id,
+            incident_id=release.incident_id, body=release.model_dump_json(),
+            number=revision.number, released_at=release.released_at,
+            expires_at=release.expires_at,
+        )
+    )  # fmt: skip
+    tx.changed("board", f"incident:{release.incident_id}", f"release:{release.id}")
+
+
+def get(tx: Tx, release_id: str) -> AnyRelease | None:
+    return _first(tx, schema.releases.c.id == release_id)
+
+
+def of_revision(tx: Tx, revision_id: str) -> AnyRelease | None:
+    return _first(tx, schema.releases.c.revision_id == revision_id)
+
+
+def of_incident(tx: Tx, incident_id: str) -> list[AnyRelease]:
+    """An incident's releases, newest first."""
+    table = schema.releases.c
+    rows = tx.connection.execute(
+        select(table.body)
+        .where(table.incident_id == incident_id)
+        .order_by(table.released_at.desc(), table.number.desc())
+    )
+    return [_parse(body) for body in rows.scalars()]
+
+
+def newest_times(tx: Tx, incident_ids: list[str]) -> dict[str, datetime]:
+    """When the public was last told, by incident."""
+    table = schema.releases.c
+    rows = tx.connection.execute(
+        select(table.incident_id, func.max(table.released_at))
+        .where(table.incident_id.in_(incident_ids))
+        .group_by(table.incident_id)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def count(tx: Tx) -> int:
+    return tx.connection.execute(select(func.count()).select_from(schema.releases)).scalar_one()
+
+
+def _first(tx: Tx, condition: object) -> AnyRelease | None:
+    body = tx.connection.execute(
+        select(schema.releases.c.body).where(condition)  # type: ignore[arg-type]
+    ).scalar()
+    return _parse(body) if body else None
+
+
+def _parse(body: str) -> AnyRelease:
+    return _ANY_RELEASE.validate_json(body)

@@ -1,0 +1,378 @@
+"""Every table of the ledger. Written for SQLite and PostgreSQL alike.
+
+Times are UTC. Ids are text. What the rules compute (an incident, a revision) is kept whole as
+JSON beside the columns that are searched by.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC time. SQLite keeps no zone, so it is taken off and put on again."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        aware: datetime = value
+        return aware.replace(tzinfo=UTC) if aware.tzinfo is None else aware.astimezone(UTC)
+
+
+#: SQLite counts a rowid only for a column that is exactly INTEGER.
+Serial = BigInteger().with_variant(Integer(), "sqlite")
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+#: One row a ledger: whose it is and which world it belongs to.
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+# --- The record -------------------------------------------------------------------------------
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("incident_id", Text, index=True),
+    Column("body", Text, nullable=False),
+)
+
+#: An entry's number and hash. Apart from it, because the sealer writes after the step.
+seals = Table(
+    "seals",
+    metadata,
+    Column("number", Serial, primary_key=True, autoincrement=False),
+    Column("entry_id", Text, ForeignKey("entries.id"), nullable=False, unique=True),
+    Column("previous_hash", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+
+#: The personal and free-text fields of entries: the one part of the record that can be purged.
+private_values = Table(
+    "private_values",
+    metadata,
+    Column("entry_id", Text, ForeignKey("entries.id"), primary_key=True),
+    Column("field", Text, primary_key=True),
+    Column("salt", LargeBinary, nullable=False),
+    Column("value", Text, nullable=False),
+)
+
+# --- People -----------------------------------------------------------------------------------
+
+people = Table(
+    "people",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("roles", Text, nullable=False),
+    #: Made by the exercise itself: may be chosen on loopback without a link.
+    Column("practice", Boolean, nullable=False, default=False),
+    Column("added_at", Instant, nullable=False),
+)
+
+enrolments = Table(
+    "enrolments",
+    metadata,
+    Column("token_hash", Text, primary_key=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("used_at", Instant),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", Text, primary_key=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False),
+    Column("signed_in_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+)
+
+# --- Reports and incidents --------------------------------------------------------------------
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("body_digest", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("incident_id", Text, nullable=False, index=True),
+    Column("compiled_at", Instant),
+    Column("next_look", Instant),
+    UniqueConstraint("source", "message_id"),
+    Index("ix_reports_due", "next_look", sqlite_where=text("next_look IS NOT NULL"),
+          postgresql_where=text("next_look IS NOT NULL")),
+)  # fmt: skip
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", Text, primary_key=True),
+    #: The public address's part: says nothing about the number at the source.
+    Column("public_id", Text, nullable=False, unique=True),
+    Column("body", Text, nullable=False),
+    Column("handling", Text, nullable=False),
+    Column("open", Boolean, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("heard_at", Instant, nullable=False),
+    Column("closes_at", Instant, nullable=False),
+    Index("ix_incidents_board", "open", "handling", "heard_at"),
+    Index("ix_incidents_closing", "open", "closes_at"),
+)
+
+suggestions = Table(
+    "suggestions",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("incident_id", Text, ForeignKey("incidents.id"), nullable=False, index=True),
+    Column("at", Instant, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("words", Text, nullable=False),
+)
+
+# --- From a wording to a release --------------------------------------------------------------
+
+updates = Table(
+    "updates",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("incident_id", Text, ForeignKey("incidents.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    UniqueConstraint("incident_id", "number"),
+)
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("update_id", Text, ForeignKey("updates.id"), nullable=False, index=True),
+    Column("incident_id", Text, ForeignKey("incidents.id"), nullable=False, index=True),
+    Column("body", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("compiled_by", Text, ForeignKey("people.id"), nullable=False),
+    Column("compiled_at", Instant, nullable=False),
+)
+
+approval_requests = Table(
+    "approval_requests",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("revision_id", Text, ForeignKey("revisions.id"), nullable=False, index=True),
+    Column("incident_id", Text, ForeignKey("incidents.id"), nullable=False, index=True),
+    Column("digest", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("asked", Text, ForeignKey("people.id")),
+    Column("epoch", Integer, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    #: Why it ended where no person decided, or the gate's refusal.
+    Column("why", Text),
+    Column("called_at", Instant),
+    Column("next_look", Instant, index=True),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    #: One decision a request: the second tap finds the first.
+    Column("request_id", Text, ForeignKey("approval_requests.id"), nullable=False, unique=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("reason", Text),
+    Column("idempotency_key", Text, nullable=False),
+    Column("request_digest", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    #: The command that held when it was decided.
+    Column("command", Text, nullable=False),
+    #: What the gate made of it: `released`, or the refusal's code and words.
+    Column("outcome", Text),
+    Column("why", Text),
+    Column("judged_at", Instant),
+    Column("next_look", Instant, index=True),
+)
+
+releases = Table(
+    "releases",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("revision_id", Text, ForeignKey("revisions.id"), nullable=False, unique=True),
+    Column("decision_id", Text, ForeignKey("decisions.id"), nullable=False, unique=True),
+    Column("incident_id", Text, ForeignKey("incidents.id"), nullable=False, index=True),
+    Column("body", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("released_at", Instant, nullable=False, index=True),
+    Column("expires_at", Instant, nullable=False),
+    Column("stopped_at", Instant),
+)
+
+# --- Delivery ---------------------------------------------------------------------------------
+
+posts = Table(
+    "posts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("release_id", Text, ForeignKey("releases.id"), nullable=False),
+    Column("incident_id", Text, ForeignKey("incidents.id"), nullable=False, index=True),
+    Column("channel", Text, nullable=False),
+    #: The release's order, so that a channel's posts leave in order within an incident.
+    Column("released_at", Instant, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("why", Text),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("remote_id", Text),
+    Column("url", Text),
+    Column("replaced_by", Text, ForeignKey("releases.id")),
+    Column("next_look", Instant),
+    UniqueConstraint("release_id", "channel"),
+    Index("ix_posts_due", "channel", "next_look", sqlite_where=text("next_look IS NOT NULL"),
+          postgresql_where=text("next_look IS NOT NULL")),
+)  # fmt: skip
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("post_id", Text, ForeignKey("posts.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("started_at", Instant, nullable=False),
+    #: Until then its sender may still be at it; nobody else sends this post before.
+    Column("send_before", Instant, nullable=False),
+    Column("lease_epoch", Integer, nullable=False),
+    Column("ended_at", Instant),
+    Column("outcome", Text),
+    Column("why", Text),
+)
+
+#: One worker holds a channel, or the relay, at a time; the epoch rises with each new holder.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("until", Instant, nullable=False),
+)
+
+#: What the public page and the feeds show: written by the page's adapter alone.
+publications = Table(
+    "publications",
+    metadata,
+    Column("post_id", Text, ForeignKey("posts.id"), primary_key=True),
+    Column("incident_id", Text, ForeignKey("incidents.id"), nullable=False, index=True),
+    Column("number", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("headline", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("area", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("published_at", Instant, nullable=False, index=True),
+    Column("expires_at", Instant, nullable=False),
+)
+
+# --- Messages and what was wrong with some ----------------------------------------------------
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("topic", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    #: Written on the message; what the broker may give twice is told apart by it.
+    Column("message_id", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+)
+
+problems = Table(
+    "problems",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("at", Instant, nullable=False),
+    #: Where it came from: a topic, `http`, a file; never what it said.
+    Column("source", Text, nullable=False),
+    Column("topic", Text),
+    Column("partition", Integer),
+    Column("offset", BigInteger),
+    Column("line", Integer),
+    Column("code", Text, nullable=False),
+    Column("field", Text),
+    Column("why", Text, nullable=False),
+    Column("do", Text, nullable=False),
+    Column("state", Text, nullable=False, default="open"),
+    Column("settled_by", Text),
+    Column("settled_at", Instant),
+    Index("ix_problems_state", "state", "id"),
+)
+
+#: What may never be changed or taken away. The database itself refuses.
+APPEND_ONLY = ("entries", "seals")
+
+
+def append_only_ddl(dialect: str) -> list[str]:
+    """The statements that make UPDATE and DELETE on the record abort."""
+    if dialect == "sqlite":
+        return [
+            f"CREATE TRIGGER {table}_{act.lower()}_refused BEFORE {act} ON {table} "
+            "BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END"
+            for table in APPEND_ONLY
+            for act in ("UPDATE", "DELETE")
+        ]
+    return [
+        "CREATE FUNCTION record_is_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'the record is append-only'; END $$",
+        *(
+            f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION record_is_append_only()"
+            for table in APPEND_ONLY
+        ),
+    ]

@@ -1,0 +1,76 @@
+"""One step's transaction: what it reads and writes, notes on the record, and leaves to send."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection, insert
+
+from broadcaster.ledger import schema
+from broadcaster.record import Entry, Kind, entry
+from broadcaster.world import World
+
+#: A name of something that changed: `outbox`, `board`, `incident:ID`, `request:ID`, `posts:CHANNEL`.
+Change = str
+
+
+@dataclass
+class Tx:
+    """What a step holds while it runs. `now` is the ledger's time, taken inside the lock."""
+
+    connection: Connection
+    now: datetime
+    world: World
+    _entries: list[Entry] = field(default_factory=list)
+    _messages: list[dict[str, object]] = field(default_factory=list)
+    _changes: set[Change] = field(default_factory=set)
+
+    def record(
+        self,
+        kind: Kind,
+        *,
+        actor: str,
+        incident_id: str | None = None,
+        private: Mapping[str, str | None] | None = None,
+        **public: object,
+    ) -> None:
+        """Puts a fact on the record, in the same transaction as the fact."""
+        self._entries.append(
+            entry(
+                kind, at=self.now, actor=actor, incident_id=incident_id, public=public,
+                private=private,
+            )
+        )  # fmt: skip
+        self.changed("record")
+
+    def send(self, topic: str, *, key: str, value: bytes, message_id: str) -> None:
+        """Leaves a message for the relay (DESIGN.md rule 3: nothing reaches Kafka another way)."""
+        self._messages.append({
+            "topic": f"{self.world}.{topic}", "key": key, "value": value,
+            "message_id": message_id, "at": self.now,
+        })  # fmt: skip
+        self.changed("outbox")
+
+    def changed(self, *what: Change) -> None:
+        """Says, after the commit, that something a page or a worker looks at has moved."""
+        self._changes.update(what)
+
+    def flush(self) -> tuple[list[Entry], set[Change]]:
+        """Writes what the step left. Called once, by the writer, inside the step's savepoint."""
+        run = self.connection.execute
+        if self._entries:
+            run(insert(schema.entries), [
+                {"id": e.id, "kind": e.kind, "at": e.at, "incident_id": e.incident_id,
+                 "body": e.body} for e in self._entries
+            ])  # fmt: skip
+            if private := [
+                {"entry_id": e.id, "field": p.field, "salt": p.salt, "value": p.value}
+                for e in self._entries
+                for p in e.private
+            ]:
+                run(insert(schema.private_values), private)
+        if self._messages:
+            run(insert(schema.outbox), self._messages)
+        return self._entries, self._changes

@@ -1,0 +1,427 @@
+"""What people order at the desk, each one ledger transaction: submit, decide, renew, hand over.
+
+An order may be refused; what it leaves behind is a fact and cannot be. The pages and the API call
+these and nothing else, so that a rule is kept wherever the order comes from.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from broadcaster.approval import (
+    ApprovalRequest,
+    Case,
+    Decision,
+    RequestState,
+    Verdict,
+    objection,
+    request_digest,
+)
+from broadcaster.channel import AnyChannel
+from broadcaster.errors import Kind as Sort
+from broadcaster.errors import Refusal
+from broadcaster.incident import Command
+from broadcaster.ledger import Tx, approvals, incidents, outbox, people, releases
+from broadcaster.record import Kind
+from broadcaster.roster import Act, Person, may_command, require
+from broadcaster.update import (
+    EXPIRES_AFTER,
+    LONGEST_EXPIRY,
+    Revision,
+    UpdateKind,
+    Words,
+    clean,
+    compose,
+    render,
+    short_code,
+)
+from broadcaster.world import Frozen
+
+
+class SubmitRevision(Frozen):
+    """Put these words before the Commander."""
+
+    incident_id: str
+    kind: UpdateKind = UpdateKind.UPDATE
+    words: Words
+    #: The common text; empty: composed from the words.
+    text: Annotated[str, Field(max_length=20_000)] = ""
+    #: A channel's own text, where it differs.
+    own_texts: dict[str, str] = Field(default_factory=dict)
+    channels: tuple[str, ...]
+    #: Releases that this one takes the place of, where a channel has not sent them yet.
+    replaces: tuple[str, ...] = ()
+    corrects: str | None = None
+    expires_at: datetime | None = None
+    #: The update that this is a new wording of; None begins the incident's next one.
+    update_id: str | None = None
+
+
+class Decide(Frozen):
+    """One person's decision about the words that their page showed."""
+
+    request_id: str
+    verdict: Verdict
+    revision_id: str
+    digest: str
+    reason: Annotated[str, Field(max_length=1000)] | None = None
+    idempotency_key: Annotated[str, Field(min_length=8, max_length=100)]
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What a submission left: the revision, and the request that waits."""
+
+    revision: Revision
+    request: ApprovalRequest
+
+
+def submit_revision(
+    tx: Tx, order: SubmitRevision, person: Person, channels: Sequence[AnyChannel]
+) -> Submitted:
+    """Fixes a wording and asks for its approval. Raises Refusal; nothing is kept then."""
+    require(person, Act.COMPILE)
+    incident = _incident(tx, order.incident_id).incident
+    chosen = _chosen(order, channels)
+    _nothing_else_waits(tx, order)
+    update_id, number = _update(tx, order)
+    text = order.text.strip() or compose(order.words)
+    expires_at = _expiry(order, tx.now)
+    revision = Revision(
+        id=str(uuid.uuid4()),
+        update_id=update_id,
+        incident_id=incident.id,
+        world=tx.world,
+        kind=order.kind,
+        number=number,
+        area=_area(order),
+        channels=tuple(channel.name for channel in chosen),
+        renderings=render(tx.world, chosen, order.words, text, order.own_texts),
+        replaces=_releases_of(tx, incident.id, order.replaces, "replaces"),
+        corrects=_corrected(tx, incident.id, order),
+        expires_at=expires_at,
+        words=order.words,
+        compiled_by=person.id,
+        compiled_at=tx.now,
+    )
+    approvals.add_revision(tx, revision)
+    request = approvals.open_request(tx, revision, incident.command)
+    tx.record(
+        Kind.REVISION_SUBMITTED,
+        actor=person.id,
+        incident_id=incident.id,
+        revision_id=revision.id,
+        request_id=request.id,
+        number=number,
+        update_kind=str(order.kind),
+        digest=revision.digest,
+        channels=list(revision.channels),
+        replaces=list(revision.replaces),
+        expires_at=expires_at.isoformat(),
+        private={f"text_{r.channel}": r.text for r in revision.renderings},
+    )
+    return Submitted(revision, request)
+
+
+def withdraw_request(tx: Tx, request_id: str, person: Person) -> None:
+    """Takes a submission back while nobody has decided. Raises Refusal."""
+    require(person, Act.COMPILE)
+    kept = _open_request(tx, request_id)
+    approvals.end_request(tx, kept, RequestState.WITHDRAWN, f"{person.name} took it back.")
+    tx.record(Kind.REQUEST_WITHDRAWN, actor=person.id, incident_id=kept.incident_id,
+              request_id=kept.id)  # fmt: skip
+
+
+def renew_request(tx: Tx, request_id: str, person: Person) -> ApprovalRequest:
+    """Asks again for the same words after the time to decide ran out. Raises Refusal."""
+    require(person, Act.COMPILE)
+    old = _request(tx, request_id)
+    ran_out = old.state is RequestState.OPEN and old.expires_at <= tx.now
+    if old.state is not RequestState.EXPIRED and not ran_out:
+        raise Refusal(
+            "not_expired",
+            f"This request is {old.state}; only one whose time ran out can be renewed.",
+            "Submit the update again instead.",
+            kind=Sort.CONFLICT,
+        )
+    if ran_out:
+        expire_request(tx, old)
+    if approvals.open_requests(tx, old.incident_id):
+        raise _something_waits()
+    revision = approvals.revision(tx, old.revision_id)
+    assert revision is not None, "a request's revision is a foreign key"
+    if approvals.head_revision_id(tx, revision.update_id) != revision.id or (
+        releases.of_revision(tx, revision.id) is not None
+    ):
+        raise Refusal(
+            "not_newest", "A newer wording of this update exists.",
+            "Open the incident and submit that one.", kind=Sort.CONFLICT,
+        )  # fmt: skip
+    incident = _incident(tx, old.incident_id).incident
+    request = approvals.open_request(tx, revision, incident.command)
+    tx.record(Kind.REQUEST_RENEWED, actor=person.id, incident_id=incident.id,
+              request_id=request.id, renews=old.id, digest=request.digest)  # fmt: skip
+    return request
+
+
+def expire_request(tx: Tx, kept: ApprovalRequest) -> None:
+    """Notes that nobody decided in time."""
+    why = "Nobody decided within the time; it can be renewed by one button."
+    approvals.end_request(tx, kept, RequestState.EXPIRED, why)
+    tx.record(Kind.REQUEST_EXPIRED, actor="sweep", incident_id=kept.incident_id,
+              request_id=kept.id)  # fmt: skip
+
+
+def record_command(tx: Tx, incident_id: str, commander_id: str | None, person: Person) -> Command:
+    """Records who commands an incident from now on; None: command has ended. Raises Refusal."""
+    require(person, Act.RECORD_COMMAND)
+    commander = people.get(tx, commander_id) if commander_id else None
+    if commander_id and (commander is None or not may_command(commander)):
+        raise Refusal(
+            "cannot_command",
+            "That person is not on the roster as a Commander.",
+            "Choose one of the Commanders listed, or have them added to the roster.",
+            field="commander",
+        )
+    return _set_command(tx, incident_id, commander_id, actor=person.id)
+
+
+def decide(tx: Tx, order: Decide, person: Person) -> approvals.KeptDecision | Refusal:
+    """Records a decision, or puts the refusal on the record and gives it back.
+
+    The same idempotency key with the same body gets the first answer again. A Watch Commander
+    who decides where no command is recorded takes command by deciding.
+    """
+    unlocked = approvals.request(tx, order.request_id)
+    if unlocked is None:
+        return _no_request()
+    incident = incidents.lock(tx, unlocked.request.incident_id)
+    kept = approvals.lock_request(tx, order.request_id)
+    assert incident is not None and kept is not None, "a request's incident is a foreign key"
+    request = kept.request
+    reason = clean(order.reason, "reason") if order.reason else None
+    if earlier := approvals.decision_of(tx, request.id):
+        return _again(order, reason, person, earlier)
+    revision = approvals.revision(tx, request.revision_id)
+    assert revision is not None, "a request's revision is a foreign key"
+    command = incident.incident.command
+    case = Case(
+        request=request, revision=revision,
+        head_revision_id=approvals.head_revision_id(tx, revision.update_id),
+        person=person, verdict=order.verdict,
+        digest=order.digest if order.revision_id == revision.id else "", reason=reason,
+        command=command, commander_name=name_of(tx, command.person_id),
+        facts=facts_of(incident), at=tx.now,
+    )  # fmt: skip
+    if refusal := objection(case):
+        tx.record(Kind.DECISION_REFUSED, actor=person.id, incident_id=request.incident_id,
+                  request_id=request.id, verdict=str(order.verdict), code=refusal.code,
+                  digest=order.digest[:64])  # fmt: skip
+        return refusal
+    if command.person_id is None:
+        command = _set_command(tx, request.incident_id, person.id, actor=person.id)
+    decision = Decision(
+        id=str(uuid.uuid4()), request_id=request.id, person_id=person.id, verdict=order.verdict,
+        digest=order.digest, reason=reason, at=tx.now,
+    )  # fmt: skip
+    recorded = approvals.add_decision(tx, decision, command, order.idempotency_key)
+    approvals.end_request(tx, request, RequestState(order.verdict.value), reason)
+    if order.verdict is Verdict.APPROVED:
+        outbox.decision_recorded(tx, decision.id, request.incident_id)
+    tx.record(Kind.DECISION_RECORDED, actor=person.id, incident_id=request.incident_id,
+              decision_id=decision.id, request_id=request.id, verdict=str(order.verdict),
+              digest=decision.digest, code=short_code(decision.digest), epoch=command.epoch,
+              private={"reason": reason})  # fmt: skip
+    return recorded
+
+
+def facts_of(kept: incidents.Kept) -> dict[str, str | None]:
+    """What an incident's facts are now, for telling whether words still hold."""
+    incident = kept.incident
+    return {
+        "type": incident.type.value,
+        "place": incident.place.value if incident.place else None,
+    }
+
+
+def name_of(tx: Tx, person_id: str | None) -> str | None:
+    person = people.get(tx, person_id) if person_id else None
+    return person.name if person else None
+
+
+def _set_command(tx: Tx, incident_id: str, commander_id: str | None, *, actor: str) -> Command:
+    kept = _incident(tx, incident_id)
+    command = Command(person_id=commander_id, epoch=kept.incident.command.epoch + 1, since=tx.now)
+    incidents.save(tx, kept.incident.model_copy(update={"command": command}))
+    tx.record(Kind.COMMAND_RECORDED, actor=actor, incident_id=incident_id,
+              commander=commander_id, epoch=command.epoch)  # fmt: skip
+    for waiting in approvals.open_requests(tx, incident_id):
+        approvals.look_again(tx, waiting.request)
+    return command
+
+
+def _again(
+    order: Decide, reason: str | None, person: Person, earlier: approvals.KeptDecision
+) -> approvals.KeptDecision | Refusal:
+    """The answer to a decision on a request that has one already."""
+    same_key = earlier.idempotency_key == order.idempotency_key
+    same = request_digest(order.request_id, order.verdict, order.digest, reason)
+    if same_key and earlier.decision.person_id == person.id:
+        if same == earlier.request_digest:
+            return earlier
+        return Refusal(
+            "key_reused", "This idempotency key came before with another decision.",
+            "Use a new key for a new decision.", field="idempotency_key",
+        )  # fmt: skip
+    return Refusal(
+        f"already_{earlier.decision.verdict}",
+        f"This update was already {earlier.decision.verdict}.",
+        "Look at the incident's page for what stands now.",
+        kind=Sort.CONFLICT,
+        facts={"verdict": str(earlier.decision.verdict)},
+    )
+
+
+def _incident(tx: Tx, incident_id: str) -> incidents.Kept:
+    kept = incidents.lock(tx, incident_id)
+    if kept is None:
+        raise Refusal(
+            "no_such_incident", "There is no such incident.",
+            "Open it from the board.", kind=Sort.NOT_FOUND,
+        )  # fmt: skip
+    return kept
+
+
+def _request(tx: Tx, request_id: str) -> ApprovalRequest:
+    kept = approvals.lock_request(tx, request_id)
+    if kept is None:
+        raise _no_request()
+    return kept.request
+
+
+def _open_request(tx: Tx, request_id: str) -> ApprovalRequest:
+    request = _request(tx, request_id)
+    if request.state is not RequestState.OPEN:
+        raise Refusal(
+            f"already_{request.state}", f"This request is already {request.state}.",
+            "Look at the incident's page for what stands now.", kind=Sort.CONFLICT,
+        )  # fmt: skip
+    return request
+
+
+def _no_request() -> Refusal:
+    return Refusal(
+        "no_such_request", "There is no such approval request.",
+        "Open it from the board, or from the link you were sent.", kind=Sort.NOT_FOUND,
+    )  # fmt: skip
+
+
+def _chosen(order: SubmitRevision, channels: Sequence[AnyChannel]) -> list[AnyChannel]:
+    known = {channel.name: channel for channel in channels}
+    unknown = [name for name in order.channels if name not in known]
+    if unknown or not order.channels:
+        raise Refusal(
+            "channel_unknown" if unknown else "channel_missing",
+            f"There is no channel {unknown[0]}." if unknown else "No channel is chosen.",
+            "Choose at least one of the channels shown.",
+            field="channels",
+        )
+    return [known[name] for name in dict.fromkeys(order.channels)]
+
+
+def _area(order: SubmitRevision) -> str:
+    """A missing area blocks; it never widens (rule 8)."""
+    area = clean(order.words.place.text, "place")
+    if not area:
+        raise Refusal(
+            "place_empty", "The update does not say where.",
+            "Fill in the place: a street, a block or a crossing.", field="place",
+        )  # fmt: skip
+    return area
+
+
+def _expiry(order: SubmitRevision, now: datetime) -> datetime:
+    expires_at = order.expires_at or now + EXPIRES_AFTER
+    if not now < expires_at <= now + LONGEST_EXPIRY:
+        raise Refusal(
+            "expiry_invalid",
+            f"The update's time must end after now, and within {LONGEST_EXPIRY.days} days.",
+            "Choose another end.",
+            field="expires_at",
+        )
+    return expires_at
+
+
+def _update(tx: Tx, order: SubmitRevision) -> tuple[str, int]:
+    if order.update_id is None:
+        number = approvals.next_number(tx, order.incident_id)
+        return approvals.add_update(tx, order.incident_id, number, order.kind), number
+    known = approvals.update_number(tx, order.update_id)
+    if known is None or known[0] != order.incident_id:
+        raise Refusal(
+            "no_such_update", "There is no such update of this incident.",
+            "Begin a new one.", kind=Sort.NOT_FOUND, field="update_id",
+        )  # fmt: skip
+    newest = approvals.head_revision_id(tx, order.update_id)
+    if releases.of_revision(tx, newest) is not None:
+        raise Refusal(
+            "already_released",
+            f"Update #{known[1]} is released; its words stand.",
+            "Submit a new update or a correction.",
+            kind=Sort.CONFLICT,
+            field="update_id",
+        )
+    return order.update_id, known[1]
+
+
+def _nothing_else_waits(tx: Tx, order: SubmitRevision) -> None:
+    """One request at a time before an incident's Commander; a newer wording takes the old's place."""
+    for waiting in approvals.open_requests(tx, order.incident_id):
+        revision = approvals.revision(tx, waiting.request.revision_id)
+        if waiting.request.expires_at <= tx.now:
+            expire_request(tx, waiting.request)
+        elif revision is not None and revision.update_id == order.update_id:
+            approvals.end_request(
+                tx, waiting.request, RequestState.WITHDRAWN, "A newer wording took its place."
+            )
+        else:
+            raise _something_waits()
+
+
+def _something_waits() -> Refusal:
+    return Refusal(
+        "request_open",
+        "Another update of this incident is waiting for the Commander.",
+        "Wait for the decision, or take that submission back first.",
+        kind=Sort.CONFLICT,
+    )
+
+
+def _releases_of(tx: Tx, incident_id: str, wanted: Sequence[str], field: str) -> tuple[str, ...]:
+    known = {release.id for release in releases.of_incident(tx, incident_id)}
+    if any(release_id not in known for release_id in wanted):
+        raise Refusal(
+            "no_such_release", "This incident has no such release.",
+            "Choose among the earlier updates shown.", field=field,
+        )  # fmt: skip
+    return tuple(dict.fromkeys(wanted))
+
+
+def _corrected(tx: Tx, incident_id: str, order: SubmitRevision) -> str | None:
+    needs = order.kind in (UpdateKind.CORRECTION, UpdateKind.RETRACTION)
+    if needs and not order.corrects:
+        raise Refusal(
+            "corrects_missing",
+            f"A {order.kind} says which earlier update it is about.",
+            "Choose the update that was wrong.",
+            field="corrects",
+        )
+    if not order.corrects:
+        return None
+    return _releases_of(tx, incident_id, (order.corrects,), "corrects")[0]

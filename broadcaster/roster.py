@@ -1,0 +1,92 @@
+"""Who may do what (389.3, 389.4.1): people, their roles, and the acts each role is for."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from broadcaster.errors import Kind, Refusal
+from broadcaster.world import Frozen
+
+
+class Role(StrEnum):
+    """A person's standing with the department; one person may hold several."""
+
+    PIO = "pio"  #: Public Information Officer or designee: compiles (389.4.1)
+    COMMANDER = "commander"  #: may command an incident, and approves what is said about it
+    WATCH_COMMANDER = "watch-commander"  #: asked while no command is recorded, and after it ends
+    SUPERVISOR = "supervisor"  #: settles what came in wrong; approves routine content (389.3)
+    RECORDS = "records"  #: custodian of records: reads everything, changes nothing (389.7)
+
+    @property
+    def in_words(self) -> str:
+        return _TITLES[self]
+
+
+_TITLES = {
+    Role.PIO: "Public Information Officer",
+    Role.COMMANDER: "Incident Commander",
+    Role.WATCH_COMMANDER: "Watch Commander",
+    Role.SUPERVISOR: "Supervisor",
+    Role.RECORDS: "Custodian of Records",
+}
+
+
+class Act(StrEnum):
+    """What a person may ask the desk to do. Who may do it stands in `MAY`."""
+
+    READ = "read the desk's pages"
+    ENTER_REPORT = "enter a report"
+    CLOSE_INCIDENT = "close an incident"
+    COMPILE = "compile an update"
+    RECORD_COMMAND = "record who commands"
+    DECIDE = "decide about an update"
+    SETTLE_PROBLEM = "settle a problem"
+    READ_RECORD = "read the record"
+
+
+_EVERYBODY = frozenset(Role)
+_SWORN = frozenset({Role.PIO, Role.COMMANDER, Role.WATCH_COMMANDER, Role.SUPERVISOR})
+
+MAY: dict[Act, frozenset[Role]] = {
+    Act.READ: _EVERYBODY,
+    Act.ENTER_REPORT: _SWORN,
+    Act.CLOSE_INCIDENT: frozenset({Role.PIO, Role.COMMANDER, Role.WATCH_COMMANDER}),
+    Act.COMPILE: frozenset({Role.PIO}),
+    Act.RECORD_COMMAND: frozenset({Role.PIO, Role.WATCH_COMMANDER}),
+    Act.DECIDE: frozenset({Role.COMMANDER, Role.WATCH_COMMANDER}),
+    Act.SETTLE_PROBLEM: frozenset({Role.PIO, Role.WATCH_COMMANDER, Role.SUPERVISOR}),
+    Act.READ_RECORD: _EVERYBODY,
+}
+
+
+class Person(Frozen):
+    """Somebody on the roster."""
+
+    id: str
+    name: str
+    roles: frozenset[Role]
+
+    def may(self, act: Act) -> bool:
+        return bool(self.roles & MAY[act])
+
+    @property
+    def title(self) -> str:
+        """The roles in words, highest first."""
+        return ", ".join(role.in_words for role in Role if role in self.roles)
+
+
+def require(person: Person, act: Act) -> None:
+    """Raises Refusal where the act is not this person's."""
+    if not person.may(act):
+        who = " or ".join(role.in_words for role in Role if role in MAY[act])
+        raise Refusal(
+            "not_your_act",
+            f"{person.name} ({person.title}) may not {act}.",
+            f"Ask the {who}.",
+            kind=Kind.FORBIDDEN,
+        )
+
+
+def may_command(person: Person) -> bool:
+    """Whether a person can be recorded as an incident's Commander."""
+    return bool(person.roles & {Role.COMMANDER, Role.WATCH_COMMANDER})

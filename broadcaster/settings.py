@@ -1,0 +1,121 @@
+"""Every setting, its default and its meaning. The README's table is made from this model."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, Field, HttpUrl, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from broadcaster.world import World
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"{name} is no time zone; write one as in America/Los_Angeles") from error
+    return name
+
+
+class WebhookSetting(BaseModel):
+    """A signed webhook to another party's systems."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+    title: Annotated[str, Field(min_length=1, max_length=60)]
+    url: HttpUrl
+    secret: SecretStr
+    #: Whether the receiver is known to act once on one `webhook-id`.
+    dedupes: bool = False
+
+
+class Settings(BaseSettings):
+    """Read from the environment as BROADCASTER_NAME, and from `settings.env` in the home folder."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BROADCASTER_", env_nested_delimiter="__", extra="ignore"
+    )
+
+    home: Path = Field(
+        Path("~/.broadcaster"), description="Folder that holds all state: ledger, logs, socket."
+    )
+    world: World = Field(
+        "exercise", description="`exercise`, or `live` (refused until passkeys are built)."
+    )
+    department: str = Field(
+        "Desert Hot Springs PD", min_length=1, max_length=80,
+        description="The department's name, as the public reads it.",
+    )  # fmt: skip
+    contact: str = Field(
+        "Emergencies: call 911.", max_length=200,
+        description="How the public reaches the department, shown on its page.",
+    )  # fmt: skip
+    time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
+        "America/Los_Angeles", description="The zone that times are shown in."
+    )
+    host: str = Field("127.0.0.1", description="Address that the desk listens on.")
+    port: int = Field(
+        0, ge=0, le=65535,
+        description="Port of the desk; 0 takes a free one and keeps it for the next start.",
+    )  # fmt: skip
+    public_url: HttpUrl | None = Field(
+        None, description="Address that people reach the desk by, where a proxy stands before it."
+    )
+    broker_port: int = Field(
+        0, ge=0, le=65535, description="Port of the embedded broker; 0 takes a free one."
+    )
+    broker_restart_mb: int = Field(
+        64, ge=16, description="Memory (MB) past which an idle embedded broker is started anew."
+    )
+    sweep_seconds: float = Field(
+        5, gt=0, le=60, description="Seconds between two looks for work past its time."
+    )
+    watchdog_seconds: float = Field(
+        30, ge=5, description="Seconds without progress on waiting work before the streams restart."
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="`json`, `text`, or `auto`: text in a terminal, JSON elsewhere."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least serious log line that is written."
+    )
+    intake_secrets: dict[str, list[SecretStr]] = Field(
+        default_factory=dict,
+        description="Per source, the secrets (`whsec_…`) that sign its reports; two while rotating. "
+        'JSON: `{"cad": ["whsec_…"]}`.',
+    )
+    webhooks: list[WebhookSetting] = Field(
+        default_factory=list,
+        description="Signed webhook channels. JSON list of `name`, `title`, `url`, `secret`, "
+        "`dedupes`.",
+    )
+    webhook_networks: list[IPv4Network | IPv6Network] = Field(
+        default_factory=list,
+        description="Networks (CIDR) that webhooks may be sent to. Empty: none.",
+    )
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+    @property
+    def folder(self) -> Path:
+        return self.home.expanduser().absolute()
+
+    @property
+    def ledger_path(self) -> Path:
+        return self.folder / "ledger.db"
+
+    @property
+    def sweep_every(self) -> timedelta:
+        return timedelta(seconds=self.sweep_seconds)
+
+
+def load() -> Settings:
+    """The settings of this start. Raises pydantic's ValidationError on a value of no use."""
+    home = Settings().folder
+    return Settings(_env_file=home / "settings.env")

@@ -1,0 +1,222 @@
+"""What the public is told: an update, its revisions, and the digest that binds approval to words.
+
+A revision is one immutable wording: one rendering per channel and language, made before
+approval, and a digest over everything that approval covers (DESIGN.md rule 1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Literal
+
+import rfc8785
+from pydantic import Field
+
+from broadcaster.channel import AnyChannel
+from broadcaster.errors import Refusal
+from broadcaster.world import Frozen, World
+
+#: Hashed before the content, so that a digest of one scheme never passes for another's.
+DIGEST_TAG = b"incident-alert-broadcaster/revision/1\0"
+
+#: How long a released update stands where the PIO names no other time.
+EXPIRES_AFTER = timedelta(hours=24)
+LONGEST_EXPIRY = timedelta(days=7)
+
+#: How long the Commander has to decide (ASVS 6.5.5: out-of-band requests live 10 minutes).
+REQUEST_EXPIRES_AFTER = timedelta(minutes=10)
+
+LONGEST_TEXT = 20_000
+
+#: Said first on every channel in the exercise world, and part of the approved words.
+EXERCISE_MARK = "EXERCISE, NOT REAL. "
+
+
+class UpdateKind(StrEnum):
+    UPDATE = "update"
+    CORRECTION = "correction"
+    RETRACTION = "retraction"
+    ALL_CLEAR = "all clear"
+
+
+class Origin(StrEnum):
+    """Where a phrase comes from."""
+
+    CAD = "CAD"
+    TEMPLATE = "template"
+    TYPED = "typed"
+
+
+class Phrase(Frozen):
+    """A part of the words, with where it is from and whether a person has verified it."""
+
+    text: Annotated[str, Field(max_length=1000)]
+    origin: Origin
+    verified: bool = False
+    #: The fact of the incident that the phrase was made from, for telling when it has changed.
+    fact: Literal["type", "place", "heard_at"] | None = None
+    fact_value: str | None = None
+
+
+class Words(Frozen):
+    """The five elements of a warning, in order (source, hazard, location, guidance, time)."""
+
+    source: Phrase
+    hazard: Phrase
+    place: Phrase
+    guidance: Phrase
+    time: Phrase
+
+    def phrases(self) -> Mapping[str, Phrase]:
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+class Rendering(Frozen):
+    """Exactly what one channel will say in one language."""
+
+    channel: str
+    language: Literal["en"] = "en"
+    headline: Annotated[str, Field(max_length=300)]
+    text: Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)]
+
+
+class Revision(Frozen):
+    """One immutable wording of an update, and everything that approval of it covers."""
+
+    id: str
+    update_id: str
+    incident_id: str
+    world: World
+    kind: UpdateKind
+    number: int  #: the update's number within its incident, as the public sees it
+    area: str
+    languages: tuple[Literal["en"], ...] = ("en",)
+    channels: tuple[str, ...]
+    renderings: tuple[Rendering, ...]
+    media: tuple[str, ...] = ()  #: digests; none until media come in
+    replaces: tuple[str, ...] = ()  #: releases that this one takes the place of where unsent
+    corrects: str | None = None  #: the release that a correction or retraction is about
+    expires_at: datetime
+    words: Words
+    compiled_by: str
+    compiled_at: datetime
+
+    @property
+    def digest(self) -> str:
+        return digest(self)
+
+    def rendering(self, channel: str) -> Rendering:
+        """The rendering for a channel; KeyError where the revision has none."""
+        for rendering in self.renderings:
+            if rendering.channel == channel:
+                return rendering
+        raise KeyError(channel)
+
+
+#: What approval covers. `words`, `compiled_by` and `compiled_at` say how the text came about and
+#: reach no channel, so they stand outside.
+_COVERED = (
+    "id", "update_id", "incident_id", "world", "kind", "number", "area", "languages", "channels",
+    "renderings", "media", "replaces", "corrects", "expires_at",
+)  # fmt: skip
+
+
+def digest(revision: Revision) -> str:
+    """SHA-256 over the version tag and RFC 8785 canonical JSON of all that approval covers."""
+    covered = revision.model_dump(mode="json", include=set(_COVERED))
+    return hashlib.sha256(DIGEST_TAG + rfc8785.dumps(covered)).hexdigest()
+
+
+def short_code(digest: str) -> str:
+    """The few characters of a digest that two people can compare by voice: `A91C-04EF`."""
+    return f"{digest[:4]}-{digest[4:8]}".upper()
+
+
+def compose(words: Words) -> str:
+    """The running text of the five elements, in the order that works (facts/domain.md §3)."""
+    source, hazard, place = words.source.text, words.hazard.text, words.place.text
+    first = f"{source}: {hazard}, {place}." if place else f"{source}: {hazard}."
+    rest = [part.strip() for part in (words.guidance.text, words.time.text) if part.strip()]
+    return " ".join([first, *(part if part[-1] in ".!?" else f"{part}." for part in rest)])
+
+
+def headline(words: Words) -> str:
+    return f"{words.hazard.text}, {words.place.text}" if words.place.text else words.hazard.text
+
+
+#: Invisible characters that turn text round (Unicode bidi controls): what an eye approves would
+#: not be what a reader sees.
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def clean(text: str, field: str) -> str:
+    """The text in NFC with `\\n` line ends and outer space removed.
+
+    Raises Refusal on control characters and bidi controls, naming the character.
+    """
+    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+    for character in text:
+        if character in _BIDI or (unicodedata.category(character) == "Cc" and character != "\n"):
+            raise Refusal(
+                "hidden_character",
+                f"The text holds a hidden character (U+{ord(character):04X}) that could make it "
+                "read differently from what was approved.",
+                "Type that passage again instead of pasting it.",
+                field=field,
+            )
+    return text
+
+
+def render(
+    world: World,
+    channels: Sequence[AnyChannel],
+    words: Words,
+    text: str,
+    own_texts: Mapping[str, str],
+) -> tuple[Rendering, ...]:
+    """What each channel will say: the common text, or a channel's own, marked in an exercise.
+
+    Raises Refusal where a text is empty or does not fit its channel. Nothing is ever cut.
+    """
+    mark = EXERCISE_MARK if world == "exercise" else ""
+    title = clean(headline(words), "hazard")
+    if not title:
+        raise Refusal(
+            "hazard_empty", "The update does not say what the hazard is.",
+            "Fill in the hazard.", field="hazard",
+        )  # fmt: skip
+    renderings = []
+    for channel in channels:
+        own = own_texts.get(channel.name, "").strip()
+        field = f"text_{channel.name}" if own else "text"
+        said = clean(own or text, field)
+        if not said:
+            raise Refusal(
+                "text_empty", "The update has no text.", "Write what the public must know.",
+                field=field,
+            )  # fmt: skip
+        whole = mark + said
+        if not channel.fits(whole) or len(whole) > LONGEST_TEXT:
+            raise Refusal(
+                "text_too_long",
+                f"{channel.title} holds {channel.limit or LONGEST_TEXT:,} {channel.count_rule}; "
+                f"this text has {channel.count(whole):,}.",
+                f"Shorten it, or give {channel.title} a shorter text of its own. Nothing is ever "
+                "cut for you.",
+                field=field,
+            )
+        renderings.append(Rendering(channel=channel.name, headline=mark + title, text=whole))
+    return tuple(renderings)
+
+
+def changed_facts(words: Words, facts: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Which facts behind the words are no longer what the incident says (lapse)."""
+    return tuple(
+        name
+        for name, phrase in words.phrases().items()
+        if phrase.fact in ("type", "place") and facts.get(phrase.fact) != phrase.fact_value
+    )

@@ -1,0 +1,97 @@
+"""Gate: a decision becomes a release and one post per channel, or a refusal.
+
+Wakes on `update.decided`. The gate trusts nothing that the desk says: it reads the decision, the
+words, the command and the facts from the ledger and judges them again. Only here are releases
+made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from broadcaster.approval import Case, Verdict, decide
+from broadcaster.delivery import plan
+from broadcaster.errors import Refusal
+from broadcaster.incident import Command
+from broadcaster.ledger import Tx, approvals, incidents, people, posts, releases
+from broadcaster.orders import facts_of, name_of
+from broadcaster.record import Kind
+from broadcaster.update import Revision
+from broadcaster.world import Exercise
+
+ACTOR = "gate"
+RELEASED = "released"
+
+
+def judge_decision(decision_id: str, world: Exercise) -> Callable[[Tx], bool]:
+    """The step for one decision: answers whether there is such a decision. Judged once."""
+
+    def step(tx: Tx) -> bool:
+        unlocked = approvals.decision(tx, decision_id)
+        request = approvals.request(tx, unlocked.decision.request_id) if unlocked else None
+        if request is None:
+            return False
+        incident = incidents.lock(tx, request.request.incident_id)
+        kept = approvals.decision(tx, decision_id)
+        if kept is None or incident is None:
+            return False
+        if kept.outcome is not None:
+            return True
+        case, revision = _case(tx, kept, incident)
+        try:
+            release = decide(case, decision_id, world, now=tx.now)
+        except Refusal as refusal:
+            _refused(tx, kept, incident, refusal)
+            return True
+        releases.add(tx, release, revision)
+        posts.replace(tx, release.replaces, release.id)
+        for post in plan(release):
+            posts.add(tx, post_id=post.id, release_id=release.id, incident_id=post.incident_id,
+                      channel=post.channel, released_at=release.released_at)  # fmt: skip
+        approvals.judged(tx, decision_id, RELEASED, None)
+        tx.record(Kind.UPDATE_RELEASED, actor=ACTOR, incident_id=release.incident_id,
+                  release_id=release.id, revision_id=revision.id, decision_id=decision_id,
+                  number=revision.number, digest=release.digest,
+                  channels=list(release.channels))  # fmt: skip
+        tx.changed(f"request:{request.request.id}")
+        return True
+
+    return step
+
+
+def _case(tx: Tx, kept: approvals.KeptDecision, incident: incidents.Kept) -> tuple[Case, Revision]:
+    """All that the decision is judged by, read again under the incident's lock."""
+    decision = kept.decision
+    request = approvals.lock_request(tx, decision.request_id)
+    assert request is not None, "a decision's request is a foreign key"
+    revision = approvals.revision(tx, request.request.revision_id)
+    person = people.get(tx, decision.person_id)
+    assert revision is not None and person is not None, "foreign keys too"
+    command = _command_then(kept, incident.incident.command)
+    return (
+        Case(
+            request=request.request, revision=revision,
+            head_revision_id=approvals.head_revision_id(tx, revision.update_id),
+            person=person, verdict=Verdict(decision.verdict), digest=decision.digest,
+            reason=decision.reason, command=command,
+            commander_name=name_of(tx, command.person_id), facts=facts_of(incident),
+            at=decision.at,
+        ),
+        revision,
+    )  # fmt: skip
+
+
+def _command_then(kept: approvals.KeptDecision, now: Command) -> Command:
+    """The command of the decision's time: the incident's own, unless it has moved since."""
+    moved_since = now.since is not None and now.since > kept.decision.at
+    return kept.command if moved_since else now
+
+
+def _refused(
+    tx: Tx, kept: approvals.KeptDecision, incident: incidents.Kept, refusal: Refusal
+) -> None:
+    """Nothing is released; the decision says why, and both pages move."""
+    approvals.judged(tx, kept.decision.id, refusal.code, f"{refusal.why} {refusal.do}")
+    tx.record(Kind.RELEASE_REFUSED, actor=ACTOR, incident_id=incident.incident.id,
+              decision_id=kept.decision.id, code=refusal.code)  # fmt: skip
+    tx.changed("board", f"incident:{incident.incident.id}", f"request:{kept.decision.request_id}")

@@ -1,0 +1,230 @@
+"""From the ledger's outbox to Kafka: every message, in order per key, however often it takes.
+
+At least once: a row is marked as sent after the broker acknowledged it, so what was on its way
+when the broker or this process went away is sent again. Receivers tell doubles by their ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    InvalidMessageError,
+    InvalidTimestampError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from broadcaster.clock import Clock, SystemClock
+from streams.errors import BrokerAway
+from streams.within import within
+
+log = logging.getLogger(__name__)
+
+#: Rows read, and messages on their way, at once.
+BATCH = 500
+
+#: Seconds that the broker gets to acknowledge a batch; then the producer is abandoned.
+PATIENCE = 10.0
+
+#: Seconds after which the outbox is looked through though no commit woke us.
+LOOK_EVERY = 1.0
+
+#: Answers that are about the message, not about the broker: no waiting will change them.
+_REFUSED = (
+    InvalidMessageError,
+    InvalidTimestampError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
+
+
+@dataclass(frozen=True)
+class OutboxRow:
+    """A message that a transaction left. `topic` is its name on the broker."""
+
+    id: int
+    topic: str
+    key: bytes
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Outbox(Protocol):
+    """What the ledger keeps for us."""
+
+    async def unsent(self, limit: int) -> Sequence[OutboxRow]:
+        """The oldest rows that were not marked, by id."""
+
+    async def sent(self, ids: Sequence[int]) -> None:
+        """Marks rows: the broker has them."""
+
+    async def refused(self, id: int, reason: str) -> None:
+        """Takes a row out of the way that the broker will never take, and makes it a problem."""
+
+    async def wait(self, timeout: float) -> None:
+        """Returns when a transaction left messages, or after so many seconds."""
+
+
+@dataclass(frozen=True)
+class Away:
+    """Since when the broker has taken nothing, and why, in words."""
+
+    since: datetime
+    why: str
+
+
+class Relay:
+    """Carries the outbox to one broker. One at a time may run on a ledger."""
+
+    def __init__(
+        self, outbox: Outbox, bootstrap: str, *, idempotent: bool, clock: Clock | None = None
+    ) -> None:
+        """`idempotent`: Apache Kafka yes, the embedded broker no (it cannot)."""
+        self.away: Away | None = None  #: None: as far as we know the broker is there
+        self.sent = 0  #: messages that the broker acknowledged
+        self._outbox = outbox
+        self._bootstrap = bootstrap
+        self._idempotent = idempotent
+        self._clock = clock or SystemClock()
+        self._producer: AIOKafkaProducer | None = None
+
+    async def run(self) -> None:
+        """Runs until it is cancelled. Raises what the outbox raises, and nothing else."""
+        try:
+            while True:
+                async for attempt in AsyncRetrying(
+                    retry=retry_if_exception_type(BrokerAway),
+                    wait=wait_random_exponential(multiplier=0.1, max=2.0),
+                    before_sleep=self._note,
+                ):
+                    with attempt:
+                        await self._drain()
+                await self._outbox.wait(LOOK_EVERY)
+        finally:
+            await self._let_go()
+
+    async def _drain(self) -> None:
+        while rows := await self._outbox.unsent(BATCH):
+            try:
+                await self._send(rows)
+            except (KafkaError, OSError, TimeoutError) as error:
+                await self._let_go()
+                raise BrokerAway(self._bootstrap, _in_words(error)) from error
+            self.away = None
+
+    async def _send(self, rows: Sequence[OutboxRow]) -> None:
+        """Sends what it can and marks it; then raises the first thing that went wrong."""
+        outcomes = await self._outcomes(rows)
+        done, failed = _sort(rows, outcomes)
+        for row, error in failed:
+            if isinstance(error, _REFUSED):
+                await self._outbox.refused(row.id, _in_words(error))
+        await self._outbox.sent(done)
+        self.sent += len(done)
+        for _, error in failed:
+            if not isinstance(error, _REFUSED):
+                raise error
+
+    async def _outcomes(self, rows: Sequence[OutboxRow]) -> list[BaseException | None]:
+        """What became of each row: None if the broker has it."""
+        waiting: list[asyncio.Future[object]] = []
+        try:
+            async with asyncio.timeout(PATIENCE):
+                producer = await self._connected()
+                for row in rows:
+                    waiting.append(await _send_one(producer, row))
+                await asyncio.wait(waiting)
+        except TimeoutError:
+            log.warning("relay: no acknowledgement within %g s", PATIENCE)
+        except (KafkaError, OSError) as error:
+            waiting.append(_failed(error))
+        return [_outcome(future) for future in waiting] + [
+            TimeoutError(f"no acknowledgement within {PATIENCE:g} s")
+        ] * (len(rows) - len(waiting))
+
+    async def _connected(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self._bootstrap,
+                acks="all",
+                enable_idempotence=self._idempotent,
+                linger_ms=0,
+                request_timeout_ms=int(PATIENCE * 1000),
+            )
+            self._producer = producer
+            await producer.start()
+        return self._producer
+
+    async def _let_go(self) -> None:
+        """Abandons the producer: one whose broker is away cannot be stopped, and an idempotent
+        one would still send, when it comes back, what we have sent another way by then."""
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        producer._closed = True  # or it warns when it is collected
+        if producer._sender.sender_task is not None:
+            producer._sender.sender_task.cancel()
+        await within(0.5, producer.client.close())
+
+    def _note(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        why = error.why if isinstance(error, BrokerAway) else str(error)
+        if self.away is None:
+            log.warning("relay: %s", why)
+        self.away = Away(self.away.since if self.away else self._clock.now(), why)
+
+
+async def _send_one(producer: AIOKafkaProducer, row: OutboxRow) -> asyncio.Future[object]:
+    try:
+        future: asyncio.Future[object] = await producer.send(
+            row.topic, key=row.key, value=row.value, headers=list(row.headers)
+        )
+    except _REFUSED as error:
+        return _failed(error)
+    return future
+
+
+def _failed(error: BaseException) -> asyncio.Future[object]:
+    future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    future.set_exception(error)
+    return future
+
+
+def _outcome(future: asyncio.Future[object]) -> BaseException | None:
+    if not future.done():
+        return TimeoutError(f"no acknowledgement within {PATIENCE:g} s")
+    return future.exception()
+
+
+def _sort(
+    rows: Sequence[OutboxRow], outcomes: Sequence[BaseException | None]
+) -> tuple[list[int], list[tuple[OutboxRow, BaseException]]]:
+    """The ids to mark as sent, and the rows that failed.
+
+    What the broker took after one of the same key that it may yet take is not marked: it is sent
+    again, after that one, so that the last message of a key is the last that was written.
+    """
+    done: list[int] = []
+    failed: list[tuple[OutboxRow, BaseException]] = []
+    held: set[tuple[str, bytes]] = set()
+    for row, error in zip(rows, outcomes, strict=True):
+        if error is not None:
+            failed.append((row, error))
+            if not isinstance(error, _REFUSED):
+                held.add((row.topic, row.key))
+        elif (row.topic, row.key) not in held:
+            done.append(row.id)
+    return done, failed
+
+
+def _in_words(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,189 @@
+"""Every topic, in the order of the flow: the map of this program.
+
+Nothing of ours reaches a topic but through the ledger's outbox and the relay (DESIGN.md rule 3):
+`writer` names the step whose committed fact the relay carries. CAD systems alone write for
+themselves, to `incident.intake`. Messages that wake a step carry ids; what they are about is in
+the ledger (rule 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from broadcaster.world import World
+from streams.errors import BrokerAway, BrokerRefused
+
+#: The largest message that `incident.intake` takes, in bytes (1 MiB, as for HTTP).
+INTAKE_LIMIT = 1_048_576
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic: what flows through it, from whom, to whom, and how long it is kept."""
+
+    name: str  #: without its world; `{channel}` stands for a channel's name
+    key: str  #: what orders its messages: those with the same key keep their order
+    writer: str
+    readers: tuple[str, ...]
+    retention: timedelta
+    holds: str
+    one_partition: bool = False  #: a channel's posts are one line, however wide the rest is
+
+
+INTAKE = Topic(
+    name="incident.intake",
+    key="the CAD system's own incident number",
+    writer="CAD",  # the only writer that is not ours; its account may write here and nowhere else
+    readers=("intake",),
+    retention=timedelta(days=1),  # it may hold private fields, so it is kept short
+    holds="a report as CAD sends it, before the allow-list",
+)
+REPORTS = Topic(
+    name="incident.reports",
+    key="incident id",
+    writer="intake",
+    readers=("compile",),
+    retention=timedelta(days=7),
+    holds="ReportAccepted: the report's id",
+)
+SUBMITTED = Topic(
+    name="update.submitted",
+    key="incident id",
+    writer="desk",
+    readers=("notify",),
+    retention=timedelta(days=7),
+    holds="RevisionSubmitted: the approval request's id",
+)
+DECIDED = Topic(
+    name="update.decided",
+    key="incident id",
+    writer="desk",
+    readers=("gate",),
+    retention=timedelta(days=7),
+    holds="DecisionRecorded: the decision's id",
+)
+POSTS = Topic(
+    name="posts.{channel}",
+    key="incident id",
+    writer="gate",
+    readers=("deliver",),
+    retention=timedelta(days=7),
+    holds="PostPlanned: the post's id",
+    one_partition=True,
+)
+SETTLED = Topic(
+    name="posts.settled",
+    key="incident id",
+    writer="deliver",
+    readers=("subscribers",),
+    retention=timedelta(days=30),
+    holds="what became of a post, as the public saw it: public content only",
+)
+
+#: The whole flow. `posts.{channel}` stands for one topic per channel.
+FLOW = (INTAKE, REPORTS, SUBMITTED, DECIDED, POSTS, SETTLED)
+
+
+def full_name(world: World, topic: Topic, channel: str | None = None) -> str:
+    """The topic's name on the broker: `exercise.incident.reports`, `live.posts.webhook`."""
+    return f"{world}.{topic.name.format(channel=channel)}"
+
+
+def full_names(world: World, channels: Iterable[str]) -> dict[str, Topic]:
+    """Every topic of one world by its name on the broker, in the order of the flow.
+
+    A channel named `settled` would read and write the subscribers' topic, so it is refused.
+    """
+    channels = list(channels)
+    if full_name(world, POSTS, "settled") in (full_name(world, POSTS, c) for c in channels):
+        raise ValueError("no channel may be named 'settled': posts.settled is for subscribers")
+    names: dict[str, Topic] = {}
+    for topic in FLOW:
+        for channel in channels if topic is POSTS else [None]:
+            names[full_name(world, topic, channel)] = topic
+    return names
+
+
+def read_by(step: str, world: World, channels: Iterable[str]) -> tuple[str, ...]:
+    """The names on the broker of what `step` reads."""
+    names = full_names(world, channels)
+    return tuple(name for name, topic in names.items() if step in topic.readers)
+
+
+async def create(
+    bootstrap: str,
+    topics: Mapping[str, Topic],
+    *,
+    partitions: int = 1,
+    replication: int = 1,
+    deadline: float = 30.0,
+) -> None:
+    """Makes sure that every topic exists and has a leader; those that exist are left as they are.
+
+    `topics` comes from `full_names`. The embedded broker takes one partition and one replica.
+    Right after topics are made a cluster may still say that they are unknown: that is waited for,
+    up to `deadline` seconds.
+
+    Raises `BrokerAway` when the deadline has passed, `BrokerRefused` at an answer that no waiting
+    will change.
+    """
+    wanted = [_as_new(name, topic, partitions, replication) for name, topic in topics.items()]
+    try:
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(_may_pass),
+            wait=wait_random_exponential(multiplier=0.05, max=1.0),
+            stop=stop_after_delay(deadline),
+            reraise=True,
+        ):
+            with attempt:
+                await _create_once(bootstrap, wanted, int(deadline * 1000))
+    except (KafkaError, OSError) as error:
+        refusal = BrokerAway if _may_pass(error) else BrokerRefused
+        raise refusal(bootstrap, _in_words(error)) from error
+
+
+def _as_new(name: str, topic: Topic, partitions: int, replication: int) -> NewTopic:
+    config = {"cleanup.policy": "delete", "retention.ms": str(topic.retention // _MILLISECOND)}
+    if topic is INTAKE:
+        config["max.message.bytes"] = str(INTAKE_LIMIT)
+    count = 1 if topic.one_partition else partitions
+    return NewTopic(name, count, replication, topic_configs=config)
+
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+async def _create_once(bootstrap: str, wanted: list[NewTopic], timeout_ms: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=timeout_ms)
+    try:
+        await admin.start()
+        made = await admin.create_topics(wanted)
+        for name, code, *_ in made.topic_errors:
+            _check(name, code, may_exist=True)
+        for topic in await admin.describe_topics([new.name for new in wanted]):
+            _check(topic["topic"], topic["error_code"])
+            for partition in topic["partitions"]:
+                _check(topic["topic"], partition["error_code"])
+    finally:
+        await admin.close()
+
+
+def _check(name: str, code: int, *, may_exist: bool = False) -> None:
+    error = for_code(code)
+    if error is NoError or (may_exist and error is TopicAlreadyExistsError):
+        return
+    raise error(name)
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, OSError) or (isinstance(error, KafkaError) and error.retriable)
+
+
+def _in_words(error: BaseException) -> str:
+    return str(error) or type(error).__name__

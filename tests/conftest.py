@@ -1,0 +1,19 @@
+"""What tests of every folder share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared" / "corpus"
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder of real input, at $BROADCASTER_CORPUS or beside the repository."""
+    folder = Path(os.environ.get("BROADCASTER_CORPUS") or _BESIDE_THE_REPOSITORY)
+    if not folder.is_dir():
+        pytest.skip(f"no corpus at {folder}: set BROADCASTER_CORPUS to the folder that holds it")
+    return folder

@@ -1,0 +1,93 @@
+"""What the tests of the streams share: a handler that remembers, and ways to wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from uuid import uuid4
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from streams.app import Delivered, Step, Streams
+from streams.embedded import Broker
+from streams.errors import Poison
+
+
+class Seen:
+    """Remembers what came, and lets a test wait until so many did."""
+
+    def __init__(self) -> None:
+        self.messages: list[Delivered] = []
+        self._came = asyncio.Condition()
+
+    @property
+    def values(self) -> list[bytes]:
+        return [message.value for message in self.messages]
+
+    async def __call__(self, message: Delivered) -> None:
+        async with self._came:
+            self.messages.append(message)
+            self._came.notify_all()
+
+    async def until(self, count: int, deadline: float = 10.0) -> list[bytes]:
+        async with asyncio.timeout(deadline), self._came:
+            await self._came.wait_for(lambda: len(self.messages) >= count)
+        return self.values
+
+
+class Problems(Seen):
+    """Stands where the ledger's `problems` do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.codes: list[str] = []
+
+    async def note(self, message: Delivered, poison: Poison) -> None:
+        self.codes.append(poison.code)
+        await self(message)
+
+
+def a_name(what: str) -> str:
+    """A topic or group that no other test uses."""
+    return f"{what}.{uuid4().hex[:8]}"
+
+
+async def make_topic(broker: Broker, name: str | None = None) -> str:
+    name = name or a_name("topic")
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(name, 1, 1)])
+    await admin.close()
+    return name
+
+
+async def produce(broker: Broker, topic: str, values: Iterable[bytes]) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap)
+    await producer.start()
+    try:
+        for future in [await producer.send(topic, value) for value in values]:
+            await future
+    finally:
+        await producer.stop()
+
+
+def numbers(count: int, start: int = 0) -> list[bytes]:
+    return [b"%d" % n for n in range(start, start + count)]
+
+
+def streams_on(
+    broker: Broker,
+    group: str,
+    handle: Callable[[Delivered], Awaitable[None]],
+    *topics: str,
+    problems: Problems | None = None,
+) -> Streams:
+    return Streams(
+        broker.bootstrap,
+        group,
+        [Step("test", topics, handle)],
+        (problems or Problems()).note,
+        embedded=True,
+        fetch_wait_ms=20,
+    )
