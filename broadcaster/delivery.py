@@ -8,7 +8,7 @@ by tenacity's stop and wait objects, and kept in the ledger as `next_look`.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -19,14 +19,11 @@ import tenacity
 from broadcaster.approval import Release
 from broadcaster.channel import Channel, Idempotency
 from broadcaster.incident import NAMESPACE
-from broadcaster.update import Rendering, Revision
+from broadcaster.update import Rendering, Revision, changed_facts
 from broadcaster.world import Frozen, W
 
 #: Full jitter, at most 30 s between tries (facts/security-reliability-ux.md §3).
 _WAIT = tenacity.wait_random_exponential(multiplier=0.5, max=30)
-
-#: A channel that asks for a longer pause than this is looked at by a person too.
-LONGEST_PAUSE = timedelta(minutes=15)
 
 
 class PostState(StrEnum):
@@ -135,7 +132,10 @@ class Unsupported(Exception):
 
 
 class Adapter(Protocol[W]):
-    """One channel's hands. It sends verbatim or says why not; it never cuts, never retries."""
+    """One channel's hands. It sends verbatim or says why not; it never cuts, never retries.
+
+    Before anything else it asks `meant_for`.
+    """
 
     @property
     def channel(self) -> Channel[W]: ...
@@ -151,6 +151,23 @@ class Adapter(Protocol[W]):
     async def close(self) -> None: ...
 
 
+def meant_for(channel: Channel[W], message: Message[W]) -> None:
+    """Raises Refused unless a message is of the channel's world and approved for this channel.
+
+    The type checker has said so already; a message that was read from somewhere is asked again.
+    """
+    if message.world != channel.world:
+        raise Refused(
+            f"The message belongs to the {message.world} world, the channel to the "
+            f"{channel.world} world. Nothing was sent."
+        )
+    if message.rendering.channel != channel.name:
+        raise Refused(
+            f"These words were approved for {message.rendering.channel}, not for {channel.name}. "
+            "Nothing was sent."
+        )
+
+
 # --- What may be tried, and what becomes of it ------------------------------------------------
 
 
@@ -158,13 +175,13 @@ class Adapter(Protocol[W]):
 class Standing:
     """What must be true now for an attempt: read under the lock, in the attempt's transaction."""
 
-    state: PostState
     release_expires_at: datetime
     stopped: bool
     replaced_by: str | None
     digest_released: str
     revision: Revision
-    channel: str
+    facts: Mapping[str, str | None]  #: what the incident's facts are now
+    in_doubt: bool  #: whether an earlier attempt may have reached the public
 
 
 @dataclass(frozen=True)
@@ -177,7 +194,18 @@ class Next:
 
 
 def before_attempt(standing: Standing, *, now: datetime) -> Next | None:
-    """None if the post may be tried now; else what becomes of it instead. Fails closed."""
+    """None if the post may be tried now; else what becomes of it instead. Fails closed.
+
+    A post that may have reached the public already does not end as if it had not: it stays in
+    doubt until somebody looks.
+    """
+    instead = _against(standing, now)
+    if instead is not None and standing.in_doubt:
+        return Next(PostState.IN_DOUBT, why=f"{instead.why} An earlier try may have arrived.")
+    return instead
+
+
+def _against(standing: Standing, now: datetime) -> Next | None:
     if standing.stopped:
         return Next(PostState.STOPPED, why="The release was stopped before this was sent.")
     if standing.replaced_by is not None:
@@ -190,15 +218,25 @@ def before_attempt(standing: Standing, *, now: datetime) -> Next | None:
             why="The words in the ledger are not the words that were approved. Nothing was sent; "
             "run `broadcaster verify`.",
         )
+    if changed := changed_facts(standing.revision.words, standing.facts):
+        return Next(
+            PostState.HELD,
+            why=f"The incident has changed since these words were approved "
+            f"({', '.join(changed)}). Nothing was sent; submit an update with what is true now.",
+        )
     return None
 
 
 @dataclass(frozen=True)
 class Happened:
-    """How one attempt ended: with a receipt, or with what the adapter raised."""
+    """How one attempt ended: with a receipt, or with what the adapter raised. Never neither."""
 
     receipt: Receipt | None = None
     error: TryLater | Refused | InDoubt | None = None
+
+    def __post_init__(self) -> None:
+        if (self.receipt is None) == (self.error is None):
+            raise ValueError("an attempt ends with a receipt or with an error")
 
 
 def after(
@@ -222,10 +260,8 @@ def after(
     if isinstance(error, InDoubt) and not idempotency.may_send_again:
         return Next(PostState.IN_DOUBT, why=str(error))
     pause = error.after if isinstance(error, TryLater) else None
-    look = now + (pause if pause is not None else backoff(attempts))
-    if look >= expires_at:
-        # Waiting longer than its life: it is looked at once more then, and ends as expired.
-        look = expires_at
+    # A pause of 0 s is no leave to ask without pause; and no post waits longer than it lives.
+    look = min(now + max(pause or timedelta(), backoff(attempts)), expires_at)
     return Next(PostState.WAITING, next_look=look, why=str(error))
 
 
@@ -234,15 +270,3 @@ def backoff(attempts: int) -> timedelta:
     state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
     state.attempt_number = max(1, attempts)
     return timedelta(seconds=_WAIT(state))
-
-
-def first_in_order(unfinished: Sequence[Post[W]]) -> dict[str, Post[W]]:
-    """Per incident, the oldest post not yet ended: in order within an incident, and no further.
-
-    A post in doubt does not block its successor (DESIGN.md rule 6).
-    """
-    first: dict[str, Post[W]] = {}
-    for post in unfinished:
-        if not post.state.ended and post.state is not PostState.IN_DOUBT:
-            first.setdefault(post.incident_id, post)
-    return first

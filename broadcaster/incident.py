@@ -154,6 +154,11 @@ class Incident(Frozen):
     def open(self) -> bool:
         return self.closed_at is None
 
+    @property
+    def facts(self) -> dict[str, str | None]:
+        """What the incident's facts are now, for telling whether words still hold."""
+        return {"type": self.type.value, "place": self.place.value if self.place else None}
+
 
 def incident_id(world: World, source: str, number: str) -> str:
     """The same source's number is the same incident, for ever, within a world."""

@@ -38,7 +38,7 @@ def configure(form: Literal["auto", "json", "text"] = "auto", level: str = "info
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("aiokafka", "faust", "mode", "aiohttp.access", "alembic"):
+    for noisy in ("aiokafka", "faust", "mode", "streams.faust_parts", "aiohttp.access", "alembic"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

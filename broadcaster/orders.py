@@ -243,11 +243,7 @@ def decide(tx: Tx, order: Decide, person: Person) -> approvals.KeptDecision | Re
 
 def facts_of(kept: incidents.Kept) -> dict[str, str | None]:
     """What an incident's facts are now, for telling whether words still hold."""
-    incident = kept.incident
-    return {
-        "type": incident.type.value,
-        "place": incident.place.value if incident.place else None,
-    }
+    return kept.incident.facts
 
 
 def name_of(tx: Tx, person_id: str | None) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -111,8 +110,12 @@ class Settings(BaseSettings):
         return self.folder / "ledger.db"
 
     @property
-    def sweep_every(self) -> timedelta:
-        return timedelta(seconds=self.sweep_seconds)
+    def anchors_path(self) -> Path:
+        return self.folder / "record.anchors"
+
+    @property
+    def socket_path(self) -> Path:
+        return self.folder / "control.sock"
 
 
 def load() -> Settings:

@@ -41,7 +41,7 @@ def compile_report(report_id: str, *, department: str, zone: ZoneInfo) -> Callab
     return step
 
 
-def _folded(tx: Tx, before: incidents.Kept | None, report: Report, incident_id: str) -> Incident:
+def _folded(tx: Tx, before: incidents.Kept | None, report: Report) -> Incident:
     if before is None:
         new = fold(None, report, world=tx.world, now=tx.now)
         incidents.add(tx, new)

@@ -112,7 +112,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if self._thread is None:  # it never began
             self.thread_loop.close()
             return True
-        while self._thread.is_alive() and monotonic() < until:
+        while self._thread.is_alive() and monotonic() < until:  # noqa: ASYNC110 - of another loop
             await asyncio.sleep(0.01)
         return not self._thread.is_alive()
 

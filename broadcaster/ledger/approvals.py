@@ -290,6 +290,17 @@ def waiting_for_gate(tx: Tx) -> int:
     ).scalar_one()
 
 
+def updates_counted(tx: Tx) -> int:
+    return tx.connection.execute(select(func.count()).select_from(schema.updates)).scalar_one()
+
+
+def approvals_counted(tx: Tx) -> int:
+    """How many decisions were approvals."""
+    return tx.connection.execute(
+        select(func.count()).where(schema.decisions.c.verdict == str(Verdict.APPROVED))
+    ).scalar_one()
+
+
 def _kept_request(tx: Tx, request_id: str, *, lock: bool) -> Kept | None:
     query = select(schema.approval_requests).where(schema.approval_requests.c.id == request_id)
     row = tx.connection.execute(query.with_for_update() if lock else query).first()

@@ -57,12 +57,24 @@ def by_public_id(tx: Tx, public_id: str) -> Kept | None:
     return _kept(row) if row else None
 
 
+def by_number(tx: Tx, number: str) -> Kept | None:
+    """The incident that was last heard of under a source's number; its own id does as well."""
+    table = schema.incidents.c
+    row = tx.connection.execute(
+        select(schema.incidents)
+        .where((table.number == number) | (table.id == number))
+        .order_by(table.heard_at.desc())
+        .limit(1)
+    ).first()
+    return _kept(row) if row else None
+
+
 def add(tx: Tx, incident: Incident) -> Kept:
     """Keeps a new incident and gives it its public id."""
     public_id = "".join(secrets.choice(_PUBLIC_ALPHABET) for _ in range(8))
     tx.connection.execute(
         insert(schema.incidents).values(
-            id=incident.id, public_id=public_id, opened_at=incident.opened_at, **_columns(incident)
+            id=incident.id, number=incident.number, public_id=public_id, opened_at=incident.opened_at, **_columns(incident)
         )
     )
     _changed(tx, incident)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import delete, func, select
 
+from broadcaster.errors import Refusal
 from broadcaster.incident import NAMESPACE
-from broadcaster.ledger import schema
+from broadcaster.ledger import problems, schema
 from broadcaster.ledger.tx import Tx
 
 
@@ -65,7 +67,20 @@ def sent(tx: Tx, ids: Sequence[int]) -> None:
     tx.changed("outbox.sent")
 
 
-def waiting(tx: Tx) -> tuple[int, object]:
+def refused(tx: Tx, number: int, reason: str) -> None:
+    """Takes out a message that the broker will never take, and makes it a problem."""
+    box = schema.outbox.c
+    topic = tx.connection.execute(
+        delete(schema.outbox).where(box.id == number).returning(box.topic)
+    ).scalar()
+    if topic is not None:
+        problems.note(tx, problems.Place(source="relay"), Refusal(
+            "message_refused", f"The broker will not take a message for {topic}: {reason}.",
+            "What it was about is in the ledger; look at the topic's settings.",
+        ))  # fmt: skip
+
+
+def waiting(tx: Tx) -> tuple[int, datetime | None]:
     """How many messages wait, and since when the oldest does."""
     box = schema.outbox.c
     row = tx.connection.execute(select(func.count(), func.min(box.at))).one()

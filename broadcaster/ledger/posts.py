@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Row, func, insert, select, update
 
-from broadcaster.delivery import Next, PostState, Receipt, before_attempt, Standing
-from broadcaster.ledger import approvals, outbox, releases, schema
+from broadcaster.delivery import InDoubt, Next, PostState, Receipt, Standing, before_attempt
+from broadcaster.ledger import approvals, incidents, outbox, releases, schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.update import Revision
 
@@ -17,6 +17,7 @@ LOOK_AGAIN = timedelta(seconds=5)
 
 _UNSENT = [str(state) for state in PostState if state.unsent]
 _UNFINISHED = [str(state) for state in PostState if not state.ended]
+_GOES_ON = [str(state) for state in (PostState.PLANNED, PostState.WAITING, PostState.SENDING)]
 
 
 @dataclass(frozen=True)
@@ -115,28 +116,37 @@ def attempts_of(tx: Tx, post_id: str) -> list[Attempt]:
 
 
 def replace(tx: Tx, old_release_ids: tuple[str, ...], by_release_id: str) -> None:
-    """Marks the unsent posts of releases that a new one says it replaces; others go out."""
+    """Marks the posts of releases that a new one says it replaces; others go out.
+
+    Those not sent yet are looked at now, so that none of them keeps the new one waiting; one that
+    is being sent, or in doubt, is not tried again.
+    """
     if old_release_ids:
         table = schema.posts.c
         tx.connection.execute(
             update(schema.posts)
-            .where(table.release_id.in_(old_release_ids), table.state.in_(_UNSENT))
+            .where(table.release_id.in_(old_release_ids), table.state.in_(_UNFINISHED))
             .values(replaced_by=by_release_id)
+        )
+        tx.connection.execute(
+            update(schema.posts)
+            .where(table.release_id.in_(old_release_ids), table.state.in_(_UNSENT))
+            .values(state=str(PostState.WAITING), since=tx.now, next_look=tx.now)
         )
 
 
 def first_due(tx: Tx, channel: str) -> tuple[list[Kept], datetime | None]:
     """The posts of a channel to try now, at most one an incident, and when the next one is due.
 
-    In order within an incident: a post waits for the one before it, unless that is in doubt.
+    In order within an incident: a post waits for the one before it, unless that waits for a
+    person (in doubt, or held).
     """
     table = schema.posts.c
     rows = tx.connection.execute(
         select(schema.posts)
         .where(
             table.channel == channel,
-            table.state.in_(_UNFINISHED),
-            table.state != str(PostState.IN_DOUBT),
+            table.state.in_(_GOES_ON),
         )
         .order_by(table.released_at, table.id)
     )
@@ -178,15 +188,16 @@ def open_attempt(
     release = releases.get(tx, post.release_id)
     assert release is not None, "a post's release is a foreign key"
     revision = approvals.revision(tx, release.revision_id)
-    assert revision is not None, "a release's revision is a foreign key"
+    incident = incidents.get(tx, post.incident_id)
+    assert revision is not None and incident is not None, "a release's revision is a foreign key"
     stopped = tx.connection.execute(
         select(schema.releases.c.stopped_at).where(schema.releases.c.id == release.id)
     ).scalar()
     instead = before_attempt(
         Standing(
-            state=post.state, release_expires_at=release.expires_at, stopped=stopped is not None,
+            release_expires_at=release.expires_at, stopped=stopped is not None,
             replaced_by=post.replaced_by, digest_released=release.digest, revision=revision,
-            channel=post.channel,
+            facts=incident.incident.facts, in_doubt=_in_doubt(tx, post_id),
         ),
         now=tx.now,
     )  # fmt: skip
@@ -306,6 +317,15 @@ def waiting(tx: Tx) -> int:
     return tx.connection.execute(
         select(func.count()).where(schema.posts.c.next_look.is_not(None))
     ).scalar_one()
+
+
+def _in_doubt(tx: Tx, post_id: str) -> bool:
+    """Whether some attempt of a post ended without anybody knowing how."""
+    table = schema.attempts.c
+    doubtful = select(table.number).where(
+        table.post_id == post_id, table.outcome == InDoubt.__name__
+    )
+    return tx.connection.execute(doubtful).first() is not None
 
 
 def _set(tx: Tx, post: Kept, then: Next, receipt: Receipt | None = None) -> None:

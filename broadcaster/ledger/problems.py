@@ -22,6 +22,7 @@ class Place:
     topic: str | None = None
     partition: int | None = None
     offset: int | None = None
+    written: int | None = None
     line: int | None = None
 
 
@@ -40,14 +41,14 @@ class Problem:
 
 
 def note(tx: Tx, place: Place, refusal: Refusal) -> int | None:
-    """Notes a problem, once for a place in a topic; returns its number, None if it was known."""
-    if place.topic is not None and _known(tx, place):
+    """Notes a problem, once for a place in a topic or a file; None if it was known."""
+    if _known(tx, place, refusal.code):
         return None
     number: int = tx.connection.execute(
         insert(schema.problems)
         .values(
             at=tx.now, source=place.source, topic=place.topic, partition=place.partition,
-            offset=place.offset, line=place.line, code=refusal.code, field=refusal.field,
+            offset=place.offset, written=place.written, line=place.line, code=refusal.code, field=refusal.field,
             why=refusal.why, do=refusal.do, state="open",
         )
         .returning(schema.problems.c.id)
@@ -106,21 +107,25 @@ def counts(tx: Tx, sources: Sequence[str]) -> int:
     ).scalar_one()
 
 
-def _known(tx: Tx, place: Place) -> bool:
+def _known(tx: Tx, place: Place, code: str) -> bool:
+    """Whether this very message or row stands here already. What came by HTTP has no place."""
+    if place.topic is None and place.line is None:
+        return False
     table = schema.problems.c
-    return (
-        tx.connection.execute(
-            select(table.id).where(
-                table.topic == place.topic, table.partition == place.partition,
-                table.offset == place.offset, table.state == "open",
-            )
-        ).first()
-        is not None
-    )  # fmt: skip
+    same = (
+        table.source == place.source,
+        table.topic.is_not_distinct_from(place.topic),
+        table.partition.is_not_distinct_from(place.partition),
+        table.offset.is_not_distinct_from(place.offset),
+        table.written.is_not_distinct_from(place.written),
+        table.line.is_not_distinct_from(place.line),
+        table.code == code,
+    )
+    return tx.connection.execute(select(table.id).where(*same)).first() is not None
 
 
 def _problem(row: Row[tuple[object, ...]]) -> Problem:
     return Problem(
-        row.id, row.at, Place(row.source, row.topic, row.partition, row.offset, row.line),
+        row.id, row.at, Place(row.source, row.topic, row.partition, row.offset, row.written, row.line),
         row.code, row.field, row.why, row.do, row.state,
     )  # fmt: skip

@@ -157,6 +157,7 @@ incidents = Table(
     Column("id", Text, primary_key=True),
     #: The public address's part: says nothing about the number at the source.
     Column("public_id", Text, nullable=False, unique=True),
+    Column("number", Text, nullable=False, index=True),
     Column("body", Text, nullable=False),
     Column("handling", Text, nullable=False),
     Column("open", Boolean, nullable=False),
@@ -343,6 +344,8 @@ problems = Table(
     Column("topic", Text),
     Column("partition", Integer),
     Column("offset", BigInteger),
+    #: When it was written (ms since 1970): a broker that began anew may reuse an offset.
+    Column("written", BigInteger),
     Column("line", Integer),
     Column("code", Text, nullable=False),
     Column("field", Text),

@@ -105,7 +105,7 @@ def test_worlds_do_not_share_incidents() -> None:
 @pytest.mark.parametrize("field", ["opened_at", "reported_at"])
 def test_a_report_knows_its_zone(field: str) -> None:
     with pytest.raises(ValidationError):
-        a_report(**{field: NOW.replace(tzinfo=None)})
+        a_report("m1", **{field: NOW.replace(tzinfo=None)})
 
 
 @pytest.mark.parametrize("field", ["message_id", "number", "source"])

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from uuid import uuid4
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.app import Delivered, Step, Streams
@@ -70,6 +70,17 @@ async def produce(broker: Broker, topic: str, values: Iterable[bytes]) -> None:
             await future
     finally:
         await producer.stop()
+
+
+async def committed(broker: Broker, group: str, topic: str) -> int | None:
+    """Where the group goes on: the offset after the last that it acknowledged in a row."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker.bootstrap, group_id=group)
+    await consumer.start()
+    try:
+        offset: int | None = await consumer.committed(TopicPartition(topic, 0))
+        return offset
+    finally:
+        await consumer.stop()
 
 
 def numbers(count: int, start: int = 0) -> list[bytes]:

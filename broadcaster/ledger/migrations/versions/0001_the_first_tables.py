@@ -35,6 +35,7 @@ def upgrade() -> None:
         "incidents",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("public_id", sa.Text(), nullable=False),
+        sa.Column("number", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("handling", sa.Text(), nullable=False),
         sa.Column("open", sa.Boolean(), nullable=False),
@@ -48,6 +49,7 @@ def upgrade() -> None:
         "ix_incidents_board", "incidents", ["open", "handling", "heard_at"], unique=False
     )
     op.create_index("ix_incidents_closing", "incidents", ["open", "closes_at"], unique=False)
+    op.create_index(op.f("ix_incidents_number"), "incidents", ["number"], unique=False)
     op.create_table(
         "leases",
         sa.Column("name", sa.Text(), nullable=False),
@@ -90,6 +92,7 @@ def upgrade() -> None:
         sa.Column("topic", sa.Text(), nullable=True),
         sa.Column("partition", sa.Integer(), nullable=True),
         sa.Column("offset", sa.BigInteger(), nullable=True),
+        sa.Column("written", sa.BigInteger(), nullable=True),
         sa.Column("line", sa.Integer(), nullable=True),
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("field", sa.Text(), nullable=True),

@@ -1,0 +1,195 @@
+"""One way for every channel to speak HTTP: guarded, bounded, and honest about what got through.
+
+Each send has a session and a connection of its own. A kept connection may have been closed by the
+other side in the meantime, and then nobody can say whether the message left on it; a new one
+costs a handshake and leaves no such doubt, and no channel waits for another's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+from aiohttp.abc import ResolveResult
+from yarl import URL
+
+from broadcaster.clock import Clock
+from broadcaster.delivery import InDoubt, Refused, TryLater
+from broadcaster.update import LONGEST_EXPIRY
+
+Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
+
+#: Seconds to look up a name, connect and agree on TLS, and seconds without a byte of an answer.
+CONNECT, READ = 3.0, 10.0
+
+#: Of an answer no more than this is read; its status stands.
+LONGEST_ANSWER = 65_536
+
+_OUTSIDE = (
+    "The receiver's address lies outside the networks that may be sent to. Nothing was sent. "
+    "Correct its URL, or BROADCASTER_WEBHOOK_NETWORKS."
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, once all of it was there."""
+
+    status: int
+    retry_after: timedelta | None
+
+
+async def post(
+    url: URL,
+    *,
+    body: bytes,
+    headers: Mapping[str, str],
+    deadline: timedelta,
+    networks: Networks,
+    clock: Clock,
+) -> Answer:
+    """Posts once, to an address within `networks`, and follows no redirect.
+
+    Raises TryLater where it broke before a byte of the message left, InDoubt where it broke
+    later or took longer than `deadline`, Refused where the address may not be sent to. No error
+    holds the URL, which may itself be a secret.
+    """
+    if _is_address(url.host) and not _within(url.host, networks):
+        raise Refused(_OUTSIDE)
+    try:
+        async with (
+            asyncio.timeout(deadline.total_seconds()),
+            _session(networks) as session,
+            session.post(url, data=body, headers=headers, allow_redirects=False) as response,
+        ):
+            await _read(response)
+            pause = retry_after(response.headers.get("Retry-After"), clock.now())
+            return Answer(response.status, pause)
+    except (aiohttp.ClientError, OSError, TimeoutError) as problem:
+        raise _how_it_broke(problem) from None
+
+
+def prove(answer: Answer) -> None:
+    """Raises unless the answer says that the message was taken (2xx).
+
+    TryLater where the server says that it did nothing: 429 (RFC 6585 §4), and 503 with a time to
+    come back at (RFC 9110 §15.6.4). A bare 503 is no such word: proxies and time limits say it
+    too of a server that broke off halfway, as they say 408 and the other 5xx. All of these are
+    InDoubt; what may be done about it follows from the channel's class. The rest is Refused.
+    """
+    status = answer.status
+    if 200 <= status < 300:
+        return
+    if status == 429 or (status == 503 and answer.retry_after is not None):
+        raise TryLater(f"The receiver asked us to come back later ({status}).", answer.retry_after)
+    if status < 200 or status == 408 or status >= 500:
+        raise InDoubt(f"The receiver answered {status}, which leaves open what it did.")
+    if status < 400:
+        raise Refused(
+            f"The receiver answered {status}, a redirect, and none is followed. "
+            "Put its new address into the settings."
+        )
+    raise Refused(f"The receiver refused this ({status}). Ask whoever runs it why.")
+
+
+def retry_after(value: str | None, now: datetime) -> timedelta | None:
+    """The pause that a Retry-After header asks for, in either form (RFC 9110 §10.2.3).
+
+    None where there is none that can be read. No pause is longer than any update lives.
+    """
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit():
+        return timedelta(seconds=min(float(text), LONGEST_EXPIRY.total_seconds()))
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, IndexError, OverflowError):
+        return None
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    return min(max(at - now, timedelta()), LONGEST_EXPIRY)
+
+
+class _Outside(OSError):
+    """A name has no address within the allowed networks."""
+
+
+class _Guard(aiohttp.ThreadedResolver):
+    """Gives the connector addresses within the allowed networks and no others.
+
+    The connector connects to just these, so a name cannot mean one address when it is checked
+    and another when it is used. A literal address never comes here: `post` checks it.
+    """
+
+    def __init__(self, networks: Networks) -> None:
+        super().__init__()
+        self._networks = networks
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await super().resolve(host, port, family)
+        allowed = [each for each in found if _within(each["host"], self._networks)]
+        if not allowed:
+            raise _Outside
+        return allowed
+
+
+def _session(networks: Networks) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            resolver=_Guard(networks), use_dns_cache=False, force_close=True
+        ),
+        timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_read=READ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": "incident-alert-broadcaster"},
+        trust_env=False,
+        auto_decompress=False,
+    )
+
+
+async def _read(response: aiohttp.ClientResponse) -> None:
+    """Reads the answer to its end, so that one cut off halfway is not taken for an answer."""
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > LONGEST_ANSWER:
+            return
+
+
+def _how_it_broke(problem: Exception) -> TryLater | Refused | InDoubt:
+    """By where it broke: aiohttp's connector errors come before the first byte of the message."""
+    match problem:
+        case aiohttp.ClientConnectorDNSError(os_error=_Outside()):
+            return Refused(_OUTSIDE)
+        case aiohttp.InvalidURL():
+            return Refused("The receiver's URL cannot be used. Correct it in the settings.")
+        case aiohttp.ClientConnectorDNSError():
+            return TryLater("The receiver's name could not be looked up. Nothing was sent.")
+        case aiohttp.ClientSSLError():
+            return TryLater("The receiver did not prove who it is (TLS). Nothing was sent.")
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            return TryLater("The receiver could not be reached. Nothing was sent.")
+        case TimeoutError():
+            return InDoubt("The receiver gave no answer in time.")
+        case _:
+            return InDoubt("The connection broke before the whole answer was there.")
+
+
+def _is_address(host: str | None) -> bool:
+    try:
+        ipaddress.ip_address(host or "")
+    except ValueError:
+        return False
+    return True
+
+
+def _within(host: str | None, networks: Networks) -> bool:
+    address = ipaddress.ip_address(host or "")
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped  # it reaches the same machine, so it is the same address
+    return any(address in network for network in networks)

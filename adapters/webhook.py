@@ -1,0 +1,106 @@
+"""A signed webhook to another party's systems (Standard Webhooks, specification 1.0).
+
+`webhook-id` is the post's id, the same on every try, so that a receiver can act once on it;
+`webhook-timestamp` is the time of this try. The body is JSON in UTF-8:
+
+    version      1
+    world        "exercise" or "live"
+    post_id      the post's id, as in `webhook-id`
+    incident     the incident's public id
+    url          the incident's public address
+    number       the update's number within its incident
+    kind         "update", "correction", "retraction" or "all clear"
+    headline     as approved
+    text         as approved, verbatim
+    language     of headline and text (BCP 47)
+    released_at  RFC 3339, UTC
+    expires_at   RFC 3339, UTC: from then on the update says nothing
+
+A receiver answers 2xx once it has taken the message, 410 to end the subscription, and 429 or 503
+with Retry-After to be asked again later. A webhook cannot be asked what it holds.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from datetime import UTC
+from typing import Generic
+
+from yarl import URL
+
+from adapters import http
+from broadcaster.channel import Channel
+from broadcaster.clock import Clock
+from broadcaster.delivery import Message, Receipt, Refused, Unsupported, meant_for
+from broadcaster.world import W
+
+
+class Webhook(Generic[W]):
+    """Posts to one receiver. `key` is the secret's bytes; neither it nor the URL is ever shown."""
+
+    def __init__(
+        self, channel: Channel[W], *, url: str, key: bytes, networks: http.Networks, clock: Clock
+    ) -> None:
+        self.channel: Channel[W] = channel
+        self._url = URL(url)
+        self._key = key
+        self._networks = networks
+        self._clock = clock
+
+    async def send(self, message: Message[W]) -> Receipt:
+        """Posts the message. Raises TryLater, Refused or InDoubt."""
+        meant_for(self.channel, message)
+        body = _body(message)
+        answer = await http.post(
+            self._url,
+            body=body,
+            headers={"Content-Type": "application/json", **self._signed(message.post_id, body)},
+            deadline=self.channel.deadline,
+            networks=self._networks,
+            clock=self._clock,
+        )
+        if answer.status == 410:
+            raise Refused(
+                "The receiver ended the subscription (410). Take its channel out of the settings, "
+                "or ask whoever runs it."
+            )
+        http.prove(answer)
+        return Receipt(remote_id=message.post_id)
+
+    async def find(self, message: Message[W]) -> Receipt | None:
+        """Raises Unsupported: a webhook takes and does not tell."""
+        raise Unsupported("A webhook cannot be asked what it holds.")
+
+    async def close(self) -> None:
+        """Nothing is kept open between sends."""
+
+    def _signed(self, message_id: str, body: bytes) -> dict[str, str]:
+        stamp = str(int(self._clock.now().timestamp()))
+        signed = f"{message_id}.{stamp}.".encode() + body
+        signature = base64.b64encode(hmac.digest(self._key, signed, hashlib.sha256)).decode()
+        return {
+            "webhook-id": message_id,
+            "webhook-timestamp": stamp,
+            "webhook-signature": f"v1,{signature}",
+        }
+
+
+def _body(message: Message[W]) -> bytes:
+    fields = {
+        "version": 1,
+        "world": message.world,
+        "post_id": message.post_id,
+        "incident": message.incident_public_id,
+        "url": message.incident_url,
+        "number": message.number,
+        "kind": message.kind,
+        "headline": message.rendering.headline,
+        "text": message.rendering.text,
+        "language": message.rendering.language,
+        "released_at": message.released_at.astimezone(UTC).isoformat(),
+        "expires_at": message.expires_at.astimezone(UTC).isoformat(),
+    }
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()

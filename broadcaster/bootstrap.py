@@ -1,0 +1,202 @@
+"""Where the parts meet: everything else receives what it needs as arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from aiohttp import web
+
+import adapters
+from broadcaster import channel
+from broadcaster.channel import Channel
+from broadcaster.clock import Clock, SystemClock
+from broadcaster.delivery import Adapter
+from broadcaster.errors import Kind, Refusal
+from broadcaster.incident import Report
+from broadcaster.desk.app import make_app
+from broadcaster.desk.deps import Desk, Flow
+from broadcaster.intake import native, signature
+from broadcaster.intake.door import Door
+from broadcaster.ledger import Ledger, Tx, posts, problems, publications
+from broadcaster.settings import Settings
+from broadcaster.world import Exercise
+from streams import codec, topics
+from streams.app import Delivered, Handler, Step
+from streams.compile import compile_report
+from streams.deliver import Deliver
+from streams.errors import Poison
+from streams.gate import judge_decision
+from streams.intake import intake_handler
+from streams.notify import call_approver
+from streams.run import Broker, Flowing
+
+#: The only world that starts until passkeys and the first 389.5 screening are built.
+EXERCISE: Exercise = "exercise"
+
+
+def refuse_live(settings: Settings) -> None:
+    """Raises Refusal where the live world is asked for."""
+    if settings.world != EXERCISE:
+        raise Refusal(
+            "live_not_built",
+            "The live world does not start: approval by passkey and the screening of policy 389.5 "
+            "are not built yet, and without them nothing may be told to the public.",
+            "Set BROADCASTER_WORLD=exercise.",
+            kind=Kind.FORBIDDEN,
+        )
+
+
+def channels(settings: Settings) -> tuple[Channel[Exercise], ...]:
+    """The channels of this start, in the order that people see them."""
+    refuse_live(settings)
+    return (
+        channel.public_page(EXERCISE),
+        *(
+            channel.webhook(EXERCISE, hook.name, hook.title, dedupes=hook.dedupes)
+            for hook in settings.webhooks
+        ),
+    )
+
+
+class _Page:
+    """The public page's port: it publishes from the ledger, by the post's id."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def publish(self, post_id: str) -> str:
+        return await self._ledger.write(lambda tx: publications.publish(tx, post_id), urgent=True)
+
+    async def find(self, post_id: str) -> str | None:
+        return await self._ledger.read(lambda tx: publications.find(tx, post_id))
+
+
+def make_adapters(settings: Settings, ledger: Ledger) -> Mapping[str, Adapter[Any]]:
+    """One adapter for each channel, by the channel's name."""
+    parts = adapters.Parts(
+        page=_Page(ledger),
+        receivers={
+            hook.name: adapters.Receiver(
+                str(hook.url), signature.key(hook.secret.get_secret_value())
+            )
+            for hook in settings.webhooks
+        },
+        networks=settings.webhook_networks,
+    )
+    return {each.name: adapters.build(each, EXERCISE, parts) for each in channels(settings)}
+
+
+def read_native(raw: bytes, now: datetime) -> Report:
+    """Intake's reading of a message that a CAD system wrote to its topic."""
+    return native.parse(raw, now=now).report
+
+
+def flowing(
+    settings: Settings,
+    ledger: Ledger,
+    broker: Broker,
+    public_address: str,
+    clock: Clock | None = None,
+) -> Flowing:
+    """All steps of the flow in one process. `public_address` is that of the public page."""
+    clock = clock or SystemClock()
+    names = [each.name for each in channels(settings)]
+    flow = Flowing(
+        ledger,
+        broker,
+        settings.world,
+        names,
+        (),
+        on_poison(ledger),
+        lambda: Deliver(
+            ledger,
+            make_adapters(settings, ledger),
+            lambda public_id: f"{public_address}/{public_id}",
+            clock,
+        ),
+        clock,
+        sweep_seconds=settings.sweep_seconds,
+        watchdog_seconds=settings.watchdog_seconds,
+    )
+    flow.steps = tuple(
+        Step(name, topics.read_by(name, settings.world, names), handle)
+        for name, handle in handlers(settings, ledger, clock, lambda: flow.deliver).items()
+    )
+    return flow
+
+
+def handlers(
+    settings: Settings, ledger: Ledger, clock: Clock, deliver: Callable[[], Deliver | None]
+) -> dict[str, Handler]:
+    """What each step does with one message, by the step's name."""
+
+    async def compile_(message: Delivered) -> None:
+        report_id = codec.decode(codec.ReportAccepted, message.value).report_id
+        step = compile_report(report_id, department=settings.department, zone=settings.zone)
+        _known(await ledger.write(step), "report")
+
+    async def notify(message: Delivered) -> None:
+        request_id = codec.decode(codec.RevisionSubmitted, message.value).request_id
+        _known(await ledger.write(call_approver(request_id)), "request")
+
+    async def gate(message: Delivered) -> None:
+        decision_id = codec.decode(codec.DecisionRecorded, message.value).decision_id
+        _known(await ledger.write(judge_decision(decision_id, EXERCISE), urgent=True), "decision")
+
+    async def deliver_(message: Delivered) -> None:
+        post_id = codec.decode(codec.PostPlanned, message.value).post_id
+        post = await ledger.read(lambda tx: posts.get(tx, post_id))
+        _known(post is not None, "post")
+        if post is not None and (lanes := deliver()):
+            lanes.wake(post.channel)
+
+    return {
+        "intake": intake_handler(ledger, read_native, clock),
+        "compile": compile_,
+        "notify": notify,
+        "gate": gate,
+        "deliver": deliver_,
+    }
+
+
+def on_poison(ledger: Ledger) -> Callable[[Delivered, Poison], Awaitable[None]]:
+    """Commits a message that can never be handled to `problems`, without what it said."""
+
+    async def note(message: Delivered, poison: Poison) -> None:
+        where = message.where
+        place = problems.Place("kafka", where.topic, where.partition, where.offset, message.written)
+
+        def step(tx: Tx) -> None:
+            problems.note(tx, place, poison)
+
+        await ledger.write(step)
+
+    return note
+
+
+def desk(
+    settings: Settings, ledger: Ledger, address: str, flow: Callable[[], Flow]
+) -> web.Application:
+    """The desk's application, on this ledger."""
+    secrets = {
+        source: [secret.get_secret_value() for secret in several]
+        for source, several in settings.intake_secrets.items()
+    }
+    return make_app(
+        Desk(
+            settings=settings, ledger=ledger, intake=Door(secrets), channels=channels(settings),
+            address=address, flow=flow,
+        )
+    )  # fmt: skip
+
+
+def _known(found: bool, what: str) -> None:
+    if not found:
+        raise Poison(
+            f"unknown_{what}",
+            f"The message names a {what} that the ledger does not hold.",
+            "Nothing was done. If it was ours, the ledger was exchanged for an older one; "
+            "else find out who writes to this topic.",
+        )

@@ -1,0 +1,289 @@
+"""The command line. Results for programs are JSON; everything else is for people."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from broadcaster.errors import Kind, Refusal
+from broadcaster.parent import REFUSED, Parent, child_command
+
+#: Only the parent of `up` runs in a process that imports no more than this; every other command
+#: imports what it needs when it runs.
+Json = dict[str, Any]
+
+
+def main() -> None:
+    """The entry point of `broadcaster`."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as wrong:
+        wrong.show()
+        sys.exit(wrong.exit_code)
+    except Refusal as refusal:
+        _say_no(refusal)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _say_no(refusal: Refusal) -> NoReturn:
+    click.echo(f"{refusal.why} {refusal.do} [{refusal.code}]", err=True)
+    configured_wrong = refusal.kind in (Kind.INVALID, Kind.FORBIDDEN)
+    sys.exit(REFUSED if configured_wrong else 1)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="incident-alert-broadcaster")
+def cli() -> None:
+    """Incident alert broadcaster: what may be told to the public, approved word for word.
+
+    All state lives in the folder BROADCASTER_HOME (default ~/.broadcaster).
+    """
+
+
+@cli.command()
+@click.option("--child", is_flag=True, hidden=True)
+def up(child: bool) -> None:
+    """Run everything on this machine: broker, ledger, desk and streams. Ctrl-C ends it."""
+    if child:
+        from broadcaster import system
+        from broadcaster.log import configure
+
+        settings = _settings()
+        configure(settings.log_format, settings.log_level)
+        asyncio.run(system.serve(settings, os.environ["BROADCASTER_BROKER"]))
+        return
+    home = Path(os.environ.get("BROADCASTER_HOME", "~/.broadcaster")).expanduser().absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    parent = Parent(
+        home,
+        broker_port=int(os.environ.get("BROADCASTER_BROKER_PORT", "0")),
+        broker_restart_bytes=int(os.environ.get("BROADCASTER_BROKER_RESTART_MB", "64")) << 20,
+        command=child_command("up", "--child"),
+    )
+    sys.exit(asyncio.run(parent.run()))
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--map", "map_", required=True, help="A vendor's map by name, or a TOML file.")
+@click.option("--json", "as_json", is_flag=True, help="The result as one JSON line.")
+def replay(file: Path, map_: str, as_json: bool) -> None:
+    """Take in a vendor's CSV export (exercise world alone)."""
+    arguments = {"file": str(file.absolute()), "map": _map(map_)}
+    result = _run("replay", arguments, _progress("replayed"), with_streams=True)
+    _show(result, as_json)
+
+
+def _map(name: str) -> str:
+    return str(Path(name).absolute()) if name.endswith(".toml") else name
+
+
+@cli.command()
+@click.option("--type", "type_", required=True, help="EIDO incident type, as GASLEAK.")
+@click.option(
+    "--place", default="", help='Block, crossing or street: "66000 block of Pierson Blvd".'
+)
+@click.option("--status", default="Active", help="EIDO incident status.")
+@click.option("--number", help="The number of an incident that is known already.")
+def report(type_: str, place: str, status: str, number: str | None) -> None:
+    """Enter a report by hand."""
+    arguments = {"type": type_, "place": place, "status": status, "number": number}
+    _show(_run("report", arguments), as_json=True)
+
+
+@cli.group()
+def roster() -> None:
+    """Who may do what."""
+
+
+@roster.command("add")
+@click.argument("name")
+@click.option("--role", "roles", multiple=True, required=True,
+              help="pio, commander, watch-commander, supervisor or records; may be repeated.")  # fmt: skip
+def roster_add(name: str, roles: tuple[str, ...]) -> None:
+    """Put a person on the roster and print a one-time sign-in link (24 h)."""
+    result = _run("roster_add", {"name": name, "roles": list(roles)})
+    click.echo(result["link"])
+
+
+@roster.command("link")
+@click.argument("name")
+def roster_link(name: str) -> None:
+    """Print a new one-time sign-in link for somebody on the roster."""
+    click.echo(_run("roster_link", {"name": name})["link"])
+
+
+@roster.command("list")
+@click.option("--json", "as_json", is_flag=True)
+def roster_list(as_json: bool) -> None:
+    """Show the roster."""
+    people = _run("roster_list", {})["people"]
+    if as_json:
+        click.echo(json.dumps(people))
+        return
+    for person in people:
+        click.echo(f"{person['name']}  ({', '.join(person['roles'])})")
+
+
+@cli.group()
+def problems() -> None:
+    """What came in wrong."""
+
+
+@problems.command("list")
+@click.option("--all", "all_", is_flag=True, help="Those that are settled, too.")
+@click.option("--json", "as_json", is_flag=True)
+def problems_list(all_: bool, as_json: bool) -> None:
+    """Show what came in wrong, newest first."""
+    listed = _run("problems_list", {"all": all_})["problems"]
+    if as_json:
+        click.echo(json.dumps(listed))
+        return
+    for problem in listed:
+        place = problem["place"]
+        where = [place["source"]]
+        if place["topic"]:
+            where.append(
+                f"{place['topic']} partition {place['partition']} offset {place['offset']}"
+            )
+        if place["line"]:
+            where.append(f"line {place['line']}")
+        field = f" ({problem['field']})" if problem["field"] else ""
+        click.echo(f"{problem['id']}  {problem['at']}  {', '.join(where)}  {problem['state']}")
+        click.echo(f"    {problem['code']}{field}: {problem['why']} {problem['do']}")
+    if not listed:
+        click.echo("Nothing came in wrong.")
+
+
+@problems.command("retry")
+@click.argument("number", type=int)
+def problems_retry(number: int) -> None:
+    """Read the message again, while the broker has it, and take it in."""
+    _show(_run("problems_retry", {"number": number}), as_json=True)
+
+
+@problems.command("drop")
+@click.argument("number", type=int)
+def problems_drop(number: int) -> None:
+    """End a problem that needs nothing more."""
+    _show(_run("problems_drop", {"number": number}), as_json=True)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True)
+def verify(as_json: bool) -> None:
+    """Walk the record's chain; exit 1 and name the first entry that does not fit."""
+    result = _run("verify", {})
+    if as_json:
+        click.echo(json.dumps(result))
+    elif result["ok"]:
+        anchor = result["anchor"]
+        against = f", equal to the anchor at entry {anchor['number']}" if anchor else ""
+        click.echo(f"The record is whole: {result['entries']} entries, head "
+                   f"{result['head'][:12]}{against}.")  # fmt: skip
+    else:
+        click.echo(f"The record does not verify: {result['fault']}.", err=True)
+    sys.exit(0 if result["ok"] else 1)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True)
+def doctor(as_json: bool) -> None:
+    """Check this installation and say what to mend."""
+    from broadcaster import doctor as checks
+
+    findings = asyncio.run(checks.examine(_settings()))
+    if as_json:
+        click.echo(json.dumps([vars(each) for each in findings]))
+    else:
+        for each in findings:
+            click.echo(f"{'ok  ' if each.ok else 'MEND'}  {each.what}: {each.told}")
+    sys.exit(0 if all(each.ok for each in findings) else 1)
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="Play the sample without a person, then end.")
+@click.option("--json", "as_json", is_flag=True, help="Last line: the figures as JSON.")
+def demo(once: bool, as_json: bool) -> None:
+    """The practice run: a sample incident goes from CAD to the public, then waits for you."""
+    from broadcaster import demo as practice
+
+    sys.exit(asyncio.run(practice.play(_settings(), once=once, as_json=as_json)))
+
+
+def _settings() -> Any:
+    from pydantic import ValidationError
+
+    from broadcaster import settings
+
+    try:
+        return settings.load()
+    except ValidationError as wrong:
+        first = wrong.errors(include_url=False, include_input=False)[0]
+        name = "BROADCASTER_" + "__".join(str(part) for part in first["loc"]).upper()
+        raise Refusal(
+            "setting_invalid", f"The setting {name} cannot be used: {first['msg']}.",
+            "Mend it in the environment or in settings.env; the README lists the settings.",
+            field=name,
+        ) from None  # fmt: skip
+
+
+def _run(
+    name: str, arguments: Json, say: Callable[[Json], Awaitable[None]] | None = None, *,
+    with_streams: bool = False,
+) -> Json:  # fmt: skip
+    """Runs a command where the ledger is open: in the running process, else here."""
+    from broadcaster import control, here
+    from broadcaster.log import configure
+
+    settings = _settings()
+    configure(settings.log_format, "warning")
+
+    async def nothing(line: Json) -> None:
+        """Nobody watches."""
+
+    async def go() -> Json:
+        if control.is_listening(settings.socket_path):
+            return await control.ask(settings.socket_path, name, arguments, say or nothing)
+        if with_streams:
+            async with here.running(settings):
+                return await control.ask(settings.socket_path, name, arguments, say or nothing)
+        return await here.alone(settings, name, arguments)
+
+    return asyncio.run(go())
+
+
+def _progress(what: str) -> Callable[[Json], Awaitable[None]]:
+    """Shows on one line of a terminal how far a command is."""
+
+    async def say(line: Json) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r\033[K{json.dumps(line.get(what) or line)}", nl=False, err=True)
+
+    return say
+
+
+def _show(result: Json, as_json: bool) -> None:
+    if sys.stderr.isatty():
+        click.echo("\r\033[K", nl=False, err=True)
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    for name, value in result.items():
+        click.echo(f"{name.replace('_', ' '):>16}  {value}")
+
+
+if __name__ == "__main__":
+    main()

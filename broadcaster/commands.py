@@ -1,0 +1,388 @@
+"""What the command line orders, run in the process that has the ledger open.
+
+Each command is a coroutine that gets where it runs and its arguments, may say how far it is, and
+returns its result; it raises Refusal. `control` carries the same calls over the socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from broadcaster import anchors
+from broadcaster.bootstrap import read_native
+from broadcaster.clock import Clock
+from broadcaster.errors import Kind, Refusal
+from broadcaster.incident import Report
+from broadcaster.intake import csv_map, person
+from broadcaster.ledger import (
+    Ledger,
+    Tx,
+    approvals,
+    incidents,
+    outbox,
+    people,
+    posts,
+    problems,
+    records,
+    releases,
+    reports,
+)
+from broadcaster.record import Anchor
+from broadcaster.roster import Role
+from broadcaster.settings import Settings
+from streams import reader
+from streams.app import Where
+from streams.intake import intake_handler
+from streams.run import Broker, Flowing
+
+Result = dict[str, Any]
+Say = Callable[[Result], Awaitable[None]]
+
+#: The actor on the record for what the operator does by command line.
+OPERATOR = "operator"
+
+#: Rows of a replay that are accepted in one transaction.
+ROWS_AT_ONCE = 250
+
+
+@dataclass
+class Here:
+    """Where a command runs: the ledger is open, and perhaps the streams run."""
+
+    settings: Settings
+    ledger: Ledger
+    clock: Clock
+    address: str | None = None
+    broker: Broker | None = None
+    flow: Flowing | None = None
+
+
+async def run(name: str, arguments: dict[str, Any], here: Here, say: Say) -> Result:
+    """Runs one command by name. Raises Refusal."""
+    command = COMMANDS.get(name)
+    if command is None:
+        raise Refusal("no_such_command", f"There is no command {name}.",
+                      "`broadcaster --help` lists them.", kind=Kind.NOT_FOUND)  # fmt: skip
+    return await command(here, say, **arguments)
+
+
+async def status(here: Here, say: Say) -> Result:
+    """How this installation is: where, how far, what waits."""
+    counts = await here.ledger.read(_counts)
+    flow = here.flow
+    return {
+        "address": here.address,
+        "broker": here.broker.bootstrap if here.broker else None,
+        "streams": "run" if flow and flow.running else (flow.why if flow else "not started"),
+        **counts,
+    }
+
+
+async def idle(here: Here, say: Say) -> Result:
+    """Whether nothing waits and no incident is open: then the broker may be started anew."""
+    waits = await here.ledger.read(_waits)
+    open_ = await here.ledger.read(incidents.any_open)
+    return {"idle": not open_ and not any(waits.values()), **waits}
+
+
+async def drained(here: Here, say: Say, seconds: float = 300) -> Result:
+    """Waits until no step has anything left to do; what waits for a person is not among it."""
+    until = time.monotonic() + seconds
+    while any((waits := await here.ledger.read(_waits)).values()):
+        if time.monotonic() > until:
+            raise Refusal(
+                "not_drained", f"After {seconds:.0f} s these still wait: {waits}.",
+                "Look at `broadcaster doctor`.", kind=Kind.UNAVAILABLE,
+            )  # fmt: skip
+        await say({"waiting": waits})
+        await asyncio.sleep(0.1)
+    return {"drained": True}
+
+
+async def report(
+    here: Here, say: Say, *, type: str, place: str, status: str = "Active",
+    number: str | None = None,
+) -> Result:  # fmt: skip
+    """Enters a report by hand."""
+    form = person.read(
+        {"type": type, "place": place, "status": status, "incident_number": number or ""}
+    )
+    message_id = str(uuid.uuid4())
+    new_number = f"P-{here.clock.now():%Y%m%d}-{message_id[:4].upper()}"
+
+    def step(tx: Tx) -> reports.Accepted:
+        about = incidents.by_number(tx, form.incident_number) if form.incident_number else None
+        made = person.report(
+            form, about=about.incident if about else None, message_id=message_id,
+            new_number=new_number, now=tx.now,
+        )  # fmt: skip
+        return reports.accept(tx, made, actor=OPERATOR, about=about.incident.id if about else None)
+
+    accepted = await here.ledger.write(step)
+    return {"report_id": accepted.report_id, "incident_id": accepted.incident_id,
+            "number": number or new_number}  # fmt: skip
+
+
+async def roster_add(here: Here, say: Say, *, name: str, roles: list[str]) -> Result:
+    """Puts a person on the roster and makes a one-time sign-in link."""
+
+    def step(tx: Tx) -> tuple[str, str]:
+        added = people.add(tx, name, [_role(role) for role in roles], actor=OPERATOR)
+        return added.id, people.enrol(tx, added.id, actor=OPERATOR)
+
+    person_id, token = await here.ledger.write(step)
+    return {"person_id": person_id, "link": _link(here, token)}
+
+
+async def roster_link(here: Here, say: Say, *, name: str) -> Result:
+    """Makes a new one-time sign-in link for somebody on the roster."""
+
+    def step(tx: Tx) -> str:
+        known = people.by_name(tx, name)
+        if known is None:
+            raise Refusal("no_such_person", f"{name} is not on the roster.",
+                          "`broadcaster roster list` shows who is.",
+                          kind=Kind.NOT_FOUND, field="name")  # fmt: skip
+        return people.enrol(tx, known.id, actor=OPERATOR)
+
+    return {"link": _link(here, await here.ledger.write(step))}
+
+
+async def roster_practice(here: Here, say: Say, *, names: dict[str, list[str]]) -> Result:
+    """Makes sure that an exercise has its practice persons, and says who they are."""
+    if here.settings.world != "exercise":
+        raise Refusal("only_in_exercise", "Practice persons exist in the exercise world alone.",
+                      "Use `broadcaster roster add`.", kind=Kind.FORBIDDEN)  # fmt: skip
+
+    def step(tx: Tx) -> dict[str, str]:
+        made = {}
+        for name, roles in names.items():
+            known = people.by_name(tx, name) or people.add(
+                tx, name, [_role(role) for role in roles], actor=OPERATOR, practice=True
+            )
+            made[name] = known.id
+        return made
+
+    return {"people": await here.ledger.write(step)}
+
+
+async def roster_list(here: Here, say: Say) -> Result:
+    """Who is on the roster."""
+    listed = await here.ledger.read(people.everybody)
+    return {"people": [{"name": p.name, "roles": sorted(p.roles)} for p in listed]}
+
+
+async def problems_list(here: Here, say: Say, *, all: bool = False) -> Result:
+    """What came in wrong."""
+    state = None if all else "open"
+    listed = await here.ledger.read(lambda tx: problems.listed(tx, state=state, limit=1000))
+    return {"problems": [{**asdict(p), "at": p.at.isoformat()} for p in listed]}
+
+
+async def problems_drop(here: Here, say: Say, *, number: int) -> Result:
+    """Ends a problem that needs nothing more."""
+    await here.ledger.write(lambda tx: problems.settle(tx, number, "dropped", actor=OPERATOR))
+    return {"problem": number, "state": "dropped"}
+
+
+async def problems_retry(here: Here, say: Say, *, number: int) -> Result:
+    """Reads the message again where it stood, while the broker has it, and takes it in."""
+    problem = await here.ledger.read(lambda tx: problems.get(tx, number))
+    place = problem.place
+    if place.topic is None or not place.topic.endswith("incident.intake") or here.broker is None:
+        raise _gone(problem)
+    assert place.partition is not None and place.offset is not None, "noted with its topic"
+    message = await reader.read(
+        here.broker.bootstrap, Where(place.topic, place.partition, place.offset),
+        written=place.written,
+    )  # fmt: skip
+    if message is None:
+        raise _gone(problem)
+    await intake_handler(here.ledger, read_native, here.clock)(message)
+    await here.ledger.write(lambda tx: problems.settle(tx, number, "retried", actor=OPERATOR))
+    return {"problem": number, "state": "retried"}
+
+
+async def verify(here: Here, say: Say) -> Result:
+    """Walks the record's chain and compares it with its anchors."""
+    taken = anchors.read(here.settings.anchors_path)
+    verdict = await here.ledger.read(lambda tx: records.verify(tx, taken))
+    return {
+        "ok": verdict.ok,
+        "entries": verdict.entries,
+        "head": verdict.head,
+        "fault": verdict.fault,
+        "anchor": vars(verdict.anchor) if verdict.anchor else None,
+    }
+
+
+async def replay(here: Here, say: Say, *, file: str, map: str) -> Result:
+    """Takes in a vendor's export, row by row; a bad row stops no other."""
+    if here.settings.world != "exercise":
+        raise Refusal("only_in_exercise", "A replay of old calls would look like new ones.",
+                      "Set BROADCASTER_WORLD=exercise.", kind=Kind.FORBIDDEN)  # fmt: skip
+    mapping = csv_map.load(map)
+    began = time.monotonic()
+    before = await here.ledger.read(_counts)
+    tally = {"rows": 0, "accepted": 0, "repeated": 0, "refused": 0, "types_unlisted": 0,
+             "places_withheld": 0}  # fmt: skip
+    try:
+        opened = open(file, "rb")  # noqa: SIM115 - closed below, by the stack
+    except OSError as error:
+        raise Refusal(
+            "file_unreadable",
+            f"{file} cannot be read: {error.strerror}.",
+            "Check the name, and whether you may read it.",
+            field="file",
+        ) from None
+    with contextlib.closing(opened):
+        rows = csv_map.rows(opened, mapping, here.clock.now())
+        while several := await asyncio.to_thread(_several, rows):
+            await _take_in(here, mapping, Path(file).name, several, tally)
+            await say({"replayed": dict(tally)})
+    accepted_in = time.monotonic() - began
+    if here.flow is not None:
+        await drained(here, say)
+    after = await here.ledger.read(_counts)
+    grown = {name: after[name] - before[name] for name in ("incidents", "suggested", "suppressed")}
+    seconds = time.monotonic() - began
+    return {**tally, **grown, "accept_seconds": round(accepted_in, 2),
+            "seconds": round(seconds, 2)}  # fmt: skip
+
+
+def _several(rows: Iterator[csv_map.Row]) -> list[csv_map.Row]:
+    return list(islice(rows, ROWS_AT_ONCE))
+
+
+async def _take_in(
+    here: Here, mapping: csv_map.Map, name: str, several: list[csv_map.Row], tally: dict[str, int]
+) -> None:
+    """One transaction for several rows; what each row came to is added to the tally."""
+
+    def step(tx: Tx) -> dict[str, int]:
+        counted = dict.fromkeys(tally, 0)
+        good: list[tuple[int, Report]] = []
+        for row in several:
+            counted["rows"] += 1
+            counted["types_unlisted"] += row.type_unlisted
+            counted["places_withheld"] += row.place_withheld
+            if isinstance(row.outcome, Refusal):
+                counted["refused"] += 1
+                _row_problem(tx, name, row.line, row.outcome)
+            else:
+                good.append((row.line, row.outcome))
+        for line, answer in zip(good, _accepted(tx, good, mapping.name), strict=True):
+            if isinstance(answer, Refusal):
+                counted["refused"] += 1
+                _row_problem(tx, name, line[0], answer)
+            else:
+                counted["repeated" if answer.repeated else "accepted"] += 1
+        return counted
+
+    for what, count in (await here.ledger.write(step)).items():
+        tally[what] += count
+
+
+def _accepted(
+    tx: Tx, good: list[tuple[int, Report]], actor: str
+) -> list[reports.Accepted | Refusal]:
+    """All together; or, where one repeats an id with another body, one by one."""
+    try:
+        return list(reports.accept_many(tx, [report for _, report in good], actor=actor))
+    except Refusal:
+        return [_one(tx, report, actor) for _, report in good]
+
+
+def _one(tx: Tx, report: Report, actor: str) -> reports.Accepted | Refusal:
+    try:
+        return reports.accept(tx, report, actor=actor)
+    except Refusal as refusal:
+        return refusal
+
+
+def _row_problem(tx: Tx, name: str, line: int, refusal: Refusal) -> None:
+    """Notes a row once, however often the file is replayed."""
+    problems.note(tx, problems.Place(source=f"file {name}", line=line), refusal)
+
+
+def _counts(tx: Tx) -> dict[str, int]:
+    by_kind = incidents.counts(tx)
+    return {
+        "reports": reports.count(tx),
+        "incidents": sum(by_kind.values()),
+        "suggested": incidents.suggestions_counted(tx),
+        "suppressed": sum(n for (_, how), n in by_kind.items() if how == "suppressed"),
+        "updates": approvals.updates_counted(tx),
+        "approvals": approvals.approvals_counted(tx),
+        "releases": releases.count(tx),
+        "posts": sum(posts.by_channel_and_state(tx).values()),
+        "problems": problems.open_count(tx),
+        "record_entries": records.count(tx),
+    }
+
+
+def _waits(tx: Tx) -> dict[str, int]:
+    return {
+        "reports": reports.waiting(tx),
+        "decisions": approvals.waiting_for_gate(tx),
+        "posts": posts.waiting(tx),
+        "messages": outbox.waiting(tx)[0],
+    }
+
+
+def _role(name: str) -> Role:
+    try:
+        return Role(name)
+    except ValueError:
+        raise Refusal("role_unknown", f"There is no role {name}.",
+                      f"Give one of: {', '.join(Role)}.", field="role") from None  # fmt: skip
+
+
+def _link(here: Here, token: str) -> str:
+    return f"{here.address or '<address of the desk>'}/enrol/{token}"
+
+
+def _gone(problem: problems.Problem) -> Refusal:
+    whom = {
+        "http": "the sender of the report (it was told why, and may send it again)",
+        "kafka": "whoever writes to that topic",
+    }.get(problem.place.source, f"whoever made the {problem.place.source}")
+    return Refusal(
+        "original_gone",
+        f"The original of problem {problem.id} cannot be read again here.",
+        f"Ask {whom} to send it again as it should be; then "
+        f"`broadcaster problems drop {problem.id}`.",
+        kind=Kind.GONE,
+    )
+
+
+COMMANDS: dict[str, Callable[..., Awaitable[Result]]] = {
+    "status": status,
+    "idle": idle,
+    "drained": drained,
+    "report": report,
+    "roster_add": roster_add,
+    "roster_link": roster_link,
+    "roster_list": roster_list,
+    "roster_practice": roster_practice,
+    "problems_list": problems_list,
+    "problems_drop": problems_drop,
+    "problems_retry": problems_retry,
+    "verify": verify,
+    "replay": replay,
+}
+
+
+def take_anchor(settings: Settings, head: tuple[int, str]) -> None:
+    """Writes the record's head where `verify` finds it, outside the ledger."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    anchors.add(settings.anchors_path, Anchor(head[0], head[1], now))

@@ -1,0 +1,214 @@
+"""Health, metrics, and the command line's socket.
+
+`/healthz`, `/readyz` and `/metrics` answer on the desk's port; commands come through
+`control.sock` in the home folder (0600), so that SQLite keeps one writer while `up` runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from broadcaster import commands
+from broadcaster.commands import Here, Result
+from broadcaster.errors import Kind, Refusal
+from broadcaster.ledger import Tx, incidents, outbox, posts, problems, records, reports
+
+#: The longest path that a Unix socket can have on every system that we run on.
+LONGEST_SOCKET_PATH = 100
+
+_HERE = web.AppKey("here", Here)
+
+
+def add_health(app: web.Application, here: Here) -> None:
+    """Adds the three addresses that a machine asks."""
+
+    async def healthz(request: web.Request) -> web.Response:
+        """The process turns its event loop."""
+        return web.json_response({"ok": True})
+
+    async def readyz(request: web.Request) -> web.Response:
+        """The desk can take reports and decisions: the ledger answers. Streams are told beside."""
+        flow = here.flow
+        body: Result = {"streams": "run" if flow and flow.running else (flow and flow.why)}
+        try:
+            await here.ledger.read(records.head)
+        except Refusal as refusal:
+            return web.json_response(
+                {"ready": False, "why": refusal.why, **body}, status=503,
+                headers={"Retry-After": "5"},
+            )  # fmt: skip
+        return web.json_response({"ready": True, **body})
+
+    async def metrics(request: web.Request) -> web.Response:
+        families = await here.ledger.read(lambda tx: list(_metrics(tx, here)))
+        return web.Response(body=_exposition(families), headers={
+            "Content-Type": "text/plain; version=0.0.4; charset=utf-8"})  # fmt: skip
+
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics)
+
+
+class _Once:
+    """A registry's view of metrics that were read from the ledger already."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _exposition(families: list[Metric]) -> bytes:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Once(families))
+    return generate_latest(registry)
+
+
+def _metrics(tx: Tx, here: Here) -> Iterable[Metric]:
+    """Figures for the operator's charts; labels are bounded, and never name an incident."""
+    flow = here.flow
+    waiting, oldest = outbox.waiting(tx)
+    yield _gauge("streams_running", "1 while the streams run.", int(bool(flow and flow.running)))
+    yield _counter("streams_restarts", "Times the streams were started again.",
+                   flow.restarts if flow else 0)  # fmt: skip
+    yield _counter("reports_accepted", "Reports in the ledger.", reports.count(tx))
+    yield _gauge("reports_waiting", "Reports that compile has not seen to.", reports.waiting(tx))
+    yield _gauge("outbox_waiting", "Messages that wait for the relay.", waiting)
+    age = (tx.now - oldest).total_seconds() if oldest else 0
+    yield _gauge("outbox_oldest_seconds", "Age of the oldest of them, in seconds.", age)
+    yield _gauge("problems_open", "Messages that came in wrong.", problems.open_count(tx))
+    yield _counter("record_entries", "Sealed entries of the record.", records.count(tx))
+    open_ = GaugeMetricFamily("broadcaster_incidents", "Incidents.", labels=["open", "handling"])
+    for (is_open, handling), count in incidents.counts(tx).items():
+        open_.add_metric([str(is_open).lower(), handling], count)
+    yield open_
+    by_state = GaugeMetricFamily("broadcaster_posts", "Posts.", labels=["channel", "state"])
+    for (channel, state), count in posts.by_channel_and_state(tx).items():
+        by_state.add_metric([channel, state], count)
+    yield by_state
+
+
+def _gauge(name: str, help_: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"broadcaster_{name}", help_, value=value)
+
+
+def _counter(name: str, help_: str, value: float) -> Metric:
+    return CounterMetricFamily(f"broadcaster_{name}", help_, value=value)
+
+
+@contextlib.asynccontextmanager
+async def listening(here: Here, path: Path) -> AsyncIterator[None]:
+    """Takes commands on the socket for as long as the block lasts. Raises Refusal."""
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        raise Refusal(
+            "home_too_long",
+            f"The path of the home folder is too long for a socket in it ({path}).",
+            f"Set BROADCASTER_HOME to one of at most {LONGEST_SOCKET_PATH - 13} characters.",
+        )
+    app = web.Application(client_max_size=8 * 2**20)
+    app[_HERE] = here
+    app.router.add_get("/idle", _idle)
+    app.router.add_post("/command", _command)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    before = os.umask(0o177)
+    try:
+        await web.UnixSite(runner, str(path)).start()
+    finally:
+        os.umask(before)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        await runner.cleanup()
+
+
+async def _idle(request: web.Request) -> web.Response:
+    return web.json_response(await commands.run("idle", {}, request.app[_HERE], _silent))
+
+
+async def _silent(line: Result) -> None:
+    """Nobody listens to how far it is."""
+
+
+async def _command(request: web.Request) -> web.StreamResponse:
+    """One command: JSON lines of how far it is, the last with its result or its refusal."""
+    asked = await request.json()
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await response.prepare(request)
+
+    async def say(line: Result) -> None:
+        await response.write(json.dumps(line, default=str).encode() + b"\n")
+
+    try:
+        result = await commands.run(asked["name"], asked["arguments"], request.app[_HERE], say)
+        await say({"result": result})
+    except Refusal as refusal:
+        await say({"refusal": _as_json(refusal)})
+    await response.write_eof()
+    return response
+
+
+def _as_json(refusal: Refusal) -> Result:
+    return {"code": refusal.code, "why": refusal.why, "do": refusal.do, "kind": refusal.kind,
+            "field": refusal.field, "facts": refusal.facts}  # fmt: skip
+
+
+async def ask(path: Path, name: str, arguments: Result, say: commands.Say) -> Result:
+    """Has the process behind the socket run a command. Raises Refusal, its own or `not_running`."""
+    try:
+        async with (
+            aiohttp.ClientSession(
+                connector=aiohttp.UnixConnector(str(path)),
+                timeout=aiohttp.ClientTimeout(total=None),
+            ) as session,
+            session.post(
+                "http://control/command", json={"name": name, "arguments": arguments}
+            ) as response,
+        ):
+            async for raw in response.content:
+                line: dict[str, Any] = json.loads(raw)
+                if "result" in line:
+                    result: Result = line["result"]
+                    return result
+                if "refusal" in line:
+                    told = line["refusal"]
+                    raise Refusal(told["code"], told["why"], told["do"], kind=Kind(told["kind"]),
+                                  field=told["field"], facts=told["facts"])  # fmt: skip
+                await say(line)
+    except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
+        raise not_running(str(error)) from error
+    raise not_running("the answer broke off")
+
+
+def not_running(cause: str) -> Refusal:
+    return Refusal(
+        "not_running", f"No running broadcaster answers for this home folder ({cause}).",
+        "Start it with `broadcaster up`.", kind=Kind.UNAVAILABLE,
+    )  # fmt: skip
+
+
+def is_listening(path: Path) -> bool:
+    """Whether a process takes commands on this socket now."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True

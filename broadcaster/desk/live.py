@@ -1,0 +1,206 @@
+"""What moves, told as it moves: `GET /events`, server-sent events.
+
+An event says which things changed and never what they now are; the page fetches the piece again.
+One listener on the ledger's commits serves every stream. A slow reader loses nothing: what it has
+not read yet is merged into one event. Who comes back says what was heard last (`Last-Event-ID`,
+or `?since=` as the page was told), and hears what moved since, or `all` where that is no longer
+known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+
+from aiohttp import web
+
+from broadcaster.desk.deps import DESK
+from broadcaster.desk.session import Handler, SignInFirst, person, still_signed_in
+from broadcaster.errors import Kind, Refusal
+from broadcaster.ledger import Change
+
+#: An event `here` goes out after so many seconds of silence; a page believes itself cut off after
+#: 20. No comment: a browser's EventSource does not show comments to the page.
+HERE_EVERY = 15.0
+#: Whether the session still stands is looked at this often, in seconds.
+SESSION_EVERY = 60.0
+#: What the browser waits before it connects again, in milliseconds.
+RETRY_MS = 2000
+#: Commits remembered for those who come back.
+REMEMBERED = 1000
+#: Streams at one time. Each holds a connection; every page works without.
+MOST_STREAMS = 1000
+#: Said to a reader who was away too long: look at everything again.
+ALL: Change = "all"
+
+routes = web.RouteTableDef()
+
+
+class Reader:
+    """One stream: what moved and was not sent to it yet."""
+
+    def __init__(self, *, public_only: bool) -> None:
+        self._public_only = public_only
+        self._moved = asyncio.Event()
+        self._waiting: set[Change] = set()
+
+    def add(self, changes: frozenset[Change]) -> None:
+        self._waiting |= {c for c in changes if not self._public_only or _is_public(c)}
+        if self._waiting:
+            self._moved.set()
+
+    def wake(self) -> None:
+        self._moved.set()
+
+    async def take(self, timeout: float) -> list[Change]:
+        """What moved, in order of name; nothing after so many seconds without a move."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._moved.wait()
+        taken, self._waiting = self._waiting, set()
+        self._moved.clear()
+        return sorted(taken)
+
+
+class Hub:
+    """Hears every commit once, and tells every stream."""
+
+    def __init__(self) -> None:
+        self.closing = False
+        self._run = secrets.token_hex(4)
+        self._number = 0
+        self._past: deque[frozenset[Change]] = deque(maxlen=REMEMBERED)
+        self._readers: set[Reader] = set()
+
+    @property
+    def last_id(self) -> str:
+        """The number of the newest commit that was heard; another after each start."""
+        return f"{self._run}-{self._number}"
+
+    def hear(self, changes: frozenset[Change]) -> None:
+        self._number += 1
+        self._past.append(changes)
+        for reader in self._readers:
+            reader.add(changes)
+
+    def end(self) -> None:
+        """Ends every stream now."""
+        self.closing = True
+        for reader in self._readers:
+            reader.wake()
+
+    @contextlib.contextmanager
+    def reading(self, since: str | None, *, public_only: bool) -> Iterator[Reader]:
+        """A reader that has heard everything up to `since`. Raises Refusal where there are many."""
+        if len(self._readers) >= MOST_STREAMS or self.closing:
+            raise Refusal(
+                "too_many_streams",
+                "The desk tells as many pages at once as it can.",
+                "The page works without; reload it to see what is new.",
+                kind=Kind.UNAVAILABLE,
+                facts={"retry_after_s": 30},
+            )
+        reader = Reader(public_only=public_only)
+        reader.add(self._missed(since))
+        self._readers.add(reader)
+        try:
+            yield reader
+        finally:
+            self._readers.remove(reader)
+
+    def _missed(self, since: str | None) -> frozenset[Change]:
+        if since is None:
+            return frozenset()
+        run, _, number = since.partition("-")
+        behind = self._number - int(number) if number.isascii() and number.isdigit() else -1
+        if run != self._run or not 0 <= behind <= len(self._past):
+            return frozenset({ALL})
+        missed = list(self._past)[len(self._past) - behind :]
+        return frozenset(change for changes in missed for change in changes)
+
+
+def _is_public(change: Change) -> bool:
+    return change in ("public", ALL) or change.startswith("public:")
+
+
+HUB = web.AppKey("hub", Hub)
+SINCE = web.RequestKey("since", str)
+
+
+def setup(app: web.Application) -> None:
+    """Listens to the ledger for as long as the application runs."""
+    hub = app[HUB] = Hub()
+
+    async def listening(app: web.Application) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def hear(changes: frozenset[Change]) -> None:
+            """In the loop whose step was committed, which may be another thread's."""
+            loop.call_soon_threadsafe(hub.hear, changes)
+
+        stop_listening = app[DESK].ledger.on_commit(hear)
+        yield
+        stop_listening()
+
+    async def end(app: web.Application) -> None:
+        hub.end()
+
+    app.cleanup_ctx.append(listening)
+    app.on_shutdown.append(end)
+
+
+@web.middleware
+async def note_since(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What a page shows is at least as new as this, so its stream begins here."""
+    request[SINCE] = request.app[HUB].last_id
+    return await handler(request)
+
+
+@routes.get("/events")
+async def events(request: web.Request) -> web.StreamResponse:
+    """Event `changed` with a JSON list of names, as they move. Strangers hear of public things."""
+    signed_in = person(request) is not None
+    if not signed_in and request.app[DESK].settings.world == "exercise":
+        raise SignInFirst
+    hub = request.app[HUB]
+    public_only = not signed_in or request.query.get("only") == "public"
+    since = request.headers.get("Last-Event-ID") or request.query.get("since")
+    with hub.reading(since, public_only=public_only) as reader:
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+        )
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionResetError):
+            await response.write(f"retry: {RETRY_MS}\nid: {since or hub.last_id}\n\n".encode())
+            await _tell(request, response, hub, reader, signed_in=signed_in)
+        return response
+
+
+async def _tell(
+    request: web.Request,
+    response: web.StreamResponse,
+    hub: Hub,
+    reader: Reader,
+    *,
+    signed_in: bool,
+) -> None:
+    """Until the desk ends, the session ends, or nobody reads any more."""
+    loop = asyncio.get_running_loop()
+    look_at_session = loop.time() + SESSION_EVERY
+    while True:
+        changes = await reader.take(HERE_EVERY)
+        if hub.closing:
+            return
+        if changes:
+            told = f"event: changed\nid: {hub.last_id}\ndata: {json.dumps(changes)}\n\n"
+            await response.write(told.encode())
+        else:
+            await response.write(b"event: here\ndata: 1\n\n")
+        if signed_in and loop.time() >= look_at_session:
+            if not await still_signed_in(request):
+                return
+            look_at_session = loop.time() + SESSION_EVERY

@@ -1,0 +1,145 @@
+"""The parent of `broadcaster up`: keeps the embedded broker and one child alive, and ends both.
+
+Standard library alone, so that it stays small. The child holds the ledger, the desk and the
+streams; it ends by itself when its parent is gone (its standard input then ends).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from streams.embedded import Broker, free_port
+
+#: Seconds that the child gets to end in order before it is killed.
+PATIENCE = 4.5
+LOOK_EVERY = 5.0
+LONGEST_PAUSE = 10.0
+
+#: A child that ends with this code asked for something that will not change by starting it again.
+REFUSED = 78  # EX_CONFIG of sysexits.h
+
+
+@dataclass
+class Parent:
+    """Broker and child of one home folder."""
+
+    home: Path
+    broker_port: int
+    broker_restart_bytes: int
+    command: tuple[str, ...]
+
+    async def run(self) -> int:
+        """Until a signal, or until the child refuses to start. Returns the exit code."""
+        self._stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+        self._broker = Broker(self.broker_port or free_port(), self._log("broker.log"))
+        self._broker.start()
+        try:
+            return await self._keep()
+        finally:
+            await self._broker.stop()
+
+    async def _keep(self) -> int:
+        watch = asyncio.create_task(self._keep_broker())
+        failures = 0
+        try:
+            while not self._stop.is_set():
+                began = monotonic()
+                code = await self._one_child()
+                if code == REFUSED or (code == 0 and not self._stop.is_set()):
+                    return code
+                failures = 0 if monotonic() - began > 30 else failures + 1
+                await self._pause(failures)
+            return 0
+        finally:
+            watch.cancel()
+
+    async def _one_child(self) -> int:
+        """One life of the child, from start to end; ends it in order when we are asked to end."""
+        child = await asyncio.create_subprocess_exec(
+            *self.command,
+            stdin=asyncio.subprocess.PIPE,
+            process_group=0,  # Ctrl-C is for us; the child ends when we say so
+            env={**os.environ, "BROADCASTER_BROKER": self._broker.bootstrap},
+        )
+        ended = asyncio.create_task(child.wait())
+        stop = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if not ended.done():
+            child.terminate()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await asyncio.shield(ended)
+        if not ended.done():
+            child.kill()
+        return await ended
+
+    async def _pause(self, failures: int) -> None:
+        if failures:
+            longest = min(LONGEST_PAUSE, 0.25 * 2**failures)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(random.uniform(longest / 2, longest)):
+                    await self._stop.wait()
+
+    async def _keep_broker(self) -> None:
+        """Starts an ended broker again, and an idle one that grew past its limit anew."""
+        failures = 0
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._broker.wait()
+            if self._broker.running:
+                failures = 0
+                if self._broker.rss_bytes() > self.broker_restart_bytes and await self._idle():
+                    await self._broker.stop()
+                else:
+                    continue
+            await self._pause(failures)
+            failures += 1
+            with contextlib.suppress(Exception):  # the port may still be held for a moment
+                self._broker.start()
+
+    async def _idle(self) -> bool:
+        """Whether the child says that nothing waits and no incident is open."""
+        return await asyncio.to_thread(ask_idle, self.home / "control.sock")
+
+    def _log(self, name: str) -> Path:
+        path = self.home / name
+        path.write_bytes(b"")
+        return path
+
+
+def ask_idle(path: Path) -> bool:
+    """Asks the process behind a control socket whether it is idle; a silent one is not."""
+
+    class _Connection(http.client.HTTPConnection):
+        def connect(self) -> None:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.settimeout(3)
+            self.sock.connect(str(path))
+
+    try:
+        connection = _Connection("control")
+        connection.request("GET", "/idle")
+        with contextlib.closing(connection):
+            return json.loads(connection.getresponse().read()).get("idle") is True
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+
+
+def child_command(*arguments: str) -> tuple[str, ...]:
+    """How the child is started: this same program, by this same Python."""
+    return (sys.executable, "-m", "broadcaster.cli", *arguments)

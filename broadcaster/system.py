@@ -1,0 +1,165 @@
+"""One process of the embedded default: ledger and desk first, the streams when the broker answers.
+
+What ends the streams (broker away, ledger away, a wedged step) leaves the desk standing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from broadcaster import bootstrap, control
+from broadcaster.clock import SystemClock
+from broadcaster.commands import Here, take_anchor
+from broadcaster.desk.deps import Flow
+from broadcaster.errors import Kind as ErrorKind
+from broadcaster.errors import Refusal
+from broadcaster.ledger import open_ledger, records
+from broadcaster.record import Kind
+from broadcaster.settings import Settings
+from streams.run import Broker, Flowing
+
+log = structlog.get_logger(__name__)
+
+#: An anchor is taken this often while the record grows.
+ANCHOR_EVERY = 60.0
+
+
+async def serve(settings: Settings, broker: str) -> None:
+    """Runs until SIGTERM, SIGINT, or the end of standard input (the parent is gone).
+
+    Raises Refusal where it cannot start.
+    """
+    bootstrap.refuse_live(settings)
+    stop = _stopped()
+    ledger = open_ledger(settings.ledger_path, settings.world)
+    try:
+        here = Here(settings, ledger, SystemClock(), broker=Broker(broker, embedded=True))
+        async with _desk(here):
+            await ledger.write(lambda tx: tx.record(Kind.STARTED, actor="broadcaster"))
+            flow = bootstrap.flowing(
+                settings, ledger, Broker(broker, embedded=True), f"{here.address}/p"
+            )
+            here.flow = flow
+            async with control.listening(here, settings.socket_path):
+                await _until(stop, flow, here)
+    finally:
+        await ledger.close()
+
+
+async def _until(stop: asyncio.Event, flow: Flowing, here: Here) -> None:
+    """Until we are asked to stop, or the streams cannot be ended cleanly."""
+    streams = asyncio.create_task(flow.run())
+    anchoring = asyncio.create_task(_take_anchors(here))
+    asked = asyncio.create_task(stop.wait())
+    await asyncio.wait({streams, asked}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (streams, anchoring, asked):
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await streams
+
+
+async def _take_anchors(here: Here) -> None:
+    """Writes the record's head outside the ledger, now and again, and once more at the end."""
+    last = 0
+    try:
+        while True:
+            last = await _anchor(here, last)
+            await asyncio.sleep(ANCHOR_EVERY)
+    finally:
+        await asyncio.shield(_anchor(here, last))
+
+
+async def _anchor(here: Here, last: int) -> int:
+    with contextlib.suppress(Refusal, OSError):
+        head = await here.ledger.read(records.head)
+        if head[0] > last:
+            await asyncio.to_thread(take_anchor, here.settings, head)
+        return head[0]
+    return last
+
+
+@contextlib.asynccontextmanager
+async def _desk(here: Here) -> AsyncIterator[None]:
+    """The desk on its port for as long as the block lasts. Raises Refusal."""
+    settings = here.settings
+    listener = _listen(settings)
+    port = listener.getsockname()[1]
+    _port_file(settings).write_text(str(port))
+    url = settings.public_url
+    here.address = str(url).rstrip("/") if url else f"http://{_name(settings.host)}:{port}"
+    app = bootstrap.desk(settings, here.ledger, here.address, lambda: _flow(here))
+    control.add_health(app, here)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.SockSite(runner, listener).start()
+    log.info("desk listens", address=here.address)
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _flow(here: Here) -> Flow:
+    """How the streams are, for the pages."""
+    flow = here.flow
+    if flow is None:
+        return Flow(running=False, why="they are starting")
+    return Flow(flow.running, flow.since, flow.why)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The desk's port: the one that is set; else the one of the last start; else a free one."""
+    wanted = settings.port
+    if not wanted:
+        with contextlib.suppress(OSError, ValueError):
+            return _bind(settings.host, int(_port_file(settings).read_text()))
+    try:
+        return _bind(settings.host, wanted)
+    except OSError as error:
+        raise Refusal(
+            "port_taken",
+            f"The desk cannot listen on {settings.host}:{wanted}: {error.strerror}.",
+            "End the program that listens there, or set BROADCASTER_PORT to another port (0: a "
+            "free one).",
+            kind=ErrorKind.UNAVAILABLE,
+        ) from None
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    return socket.create_server((host, port), backlog=128)
+
+
+def _port_file(settings: Settings) -> Path:
+    return settings.folder / "desk.port"
+
+
+def _name(host: str) -> str:
+    """What a browser on this machine calls the address."""
+    return "localhost" if host in ("127.0.0.1", "0.0.0.0", "::1", "::") else host
+
+
+def _stopped() -> asyncio.Event:
+    """Set on a signal to end, or when standard input ends."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+
+    def heard() -> None:
+        if not os.read(sys.stdin.fileno(), 64):
+            loop.remove_reader(sys.stdin.fileno())
+            stop.set()
+
+    with contextlib.suppress(OSError, ValueError):  # no standard input that can be waited for
+        loop.add_reader(sys.stdin.fileno(), heard)
+    return stop

@@ -1,0 +1,42 @@
+"""Intake: what a CAD system wrote to `incident.intake` becomes a report in the ledger.
+
+The only topic that we do not write. What its messages hold beyond the allow-list goes no further
+(DESIGN.md rules 3 and 10); what cannot be used stands in `problems` with its place and cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from broadcaster.clock import Clock
+from broadcaster.errors import Refusal
+from broadcaster.incident import Report
+from broadcaster.ledger import Ledger, reports
+from streams.app import Delivered, Handler
+from streams.errors import Poison
+
+#: Reads one message: the report in it, cut to the allow-list. Raises Refusal.
+Read = Callable[[bytes, datetime], Report]
+
+
+def intake_handler(ledger: Ledger, read: Read, clock: Clock) -> Handler:
+    """What is done with each message of `incident.intake`. Raises Poison; LedgerAway ends it."""
+
+    async def handle(message: Delivered) -> None:
+        try:
+            report = read(message.value, clock.now())
+        except Refusal as refusal:
+            raise _poison(refusal) from None
+        try:
+            await ledger.write(lambda tx: reports.accept(tx, report, actor=report.source))
+        except Refusal as refusal:
+            if refusal.code != "repeated_id":
+                raise
+            raise _poison(refusal) from None
+
+    return handle
+
+
+def _poison(refusal: Refusal) -> Poison:
+    return Poison(refusal.code, refusal.why, refusal.do, field=refusal.field)

@@ -1,0 +1,253 @@
+"""Keeps the streams running: starts them when broker and ledger are there, again and again.
+
+Ledger away, broker away, a wedged step: each ends the streams, never the desk beside them. What
+was not acknowledged comes again; what the broker forgot is called again from the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from tenacity import RetryCallState, Retrying, wait_random_exponential
+
+from broadcaster.clock import Clock
+from broadcaster.errors import Refusal
+from broadcaster.ledger import Change, Ledger, Tx, approvals, incidents, outbox, posts, reports
+from broadcaster.world import World
+from streams import sweep, topics
+from streams.app import OnPoison, Step, Streams
+from streams.deliver import Deliver
+from streams.errors import BrokerAway
+from streams.relay import OutboxRow, Relay
+
+log = structlog.get_logger(__name__)
+
+#: How long a fetch waits at the embedded broker: while there is something to hurry for, and else.
+#: A fetch that waits does not wake when a message comes, so it bounds each hop's delay.
+QUICK_MS = 20
+IDLE_MS = 1500
+
+_BACK_OFF = wait_random_exponential(multiplier=0.2, max=10)
+
+
+@dataclass(frozen=True)
+class Broker:
+    """Where the broker is, and which sort: the embedded one forgets, and has no idempotence."""
+
+    bootstrap: str
+    embedded: bool
+
+
+class Unclean(Exception):
+    """Something of the streams could not be ended; the process should end, and start anew."""
+
+
+class Flowing:
+    """The streams of one process, and how they are."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        broker: Broker,
+        world: World,
+        channels: Sequence[str],
+        steps: Sequence[Step],
+        on_poison: OnPoison,
+        deliver: Callable[[], Deliver],
+        clock: Clock,
+        *,
+        sweep_seconds: float,
+        watchdog_seconds: float,
+    ) -> None:
+        self.running = False
+        self.since: datetime | None = clock.now()
+        self.why: str | None = "they are starting"
+        self.restarts = 0
+        self.streams: Streams | None = None
+        self.relay: Relay | None = None
+        self.deliver: Deliver | None = None
+        self._ledger = ledger
+        self._broker = broker
+        self._topics = topics.full_names(world, channels)
+        self.steps = tuple(steps)
+        self._on_poison = on_poison
+        self._make_deliver = deliver
+        self._clock = clock
+        self._sweep_seconds = sweep_seconds
+        self._watchdog_seconds = watchdog_seconds
+
+    async def run(self) -> None:
+        """Until cancelled. Raises Unclean where a part could not be ended."""
+        failures = 0
+        while True:
+            began = time.monotonic()
+            try:
+                await self._once()
+                why = "they ended"
+            except* (Refusal, OSError) as several:
+                why = "; ".join(str(e) for e in _leaves(several))
+            except* Exception as several:
+                log.exception("the streams ended")
+                why = "; ".join(type(e).__name__ for e in _leaves(several))
+            failures = 0 if time.monotonic() - began > 30 else failures + 1
+            self._stand_still(why)
+            log.warning("streams stand still", why=why)
+            await asyncio.sleep(_pause(failures))
+            self.restarts += 1
+
+    def _stand_still(self, why: str) -> None:
+        if self.running or self.since is None:
+            self.since = self._clock.now()
+        self.running, self.why = False, why
+
+    async def _once(self) -> None:
+        """One life of the streams: from the broker's first answer to the first thing that ends."""
+        await topics.create(self._broker.bootstrap, self._topics, deadline=5)
+        if self._broker.embedded:
+            await self._ledger.write(sweep.forget)
+        streams = Streams(
+            self._broker.bootstrap, "broadcaster", self.steps, self._on_poison,
+            embedded=self._broker.embedded, fetch_wait_ms=QUICK_MS,
+        )  # fmt: skip
+        relay = Relay(
+            _Outbox(self._ledger), self._broker.bootstrap,
+            idempotent=not self._broker.embedded, clock=self._clock,
+        )  # fmt: skip
+        deliver = self._make_deliver()
+        self.streams, self.relay, self.deliver = streams, relay, deliver
+        try:
+            await streams.start()
+            self.running, self.since, self.why = True, None, None
+            log.info("streams run", broker=self._broker.bootstrap)
+            async with asyncio.TaskGroup() as group:
+                for part in (
+                    relay.run(), deliver.run(), self._sweep(), self._pace(streams),
+                    self._watch(streams), _until_ended(streams),
+                ):  # fmt: skip
+                    group.create_task(part)
+        finally:
+            self.streams = self.relay = self.deliver = None
+            if not await asyncio.shield(streams.stop()):
+                raise Unclean("Faust's threads did not end")
+
+    async def _sweep(self) -> None:
+        while True:
+            swept = await self._ledger.write(sweep.sweep)
+            await asyncio.sleep(0.05 if swept.more else self._sweep_seconds)
+
+    async def _pace(self, streams: Streams) -> None:
+        """Short fetch waits while an incident is open or work waits; long ones else."""
+        if not self._broker.embedded:
+            return
+        changed = asyncio.Event()
+
+        def on_commit(what: frozenset[Change]) -> None:
+            if what & {"board", "outbox"}:
+                changed.set()
+
+        forget = self._ledger.on_commit(on_commit)
+        try:
+            while True:
+                hurry = await self._ledger.read(_hurry)
+                streams.set_fetch_wait(QUICK_MS if hurry else IDLE_MS)
+                changed.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._sweep_seconds):
+                        await changed.wait()
+                await asyncio.sleep(0.5 if hurry else 0)
+        finally:
+            forget()
+
+    async def _watch(self, streams: Streams) -> None:
+        """Ends streams that are wedged: work waits, broker and ledger are there, nothing moves."""
+        moved, last = time.monotonic(), _done(streams)
+        while True:
+            await asyncio.sleep(min(5.0, self._watchdog_seconds / 3))
+            if why := streams.stuck(self._watchdog_seconds):
+                raise BrokerAway(self._broker.bootstrap, f"the streams are wedged: {why}")
+            work = await self._ledger.read(_work_for_steps)
+            if _done(streams) != last or not work:
+                moved, last = time.monotonic(), _done(streams)
+            elif time.monotonic() - moved > self._watchdog_seconds and _broker_answers(self):
+                raise BrokerAway(
+                    self._broker.bootstrap,
+                    f"{work} things wait and nothing moved for {self._watchdog_seconds:.0f} s",
+                )
+
+
+async def _until_ended(streams: Streams) -> None:
+    reason = await asyncio.shield(streams.ended)
+    if reason is not None:
+        raise reason
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    leaves: list[BaseException] = []
+    for each in group.exceptions:
+        leaves.extend(_leaves(each) if isinstance(each, BaseExceptionGroup) else [each])
+    return leaves
+
+
+def _broker_answers(flowing: Flowing) -> bool:
+    return flowing.relay is not None and flowing.relay.away is None
+
+
+def _done(streams: Streams) -> int:
+    return sum(at.acked for at in streams.progress)
+
+
+def _hurry(tx: Tx) -> bool:
+    return incidents.any_open(tx) or _work(tx) > 0
+
+
+def _work_for_steps(tx: Tx) -> int:
+    """Work that a message wakes: what deliver waits for by itself is not among it."""
+    return reports.waiting(tx) + approvals.waiting_for_gate(tx)
+
+
+def _work(tx: Tx) -> int:
+    return _work_for_steps(tx) + posts.waiting(tx) + outbox.waiting(tx)[0]
+
+
+def _pause(failures: int) -> float:
+    state = RetryCallState(Retrying(), None, (), {})
+    state.attempt_number = max(1, failures)
+    return _BACK_OFF(state)
+
+
+class _Outbox:
+    """The relay's port to the ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._woken = asyncio.Event()
+        ledger.on_commit(self._hear)
+
+    def _hear(self, what: frozenset[Change]) -> None:
+        if "outbox" in what:
+            self._woken.set()
+
+    async def unsent(self, limit: int) -> Sequence[OutboxRow]:
+        rows = await self._ledger.read(lambda tx: outbox.unsent(tx, limit))
+        return [
+            OutboxRow(id, topic, key.encode(), value, (("message-id", message_id.encode()),))
+            for id, topic, key, value, message_id in rows
+        ]
+
+    async def sent(self, ids: Sequence[int]) -> None:
+        await self._ledger.write(lambda tx: outbox.sent(tx, ids))
+
+    async def refused(self, id: int, reason: str) -> None:
+        await self._ledger.write(lambda tx: outbox.refused(tx, id, reason))
+
+    async def wait(self, timeout: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._woken.wait()
+        self._woken.clear()

@@ -1,0 +1,103 @@
+"""A desk on a real ledger, with people and incidents, for every test of its pages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from broadcaster.approval import AnyRelease
+from broadcaster.desk.app import make_app
+from broadcaster.desk.deps import Desk, Flow
+from broadcaster.intake.door import Door
+from broadcaster.ledger import Ledger, incidents, open_ledger
+from broadcaster.orders import Submitted
+from broadcaster.settings import Settings
+from tests.broadcaster.desk import scene
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+@pytest.fixture
+def clock() -> scene.HeldClock:
+    return scene.HeldClock(scene.a_time())
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path, clock: scene.HeldClock) -> AsyncIterator[Ledger]:
+    ledger = open_ledger(tmp_path / "ledger.db", "exercise", clock)
+    yield ledger
+    await ledger.close()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path, intake_secrets={"dhs-cad": [SECRET]})
+
+
+@pytest.fixture
+def desk(settings: Settings, ledger: Ledger, clock: scene.HeldClock) -> Desk:
+    secrets = {
+        source: [secret.get_secret_value() for secret in several]
+        for source, several in settings.intake_secrets.items()
+    }
+    return Desk(
+        settings=settings, ledger=ledger, intake=Door(secrets), channels=scene.CHANNELS,
+        address="http://127.0.0.1:8080", flow=lambda: Flow(running=True), clock=clock,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def app(desk: Desk) -> web.Application:
+    return make_app(desk)
+
+
+@pytest.fixture
+async def client(app: web.Application) -> AsyncIterator[TestClient]:
+    """A browser (or program) without a session yet; `scene.sign_in` gives it one."""
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+@pytest.fixture
+async def another_client(client: TestClient) -> AsyncIterator[Callable[[], TestClient]]:
+    """Makes further browsers on the same desk, each with cookies of its own."""
+    made: list[TestClient] = []
+
+    def make() -> TestClient:
+        made.append(TestClient(client.server))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.session.close()
+
+
+@pytest.fixture
+async def persons(ledger: Ledger) -> scene.Persons:
+    return await scene.add_persons(ledger)
+
+
+@pytest.fixture
+async def incident(ledger: Ledger, clock: scene.HeldClock) -> incidents.Kept:
+    """A gas leak, reported by CAD and compiled."""
+    return await scene.add_incident(ledger, clock.now())
+
+
+@pytest.fixture
+async def submitted(
+    ledger: Ledger, clock: scene.HeldClock, incident: incidents.Kept, persons: scene.Persons
+) -> Submitted:
+    """Its first update, waiting for the Watch Commander (no command is recorded)."""
+    return await scene.submit(ledger, scene.order_for(incident, clock.now()), persons.pio)
+
+
+@pytest.fixture
+async def released(ledger: Ledger, submitted: Submitted, persons: scene.Persons) -> AnyRelease:
+    """The same update approved, released, and on the public page."""
+    release = await scene.approve(ledger, submitted, persons.watch)
+    await scene.deliver(ledger, release)
+    return release
