@@ -24,7 +24,7 @@ from broadcaster.settings import Settings
 from broadcaster.world import Exercise
 from streams import codec, topics
 from streams.app import Delivered, Handler, Step
-from streams.compile import compile_report
+from streams.compile import compile_reports
 from streams.deliver import Deliver
 from streams.errors import Poison
 from streams.gate import judge_decision
@@ -132,10 +132,17 @@ def handlers(
 ) -> dict[str, Handler]:
     """What each step does with one message, by the step's name."""
 
+    done: set[str] = set()  # compiled before their own message came
+
     async def compile_(message: Delivered) -> None:
         report_id = codec.decode(codec.ReportAccepted, message.value).report_id
-        step = compile_report(report_id, department=settings.department, zone=settings.zone)
-        _known(await ledger.write(step), "report")
+        if report_id in done:
+            done.discard(report_id)
+            return
+        step = compile_reports(report_id, department=settings.department, zone=settings.zone)
+        compiled = await ledger.write(step)
+        _known(compiled is not None, "report")
+        done.update(set(compiled or ()) - {report_id})
 
     async def notify(message: Delivered) -> None:
         request_id = codec.decode(codec.RevisionSubmitted, message.value).request_id

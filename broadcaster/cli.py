@@ -54,7 +54,8 @@ def cli() -> None:
 
 @cli.command()
 @click.option("--child", is_flag=True, hidden=True)
-def up(child: bool) -> None:
+@click.option("--tied", is_flag=True, hidden=True)
+def up(child: bool, tied: bool) -> None:
     """Run everything on this machine: broker, ledger, desk and streams. Ctrl-C ends it."""
     if child:
         from broadcaster import system
@@ -71,6 +72,7 @@ def up(child: bool) -> None:
         broker_port=int(os.environ.get("BROADCASTER_BROKER_PORT", "0")),
         broker_restart_bytes=int(os.environ.get("BROADCASTER_BROKER_RESTART_MB", "64")) << 20,
         command=child_command("up", "--child"),
+        tied=tied,
     )
     sys.exit(asyncio.run(parent.run()))
 

@@ -42,13 +42,14 @@ async def running(
 ) -> AsyncIterator[int]:
     """Starts `broadcaster up` for this home folder, and ends it after the block. Raises Refusal.
 
-    Its log goes to `up.log` in the home folder. Gives the process id.
+    It also ends when this process does. Its log goes to `up.log` in the home folder. Gives the
+    process id.
     """
     bootstrap.refuse_live(settings)
     settings.folder.mkdir(parents=True, exist_ok=True)
     with (settings.folder / "up.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *child_command("up"), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+            *child_command("up", "--tied"), stdin=asyncio.subprocess.PIPE, stdout=log, stderr=log,
             env={**os.environ, **(environment or {})}, process_group=0,
         )  # fmt: skip
     try:

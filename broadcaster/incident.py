@@ -91,6 +91,8 @@ class Report(Frozen):
     status: Status = Status.ACTIVE
     #: Generalised before it gets here: a hundred block, an intersection, or a street.
     place: Annotated[str, Field(max_length=200)] | None = None
+    #: The source named a place that cannot be said in public: what stood before is not true now.
+    place_withheld: bool = False
     #: Rounded to 0.001 degree (about 100 m, a block).
     latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
     longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
@@ -136,6 +138,7 @@ class Incident(Frozen):
     number: str
     type: Fact
     status: Fact
+    #: Empty where the newest place cannot be said in public.
     place: Fact | None = None
     position: Fact | None = None
     priority: Fact | None = None
@@ -177,6 +180,7 @@ def fold(before: Incident | None, report: Report, *, world: World, now: datetime
         new = said(value)
         return new if old is None or old.yields_to(new) else old
 
+    place = "" if report.place_withheld else report.place
     position = (
         None
         if report.latitude is None or report.longitude is None
@@ -194,7 +198,7 @@ def fold(before: Incident | None, report: Report, *, world: World, now: datetime
             number=report.number,
             type=said(report.type),
             status=status,
-            place=newest(None, report.place),
+            place=newest(None, place),
             position=newest(None, position),
             priority=newest(None, report.priority),
             opened_at=report.opened_at,
@@ -207,7 +211,7 @@ def fold(before: Incident | None, report: Report, *, world: World, now: datetime
         update={
             "type": kind if before.type.yields_to(kind) else before.type,
             "status": status,
-            "place": newest(before.place, report.place),
+            "place": newest(before.place, place),
             "position": newest(before.position, position),
             "priority": newest(before.priority, report.priority),
             "opened_at": min(before.opened_at, report.opened_at),

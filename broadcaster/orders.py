@@ -26,7 +26,7 @@ from broadcaster.approval import (
 from broadcaster.channel import AnyChannel
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
-from broadcaster.incident import Command
+from broadcaster.incident import Command, Incident
 from broadcaster.ledger import Tx, approvals, incidents, outbox, people, releases
 from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, may_command, require
@@ -36,6 +36,7 @@ from broadcaster.update import (
     Revision,
     UpdateKind,
     Words,
+    changed_facts,
     clean,
     compose,
     render,
@@ -89,6 +90,7 @@ def submit_revision(
     require(person, Act.COMPILE)
     incident = _incident(tx, order.incident_id).incident
     chosen = _chosen(order, channels)
+    _still_true(order.words, incident)
     _nothing_else_waits(tx, order)
     update_id, number = _update(tx, order)
     text = order.text.strip() or compose(order.words)
@@ -100,7 +102,7 @@ def submit_revision(
         world=tx.world,
         kind=order.kind,
         number=number,
-        area=_area(order),
+        area=area_of(order.words),
         channels=tuple(channel.name for channel in chosen),
         renderings=render(tx.world, chosen, order.words, text, order.own_texts),
         replaces=_releases_of(tx, incident.id, order.replaces, "replaces"),
@@ -164,6 +166,7 @@ def renew_request(tx: Tx, request_id: str, person: Person) -> ApprovalRequest:
             "Open the incident and submit that one.", kind=Sort.CONFLICT,
         )  # fmt: skip
     incident = _incident(tx, old.incident_id).incident
+    _still_true(revision.words, incident)
     request = approvals.open_request(tx, revision, incident.command)
     tx.record(Kind.REQUEST_RENEWED, actor=person.id, incident_id=incident.id,
               request_id=request.id, renews=old.id, digest=request.digest)  # fmt: skip
@@ -318,6 +321,18 @@ def _no_request() -> Refusal:
     )  # fmt: skip
 
 
+def _still_true(words: Words, incident: Incident) -> None:
+    """Words whose facts have moved are not put before anybody: the gate would refuse them."""
+    if changed := changed_facts(words, incident.facts):
+        raise Refusal(
+            "facts_changed",
+            f"The incident has changed since these words were begun ({' and '.join(changed)}).",
+            "Look at what is reported now, mend the words where they need it, and send them again.",
+            kind=Sort.CONFLICT,
+            field=changed[0],
+        )
+
+
 def _chosen(order: SubmitRevision, channels: Sequence[AnyChannel]) -> list[AnyChannel]:
     known = {channel.name: channel for channel in channels}
     unknown = [name for name in order.channels if name not in known]
@@ -331,9 +346,9 @@ def _chosen(order: SubmitRevision, channels: Sequence[AnyChannel]) -> list[AnyCh
     return [known[name] for name in dict.fromkeys(order.channels)]
 
 
-def _area(order: SubmitRevision) -> str:
-    """A missing area blocks; it never widens (rule 8)."""
-    area = clean(order.words.place.text, "place")
+def area_of(words: Words) -> str:
+    """Where an update is for. A missing area blocks; it never widens (rule 8). Raises Refusal."""
+    area = clean(words.place.text, "place")
     if not area:
         raise Refusal(
             "place_empty", "The update does not say where.",

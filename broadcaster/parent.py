@@ -38,18 +38,26 @@ class Parent:
     broker_port: int
     broker_restart_bytes: int
     command: tuple[str, ...]
+    tied: bool = False  #: ends when standard input does: with the program that started it
 
     async def run(self) -> int:
         """Until a signal, or until the child refuses to start. Returns the exit code."""
         self._stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+        if self.tied:
+            asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._hear)
         self._broker = Broker(self.broker_port or free_port(), self._log("broker.log"))
         self._broker.start()
         try:
             return await self._keep()
         finally:
             await self._broker.stop()
+
+    def _hear(self) -> None:
+        if not os.read(sys.stdin.fileno(), 64):
+            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+            self._stop.set()
 
     async def _keep(self) -> int:
         watch = asyncio.create_task(self._keep_broker())

@@ -8,6 +8,7 @@ acted on.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -163,6 +164,19 @@ def times(now: datetime, zone: ZoneInfo) -> str:
     """When this was true, and when the public hears more."""
     local, following = now.astimezone(zone), (now + NEXT_UPDATE_AFTER).astimezone(zone)
     return f"As of {local:%H:%M %Z}; next update by {following:%H:%M}."
+
+
+_PROMISE = re.compile(r"\bnext update by (\d\d):(\d\d)\b", re.I)
+
+
+def promised(said: str, at: datetime, zone: ZoneInfo) -> datetime | None:
+    """When words said at a time promise the next update; None where they promise none."""
+    match = _PROMISE.search(said)
+    if match is None or int(match[1]) > 23 or int(match[2]) > 59:
+        return None
+    there = at.astimezone(zone)
+    by = there.replace(hour=int(match[1]), minute=int(match[2]), second=0, microsecond=0)
+    return by if there - by < timedelta(hours=12) else by + timedelta(days=1)
 
 
 def why_suggest(before: Incident | None, after: Incident) -> str | None:

@@ -31,6 +31,7 @@ LONGEST_EXPIRY = timedelta(days=7)
 REQUEST_EXPIRES_AFTER = timedelta(minutes=10)
 
 LONGEST_TEXT = 20_000
+LONGEST_HEADLINE = 300
 
 #: Said first on every channel in the exercise world, and part of the approved words.
 EXERCISE_MARK = "EXERCISE, NOT REAL. "
@@ -80,7 +81,7 @@ class Rendering(Frozen):
 
     channel: str
     language: Literal["en"] = "en"
-    headline: Annotated[str, Field(max_length=300)]
+    headline: Annotated[str, Field(max_length=LONGEST_HEADLINE)]
     text: Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)]
 
 
@@ -153,14 +154,22 @@ def headline(words: Words) -> str:
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
+def _hidden(character: str) -> bool:
+    point = ord(character)
+    none = point & 0xFFFE == 0xFFFE or 0xFDD0 <= point <= 0xFDEF
+    control = unicodedata.category(character) in ("Cc", "Cs") and character != "\n"
+    return control or none or character in _BIDI
+
+
 def clean(text: str, field: str) -> str:
     """The text in NFC with `\\n` line ends and outer space removed.
 
-    Raises Refusal on control characters and bidi controls, naming the character.
+    Raises Refusal on control characters, bidi controls and what no text may hold (halves of
+    characters, code points that are none), naming the character.
     """
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
     for character in text:
-        if character in _BIDI or (unicodedata.category(character) == "Cc" and character != "\n"):
+        if _hidden(character):
             raise Refusal(
                 "hidden_character",
                 f"The text holds a hidden character (U+{ord(character):04X}) that could make it "
@@ -183,12 +192,20 @@ def render(
     Raises Refusal where a text is empty or does not fit its channel. Nothing is ever cut.
     """
     mark = EXERCISE_MARK if world == "exercise" else ""
-    title = clean(headline(words), "hazard")
-    if not title:
+    if not clean(words.hazard.text, "hazard"):
         raise Refusal(
             "hazard_empty", "The update does not say what the hazard is.",
             "Fill in the hazard.", field="hazard",
         )  # fmt: skip
+    title = mark + clean(headline(words), "hazard")
+    if len(title) > LONGEST_HEADLINE:
+        raise Refusal(
+            "headline_too_long",
+            f"Hazard and place are the headline, which holds {LONGEST_HEADLINE} characters; "
+            f"these have {len(title)}.",
+            "Shorten the hazard or the place; details belong in the text.",
+            field="hazard",
+        )
     renderings = []
     for channel in channels:
         own = own_texts.get(channel.name, "").strip()
@@ -209,7 +226,7 @@ def render(
                 "cut for you.",
                 field=field,
             )
-        renderings.append(Rendering(channel=channel.name, headline=mark + title, text=whole))
+        renderings.append(Rendering(channel=channel.name, headline=title, text=whole))
     return tuple(renderings)
 
 

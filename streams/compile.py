@@ -19,35 +19,53 @@ from broadcaster.update import changed_facts
 
 ACTOR = "compile"
 
+#: Reports compiled in one transaction, at most: bounds how long a decision waits for the writer.
+SIDE_BY_SIDE = 24
 
-def compile_report(report_id: str, *, department: str, zone: ZoneInfo) -> Callable[[Tx], bool]:
-    """The step for one report: answers whether there is such a report. Twice does nothing more."""
 
-    def step(tx: Tx) -> bool:
-        kept = reports.lock(tx, report_id)
-        if kept is None:
-            return False
-        if kept.compiled_at is not None:
-            return True
-        before = incidents.lock(tx, kept.incident_id)
-        after = _folded(tx, before, kept.report)
-        _note(tx, before.incident if before else None, after)
-        _suggest(tx, before.incident if before else None, after, department, zone)
-        if before is not None:
-            _lapse(tx, incidents.Kept(after, before.public_id))
-        reports.compiled(tx, report_id)
-        return True
+def compile_reports(
+    report_id: str, *, department: str, zone: ZoneInfo
+) -> Callable[[Tx], list[str] | None]:
+    """The step that a report's message wakes. Twice does nothing more.
+
+    The message says look, the ledger says what: others that wait are compiled in the same
+    transaction, and what comes for them later finds them done. Answers the ids of those that are
+    done now, None where there is no such report.
+    """
+
+    def step(tx: Tx) -> list[str] | None:
+        named = reports.lock(tx, report_id)
+        if named is None:
+            return None
+        if named.compiled_at is not None:
+            return [report_id]
+        waiting = [named, *reports.lock_waiting(tx, other_than=report_id, limit=SIDE_BY_SIDE - 1)]
+        for kept in waiting:
+            _compile(tx, kept, department, zone)
+        done = [kept.report.id for kept in waiting]
+        reports.compiled(tx, done)
+        return done
 
     return step
 
 
-def _folded(tx: Tx, before: incidents.Kept | None, report: Report) -> Incident:
+def _compile(tx: Tx, kept: reports.Kept, department: str, zone: ZoneInfo) -> None:
+    """One report: what the incident now is, what to suggest, what no longer holds."""
+    known = incidents.lock(tx, kept.incident_id)
+    before = known.incident if known else None
+    after = _folded(tx, before, kept.report)
+    _note(tx, before, after)
+    _suggest(tx, before, after, department, zone)
+    if known is not None:
+        _lapse(tx, incidents.Kept(after, known.public_id))
+
+
+def _folded(tx: Tx, before: Incident | None, report: Report) -> Incident:
+    after = fold(before, report, world=tx.world, now=tx.now)
     if before is None:
-        new = fold(None, report, world=tx.world, now=tx.now)
-        incidents.add(tx, new)
-        return new
-    after = fold(before.incident, report, world=tx.world, now=tx.now)
-    incidents.save(tx, after)
+        incidents.add(tx, after)
+    else:
+        incidents.save(tx, after)
     return after
 
 

@@ -35,6 +35,9 @@ BATCH = 500
 #: Seconds that the broker gets to acknowledge a batch; then the producer is abandoned.
 PATIENCE = 10.0
 
+#: Seconds without an acknowledgement after which the pages are told that the broker is away.
+SLOW = 1.0
+
 #: Seconds after which the outbox is looked through though no commit woke us.
 LOOK_EVERY = 1.0
 
@@ -137,6 +140,8 @@ class Relay:
     async def _outcomes(self, rows: Sequence[OutboxRow]) -> list[BaseException | None]:
         """What became of each row: None if the broker has it."""
         waiting: list[asyncio.Future[object]] = []
+        loop = asyncio.get_running_loop()
+        slow = loop.call_later(SLOW, self._note_away, f"no acknowledgement for {SLOW:g} s")
         try:
             async with asyncio.timeout(PATIENCE):
                 producer = await self._connected()
@@ -144,9 +149,11 @@ class Relay:
                     waiting.append(await _send_one(producer, row))
                 await asyncio.wait(waiting)
         except TimeoutError:
-            log.warning("relay: no acknowledgement within %g s", PATIENCE)
+            pass  # what is not done by now failed
         except (KafkaError, OSError) as error:
             waiting.append(_failed(error))
+        finally:
+            slow.cancel()
         return [_outcome(future) for future in waiting] + [
             TimeoutError(f"no acknowledgement within {PATIENCE:g} s")
         ] * (len(rows) - len(waiting))
@@ -177,9 +184,11 @@ class Relay:
 
     def _note(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        why = error.why if isinstance(error, BrokerAway) else str(error)
+        self._note_away(error.why if isinstance(error, BrokerAway) else str(error))
+
+    def _note_away(self, why: str) -> None:
         if self.away is None:
-            log.warning("relay: %s", why)
+            log.warning("relay: the broker at %s is away: %s", self._bootstrap, why)
         self.away = Away(self.away.since if self.away else self._clock.now(), why)
 
 

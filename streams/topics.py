@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    KafkaError,
+    NoError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from broadcaster.world import World
@@ -122,13 +128,17 @@ async def create(
     *,
     partitions: int = 1,
     replication: int = 1,
+    embedded: bool = False,
     deadline: float = 30.0,
 ) -> None:
     """Makes sure that every topic exists and has a leader; those that exist are left as they are.
 
-    `topics` comes from `full_names`. The embedded broker takes one partition and one replica.
-    Right after topics are made a cluster may still say that they are unknown: that is waited for,
-    up to `deadline` seconds.
+    `topics` comes from `full_names`. Right after topics are made a cluster may still say that
+    they are unknown: that is waited for, up to `deadline` seconds.
+
+    The embedded broker takes one partition and one replica. A client that asks it for a topic
+    which it does not know makes it, with four partitions: with `embedded` those are made anew.
+    The messages in them are lost, and the sweep sends them again.
 
     Raises `BrokerAway` when the deadline has passed, `BrokerRefused` at an answer that no waiting
     will change.
@@ -142,7 +152,7 @@ async def create(
             reraise=True,
         ):
             with attempt:
-                await _create_once(bootstrap, wanted, int(deadline * 1000))
+                await _create_once(bootstrap, wanted, embedded, int(deadline * 1000))
     except (KafkaError, OSError) as error:
         refusal = BrokerAway if _may_pass(error) else BrokerRefused
         raise refusal(bootstrap, _in_words(error)) from error
@@ -159,17 +169,24 @@ def _as_new(name: str, topic: Topic, partitions: int, replication: int) -> NewTo
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-async def _create_once(bootstrap: str, wanted: list[NewTopic], timeout_ms: int) -> None:
+async def _create_once(
+    bootstrap: str, wanted: list[NewTopic], embedded: bool, timeout_ms: int
+) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=timeout_ms)
     try:
         await admin.start()
         made = await admin.create_topics(wanted)
         for name, code, *_ in made.topic_errors:
             _check(name, code, may_exist=True)
-        for topic in await admin.describe_topics([new.name for new in wanted]):
-            _check(topic["topic"], topic["error_code"])
-            for partition in topic["partitions"]:
-                _check(topic["topic"], partition["error_code"])
+        found = await admin.describe_topics([new.name for new in wanted])
+        for topic in found:
+            for part in [topic, *topic["partitions"]]:
+                _check(topic["topic"], part["error_code"])
+        counts = {topic["topic"]: len(topic["partitions"]) for topic in found}
+        wrong = [new.name for new in wanted if counts[new.name] != new.num_partitions]
+        if embedded and wrong:
+            await admin.delete_topics(wrong)
+            raise UnknownTopicOrPartitionError(f"{', '.join(wrong)}: to be made anew")
     finally:
         await admin.close()
 

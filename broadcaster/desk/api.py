@@ -1,11 +1,613 @@
-"""Being written."""
+"""The desk for programs: `/api/v1`.
+
+CAD systems send signed reports; a phone, the pages' scripts and the department's own programs do
+the rest in somebody's session. `OPERATIONS` is the whole list: it registers the routes and makes
+`/api/v1/openapi.json`.
+"""
 
 from __future__ import annotations
 
-from aiohttp import web
+import time
+from datetime import datetime
+from typing import Any
 
-routes = web.RouteTableDef()
+import structlog
+from aiohttp import web
+from pydantic import Field
+
+from broadcaster.approval import AnyRelease, ApprovalRequest, RequestState, Verdict
+from broadcaster.channel import CountRule
+from broadcaster.delivery import PostState
+from broadcaster.desk import changes, openapi
+from broadcaster.desk.deps import DESK, Desk
+from broadcaster.desk.openapi import Call, Nothing, Operation, SignedOperation
+from broadcaster.desk.preview import Preview, Previewed, preview
+from broadcaster.errors import Kind, LedgerAway, Refusal
+from broadcaster.incident import Command, Handling, Incident
+from broadcaster.ledger import Tx, approvals, incidents, posts, problems, releases, reports
+from broadcaster.orders import (
+    Decide,
+    SubmitRevision,
+    decide,
+    name_of,
+    record_command,
+    renew_request,
+    submit_revision,
+    withdraw_request,
+)
+from broadcaster.roster import Act, require
+from broadcaster.update import Revision, UpdateKind, Words, short_code
+from broadcaster.world import Frozen, World
+
+_log = structlog.get_logger(__name__)
+
+# --- Reports, signed --------------------------------------------------------------------------
+
+
+class ReportAccepted(Frozen):
+    """What the sender of a report is told; the same each time it sends the same report."""
+
+    report_id: str
+    incident_id: str
+    received_at: datetime
+    repeated: bool = Field(description="Whether the same report had come before.")
+    unknown_fields: int = Field(description="Fields that the schema does not name: not kept.")
+    place_withheld: bool = Field(
+        description="Whether a place was sent that names no block, crossing or street: not kept."
+    )
+
+
+ACCEPT_REPORT = SignedOperation(
+    path="/api/v1/reports",
+    name="acceptReport",
+    summary="Takes in a report about an incident.",
+    answer=ReportAccepted,
+    refuses=(
+        Kind.INVALID, Kind.UNKNOWN, Kind.FORBIDDEN, Kind.CONFLICT, Kind.TOO_LARGE,
+        Kind.UNAVAILABLE,
+    ),
+)  # fmt: skip
+
+
+async def accept_report(request: web.Request) -> web.Response:
+    """202 for a new report, 200 for one that came before; a refused one stands in `problems`."""
+    desk = request.app[DESK]
+    try:
+        arrived = desk.intake.signed(await _body(request), request.headers, now=desk.clock.now())
+        report = arrived.report
+        accepted = await desk.ledger.write(
+            lambda tx: reports.accept(tx, report, actor=report.source)
+        )
+    except LedgerAway:
+        raise
+    except Refusal as refusal:
+        await _note(request, refusal)
+        raise
+    answer = ReportAccepted(
+        report_id=accepted.report_id, incident_id=accepted.incident_id,
+        received_at=accepted.received_at, repeated=accepted.repeated,
+        unknown_fields=arrived.unknown_fields, place_withheld=arrived.place_withheld,
+    )  # fmt: skip
+    return openapi.said(answer, 200 if accepted.repeated else 202)
+
+
+async def _body(request: web.Request) -> bytes:
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise Refusal(
+            "too_large",
+            "This message is larger than 1 MiB.",
+            "Send the fields of the schema alone; the rest would be left at the door.",
+            kind=Kind.TOO_LARGE,
+        ) from None
+
+
+#: When a refusal was last noted of somebody who did not prove who they are, by code.
+_NOTED = web.AppKey("noted", dict[str, float])
+
+#: Strangers fill no more of the record than this allows, however much they send.
+NOTE_STRANGERS_EVERY = 60.0
+
+
+async def _note(request: web.Request, refusal: Refusal) -> None:
+    """Puts a refused report among the problems, in a transaction of its own."""
+    if refusal.kind in (Kind.UNKNOWN, Kind.TOO_LARGE):
+        noted, now = request.app[_NOTED], time.monotonic()
+        if now - noted.get(refusal.code, -NOTE_STRANGERS_EVERY) < NOTE_STRANGERS_EVERY:
+            return
+        noted[refusal.code] = now
+    try:
+        await request.app[DESK].ledger.write(
+            lambda tx: problems.note(tx, problems.Place(source="http"), refusal)
+        )
+    except LedgerAway:  # the sender is told all the same
+        _log.warning("report.refusal_not_noted", code=refusal.code)
+
+
+# --- Incidents --------------------------------------------------------------------------------
+
+
+class Commander(Frozen):
+    """Who commands an incident; nobody yet where `person_id` is null."""
+
+    person_id: str | None
+    name: str | None
+    epoch: int
+    since: datetime | None
+
+
+class IncidentView(Frozen):
+    """An incident as its reports say it is now."""
+
+    id: str
+    public_id: str
+    source: str
+    number: str
+    type: str
+    status: str
+    place: str | None
+    priority: str | None
+    handling: Handling
+    open: bool
+    opened_at: datetime
+    heard_at: datetime
+    closed_at: datetime | None
+    reports: int
+    command: Commander
+
+
+class Incidents(Frozen):
+    """The incident last heard of first."""
+
+    incidents: tuple[IncidentView, ...]
+
+
+class Suggested(Frozen):
+    """The newest suggested update."""
+
+    at: datetime
+    why: str
+    words: Words
+
+
+class PostView(Frozen):
+    """One channel's part of a release."""
+
+    id: str
+    channel: str
+    state: PostState
+    since: datetime
+    why: str | None
+    attempts: int
+    url: str | None
+
+
+class ReleaseView(Frozen):
+    """What was released, and what became of it on each channel."""
+
+    id: str
+    number: int
+    digest: str
+    released_at: datetime
+    expires_at: datetime
+    posts: tuple[PostView, ...]
+
+
+class RequestView(Frozen):
+    """Where an approval request stands."""
+
+    id: str
+    revision_id: str
+    incident_id: str
+    digest: str
+    code: str
+    state: RequestState
+    why: str | None
+    asked: str | None = Field(description="The Commander's id; null: any Watch Commander.")
+    asked_name: str
+    created_at: datetime
+    expires_at: datetime
+    called_at: datetime | None
+
+
+class RevisionView(Frozen):
+    """One wording of an update."""
+
+    id: str
+    update_id: str
+    number: int
+    kind: UpdateKind
+    digest: str
+    code: str
+    compiled_by: str
+    compiled_at: datetime
+
+
+class IncidentDetail(Frozen):
+    """An incident with all that was suggested, submitted and released; newest first."""
+
+    incident: IncidentView
+    suggestion: Suggested | None
+    revisions: tuple[RevisionView, ...]
+    requests: tuple[RequestView, ...]
+    releases: tuple[ReleaseView, ...]
+
+
+_SHOWN: dict[str, tuple[bool, tuple[Handling, ...]]] = {
+    "open": (True, (Handling.HELD, Handling.AUTO_DRAFT)),
+    "kept-off": (True, (Handling.SUPPRESSED,)),
+    "closed": (False, tuple(Handling)),
+}
+
+
+async def list_incidents(call: Call[Nothing]) -> Incidents:
+    require(call.person, Act.READ)
+    wanted = call.request.query.get("show", "open")
+    if wanted not in _SHOWN:
+        raise Refusal("invalid_field", "There is no such part of the board.",
+                      f"Send show as one of: {', '.join(_SHOWN)}.", field="show")  # fmt: skip
+    open_, handlings = _SHOWN[wanted]
+
+    def look(tx: Tx) -> Incidents:
+        found = incidents.board(tx, open_=open_, handlings=handlings)
+        return Incidents(incidents=tuple(_incident(tx, kept) for kept in found))
+
+    return await call.desk.ledger.read(look)
+
+
+async def get_incident(call: Call[Nothing]) -> IncidentDetail:
+    require(call.person, Act.READ)
+
+    def look(tx: Tx) -> IncidentDetail:
+        kept = incidents.get(tx, call.part("incident_id"))
+        if kept is None:
+            raise _no_incident()
+        id_ = kept.incident.id
+        suggested = incidents.suggestion(tx, id_)
+        revisions = approvals.revisions_of(tx, id_)
+        numbers = {revision.id: revision.number for revision in revisions}
+        return IncidentDetail(
+            incident=_incident(tx, kept),
+            suggestion=Suggested(at=suggested.at, why=suggested.why, words=suggested.words)
+            if suggested
+            else None,
+            revisions=tuple(map(_revision, revisions)),
+            requests=tuple(_request(tx, each) for each in approvals.requests_of(tx, id_)),
+            releases=tuple(
+                _release(tx, each, numbers[each.revision_id])
+                for each in releases.of_incident(tx, id_)
+            ),
+        )
+
+    return await call.desk.ledger.read(look)
+
+
+class SetCommand(Frozen):
+    """Who commands from now on; null: command has ended."""
+
+    commander_id: str | None
+
+
+async def set_command(call: Call[SetCommand]) -> Commander:
+    def step(tx: Tx) -> Commander:
+        command = record_command(tx, call.part("incident_id"), call.body.commander_id, call.person)
+        return _commander(tx, command)
+
+    return await call.desk.ledger.write(step, urgent=True)
+
+
+# --- Updates before approval ------------------------------------------------------------------
+
+
+class SubmittedView(Frozen):
+    """What a submission left: a fixed wording, and the request that waits."""
+
+    revision: RevisionView
+    request: RequestView
+
+
+async def submit(call: Call[SubmitRevision]) -> SubmittedView:
+    _same(call.body.incident_id, call.part("incident_id"), "incident_id")
+
+    def step(tx: Tx) -> SubmittedView:
+        submitted = submit_revision(tx, call.body, call.person, call.desk.channels)
+        kept = approvals.Kept(submitted.request, called_at=None, why=None)
+        return SubmittedView(revision=_revision(submitted.revision), request=_request(tx, kept))
+
+    return await call.desk.ledger.write(step)
+
+
+async def show_preview(call: Call[Preview]) -> Previewed:
+    require(call.person, Act.COMPILE)
+    return preview(call.desk.settings.world, call.desk.channels, call.body)
+
+
+# --- Approval ---------------------------------------------------------------------------------
+
+
+class RenderingView(Frozen):
+    """Exactly what one channel will post."""
+
+    channel: str
+    title: str
+    language: str
+    headline: str
+    text: str
+    length: int
+    limit: int | None
+    unit: CountRule
+    frame: str = Field(description="What the channel adds round the words.")
+
+
+class DecisionView(Frozen):
+    """A decision as it was recorded; the same each time it is sent again under its key."""
+
+    id: str
+    request_id: str
+    person_id: str
+    verdict: Verdict
+    digest: str
+    code: str
+    reason: str | None
+    at: datetime
+
+
+class DecidedView(Frozen):
+    """A decision and what the gate made of it: `released`, or why not; null until it has."""
+
+    decision: DecisionView
+    person_name: str | None
+    outcome: str | None
+    why: str | None
+
+
+class ApprovalDetail(Frozen):
+    """All that a phone needs to show before a decision, and after it."""
+
+    request: RequestView
+    world: World
+    now: datetime = Field(description="The ledger's time: what `expires_at` is measured by.")
+    incident: IncidentView
+    number: int
+    kind: UpdateKind
+    compiled_by: str
+    compiled_by_name: str | None
+    area: str
+    languages: tuple[str, ...]
+    expires_at: datetime = Field(description="When the update itself ends, if it is released.")
+    words: Words
+    renderings: tuple[RenderingView, ...]
+    replaces: tuple[int, ...] = Field(description="Numbers of updates whose unsent posts it ends.")
+    corrects: int | None
+    changes: changes.Changes | None = Field(
+        description="Against the incident's last release; null: there is none."
+    )
+    decided: DecidedView | None
+    release: ReleaseView | None
+
+
+async def get_request(call: Call[Nothing]) -> ApprovalDetail:
+    require(call.person, Act.READ)
+
+    def look(tx: Tx) -> ApprovalDetail:
+        kept = approvals.request(tx, call.part("request_id"))
+        if kept is None:
+            raise Refusal(
+                "no_such_request", "There is no such approval request.",
+                "Open it from the board, or from the link you were sent.", kind=Kind.NOT_FOUND,
+            )  # fmt: skip
+        return _approval(tx, call.desk, kept)
+
+    return await call.desk.ledger.read(look)
+
+
+async def send_decision(call: Call[Decide]) -> DecisionView:
+    _same(call.body.request_id, call.part("request_id"), "request_id")
+    kept = await call.desk.ledger.write(lambda tx: decide(tx, call.body, call.person), urgent=True)
+    if isinstance(kept, Refusal):  # it is on the record, and only then said
+        raise kept
+    return _decision(kept)
+
+
+async def renew(call: Call[Nothing]) -> RequestView:
+    def step(tx: Tx) -> RequestView:
+        request = renew_request(tx, call.part("request_id"), call.person)
+        return _request(tx, approvals.Kept(request, called_at=None, why=None))
+
+    return await call.desk.ledger.write(step)
+
+
+async def withdraw(call: Call[Nothing]) -> RequestView:
+    def step(tx: Tx) -> RequestView:
+        withdraw_request(tx, call.part("request_id"), call.person)
+        kept = approvals.request(tx, call.part("request_id"))
+        assert kept is not None, "it was just taken back"
+        return _request(tx, kept)
+
+    return await call.desk.ledger.write(step)
+
+
+# --- What things look like --------------------------------------------------------------------
+
+
+def _incident(tx: Tx, kept: incidents.Kept) -> IncidentView:
+    it: Incident = kept.incident
+    return IncidentView(
+        id=it.id, public_id=kept.public_id, source=it.source, number=it.number,
+        type=it.type.value, status=it.status.value, place=it.place.value if it.place else None,
+        priority=it.priority.value if it.priority else None, handling=it.handling, open=it.open,
+        opened_at=it.opened_at, heard_at=it.heard_at, closed_at=it.closed_at, reports=it.reports,
+        command=_commander(tx, it.command),
+    )  # fmt: skip
+
+
+def _commander(tx: Tx, command: Command) -> Commander:
+    return Commander(
+        person_id=command.person_id, name=name_of(tx, command.person_id), epoch=command.epoch,
+        since=command.since,
+    )  # fmt: skip
+
+
+def _revision(revision: Revision) -> RevisionView:
+    return RevisionView(
+        id=revision.id, update_id=revision.update_id, number=revision.number, kind=revision.kind,
+        digest=revision.digest, code=short_code(revision.digest),
+        compiled_by=revision.compiled_by, compiled_at=revision.compiled_at,
+    )  # fmt: skip
+
+
+def _request(tx: Tx, kept: approvals.Kept) -> RequestView:
+    it: ApprovalRequest = kept.request
+    return RequestView(
+        id=it.id, revision_id=it.revision_id, incident_id=it.incident_id, digest=it.digest,
+        code=short_code(it.digest), state=it.state, why=kept.why, asked=it.asked,
+        asked_name=name_of(tx, it.asked) or "the Watch Commander", created_at=it.created_at,
+        expires_at=it.expires_at, called_at=kept.called_at,
+    )  # fmt: skip
+
+
+def _release(tx: Tx, release: AnyRelease, number: int) -> ReleaseView:
+    return ReleaseView(
+        id=release.id, number=number, digest=release.digest, released_at=release.released_at,
+        expires_at=release.expires_at,
+        posts=tuple(
+            PostView(id=post.id, channel=post.channel, state=post.state, since=post.since,
+                     why=post.why, attempts=post.attempts, url=post.url)
+            for post in posts.of_release(tx, release.id)
+        ),
+    )  # fmt: skip
+
+
+def _decision(kept: approvals.KeptDecision) -> DecisionView:
+    it = kept.decision
+    return DecisionView(
+        id=it.id, request_id=it.request_id, person_id=it.person_id, verdict=it.verdict,
+        digest=it.digest, code=short_code(it.digest), reason=it.reason, at=it.at,
+    )  # fmt: skip
+
+
+def _approval(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
+    revision = approvals.revision(tx, kept.request.revision_id)
+    incident = incidents.get(tx, kept.request.incident_id)
+    assert revision is not None and incident is not None, "a request's foreign keys"
+    decided = approvals.decision_of(tx, kept.request.id)
+    release = releases.of_revision(tx, revision.id)
+    numbers = _numbers(tx, revision.incident_id)
+    channels = {channel.name: channel for channel in desk.channels}
+    return ApprovalDetail(
+        request=_request(tx, kept), world=revision.world, now=tx.now,
+        incident=_incident(tx, incident), number=revision.number, kind=revision.kind,
+        compiled_by=revision.compiled_by, compiled_by_name=name_of(tx, revision.compiled_by),
+        area=revision.area, languages=revision.languages, expires_at=revision.expires_at,
+        words=revision.words,
+        renderings=tuple(
+            RenderingView(
+                channel=each.channel, title=channels[each.channel].title, language=each.language,
+                headline=each.headline, text=each.text,
+                length=channels[each.channel].count(each.text),
+                limit=channels[each.channel].limit, unit=channels[each.channel].count_rule,
+                frame=channels[each.channel].frame,
+            )
+            for each in revision.renderings
+        ),
+        replaces=tuple(numbers[release_id] for release_id in revision.replaces),
+        corrects=numbers[revision.corrects] if revision.corrects else None,
+        changes=changes.since_last_release(tx, revision),
+        decided=DecidedView(
+            decision=_decision(decided), person_name=name_of(tx, decided.decision.person_id),
+            outcome=decided.outcome, why=decided.why,
+        )
+        if decided
+        else None,
+        release=_release(tx, release, revision.number) if release else None,
+    )  # fmt: skip
+
+
+def _numbers(tx: Tx, incident_id: str) -> dict[str, int]:
+    """The update's number of each release of an incident."""
+    of_revision = {r.id: r.number for r in approvals.revisions_of(tx, incident_id)}
+    return {r.id: of_revision[r.revision_id] for r in releases.of_incident(tx, incident_id)}
+
+
+def _same(body: str, address: str, field: str) -> None:
+    if body != address:
+        raise Refusal(
+            "invalid_field", f"The field {field} is not the one in the address.",
+            "Send both alike.", field=field,
+        )  # fmt: skip
+
+
+def _no_incident() -> Refusal:
+    return Refusal("no_such_incident", "There is no such incident.", "Open it from the board.",
+                   kind=Kind.NOT_FOUND)  # fmt: skip
+
+
+# --- All of it --------------------------------------------------------------------------------
+
+_CHANGE = (Kind.INVALID, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.CONFLICT)
+
+OPERATIONS: tuple[Operation[Any], ...] = (
+    Operation(
+        "GET", "/api/v1/incidents", "listIncidents", "Incidents, the one last heard of first.",
+        Nothing, Incidents, list_incidents, (Kind.INVALID,),
+        query=(("show", tuple(_SHOWN), "Which part of the board; open if left out."),),
+    ),
+    Operation(
+        "GET", "/api/v1/incidents/{incident_id}", "getIncident",
+        "One incident, with what was suggested, submitted and released.",
+        Nothing, IncidentDetail, get_incident, (Kind.NOT_FOUND,),
+    ),
+    Operation(
+        "POST", "/api/v1/incidents/{incident_id}/revisions", "submitRevision",
+        "Fixes a wording and asks for its approval.",
+        SubmitRevision, SubmittedView, submit, _CHANGE, status=201,
+    ),
+    Operation(
+        "POST", "/api/v1/incidents/{incident_id}/command", "recordCommand",
+        "Records who commands from now on.", SetCommand, Commander, set_command, _CHANGE,
+    ),
+    Operation(
+        "GET", "/api/v1/approval-requests/{request_id}", "getApprovalRequest",
+        "All that is needed to decide, and what became of it.",
+        Nothing, ApprovalDetail, get_request, (Kind.NOT_FOUND,),
+    ),
+    Operation(
+        "POST", "/api/v1/approval-requests/{request_id}/decision", "decide",
+        "Records one person's decision on the words that they saw. The same key with the same "
+        "decision gets the first answer again.",
+        Decide, DecisionView, send_decision, (*_CHANGE, Kind.GONE),
+    ),
+    Operation(
+        "POST", "/api/v1/approval-requests/{request_id}/renew", "renewRequest",
+        "Asks again for the same words after the time to decide ran out.",
+        Nothing, RequestView, renew, _CHANGE, status=201,
+    ),
+    Operation(
+        "POST", "/api/v1/approval-requests/{request_id}/withdraw", "withdrawRequest",
+        "Takes a submission back while nobody has decided.",
+        Nothing, RequestView, withdraw, _CHANGE,
+    ),
+    Operation(
+        "POST", "/api/v1/preview", "preview",
+        "What each channel would say of these words, with lengths and faults. Keeps nothing.",
+        Preview, Previewed, show_preview, (Kind.INVALID, Kind.FORBIDDEN),
+    ),
+)  # fmt: skip
+
+
+async def openapi_document(request: web.Request) -> web.Response:
+    """This API, described."""
+    return web.json_response(openapi.document(request.app[DESK], OPERATIONS, ACCEPT_REPORT))
+
+
+routes = [
+    web.post(ACCEPT_REPORT.path, accept_report),
+    *(operation.route() for operation in OPERATIONS),
+    web.get("/api/v1/openapi.json", openapi_document),
+]
 
 
 def setup(app: web.Application) -> None:
-    pass
+    """Keeps what the door has noted of strangers."""
+    app[_NOTED] = {}

@@ -36,6 +36,7 @@ def make_app(desk: Desk) -> web.Application:
     app.on_response_prepare.append(middleware.add_headers)
     templating.setup(app)
     live.setup(app)
+    api.setup(app)
     feeds.setup(app)
     for module in MODULES:
         app.add_routes(module.routes)

@@ -64,7 +64,7 @@ class Intake(Protocol):
         new_number: str,
         now: datetime,
     ) -> Report:
-        """A report that a person typed. `find` looks an incident up by its number. Raises Refusal."""
+        """A report that a person typed; `find` looks an incident up by number. Raises Refusal."""
         ...
 
 

@@ -32,8 +32,8 @@ SESSION_EVERY = 60.0
 RETRY_MS = 2000
 #: Commits remembered for those who come back.
 REMEMBERED = 1000
-#: Streams at one time. Each holds a connection; every page works without.
-MOST_STREAMS = 1000
+#: Streams of the public at one time. Each holds a connection; its page works without.
+MOST_PUBLIC = 500
 #: Said to a reader who was away too long: look at everything again.
 ALL: Change = "all"
 
@@ -44,12 +44,12 @@ class Reader:
     """One stream: what moved and was not sent to it yet."""
 
     def __init__(self, *, public_only: bool) -> None:
-        self._public_only = public_only
+        self.public_only = public_only
         self._moved = asyncio.Event()
         self._waiting: set[Change] = set()
 
     def add(self, changes: frozenset[Change]) -> None:
-        self._waiting |= {c for c in changes if not self._public_only or _is_public(c)}
+        self._waiting |= {c for c in changes if not self.public_only or _is_public(c)}
         if self._waiting:
             self._moved.set()
 
@@ -96,7 +96,8 @@ class Hub:
     @contextlib.contextmanager
     def reading(self, since: str | None, *, public_only: bool) -> Iterator[Reader]:
         """A reader that has heard everything up to `since`. Raises Refusal where there are many."""
-        if len(self._readers) >= MOST_STREAMS or self.closing:
+        strangers = sum(reader.public_only for reader in self._readers)
+        if public_only and strangers >= MOST_PUBLIC:
             raise Refusal(
                 "too_many_streams",
                 "The desk tells as many pages at once as it can.",

@@ -26,6 +26,7 @@ from broadcaster.update import short_code
 
 _HERE = Path(__file__).parent
 
+
 def units(count: int, one: str, many: str | None = None) -> str:
     """A number with its unit: `1 segment`, `2 segments`, `1,204 characters`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
@@ -33,7 +34,10 @@ def units(count: int, one: str, many: str | None = None) -> str:
 
 def local(desk: Desk, at: datetime, *, seconds: bool = False) -> str:
     """A time as people here say it, with its zone; with its date where that is not today's."""
-    there, today = at.astimezone(desk.settings.zone), desk.clock.now().astimezone(desk.settings.zone)
+    there, today = (
+        at.astimezone(desk.settings.zone),
+        desk.clock.now().astimezone(desk.settings.zone),
+    )
     clock = f"{there:%H:%M:%S %Z}" if seconds else f"{there:%H:%M %Z}"
     if there.date() == today.date():
         return clock
@@ -165,5 +169,3 @@ async def static_file(request: web.Request) -> web.Response:
         body=asset.body, content_type=asset.content_type, charset="utf-8" if text else None,
         headers=headers,
     )  # fmt: skip
-
-

@@ -235,6 +235,7 @@ class _Reading:
             "number": _cell(cells, columns.number),
             "type": code or UNLISTED,
             "place": place,
+            "place_withheld": place is None,
             "latitude": latitude,
             "longitude": longitude,
             "opened_at": self._time(cells, columns.opened_at),

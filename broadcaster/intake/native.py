@@ -191,6 +191,7 @@ def parse(
         type=sent.type,
         status=sent.status,
         place=place,
+        place_withheld=bool(said) and place is None,
         latitude=None if sent.latitude is None else block(sent.latitude),
         longitude=None if sent.longitude is None else block(sent.longitude),
         priority=sent.priority,
@@ -198,7 +199,7 @@ def parse(
         reported_at=past("reported_at", sent.reported_at, now),
     )
     unknown = len(body.keys() - NativeReport.model_fields.keys())
-    return Parsed(report, unknown, place_withheld=bool(said) and place is None)
+    return Parsed(report, unknown, report.place_withheld)
 
 
 def _field(name: str, *, missing: bool = False) -> Refusal:

@@ -74,7 +74,11 @@ def add(tx: Tx, incident: Incident) -> Kept:
     public_id = "".join(secrets.choice(_PUBLIC_ALPHABET) for _ in range(8))
     tx.connection.execute(
         insert(schema.incidents).values(
-            id=incident.id, number=incident.number, public_id=public_id, opened_at=incident.opened_at, **_columns(incident)
+            id=incident.id,
+            number=incident.number,
+            public_id=public_id,
+            opened_at=incident.opened_at,
+            **_columns(incident),
         )
     )
     _changed(tx, incident)
@@ -91,13 +95,28 @@ def save(tx: Tx, incident: Incident) -> None:
     _changed(tx, incident)
 
 
-def board(tx: Tx, *, open_: bool, handlings: Sequence[Handling], limit: int = 200) -> list[Kept]:
+def board(
+    tx: Tx, *, open_: bool, handlings: Sequence[Handling], limit: int = 200, offset: int = 0
+) -> list[Kept]:
     """Incidents for the board, the one last heard of first."""
     table = schema.incidents.c
     rows = tx.connection.execute(
         select(schema.incidents)
         .where(table.open == open_, table.handling.in_([str(h) for h in handlings]))
-        .order_by(table.heard_at.desc())
+        .order_by(table.heard_at.desc(), table.id)
+        .limit(limit)
+        .offset(offset)
+    )
+    return [_kept(row) for row in rows]
+
+
+def closed_and_told(tx: Tx, *, limit: int) -> list[Kept]:
+    """Closed incidents about which the public was told something, the one last heard of first."""
+    table = schema.incidents.c
+    rows = tx.connection.execute(
+        select(schema.incidents)
+        .where(~table.open, table.id.in_(select(schema.releases.c.incident_id)))
+        .order_by(table.heard_at.desc(), table.id)
         .limit(limit)
     )
     return [_kept(row) for row in rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ from sqlalchemy import Row, Select, insert, select
 
 from broadcaster.ledger import approvals, posts, releases, schema
 from broadcaster.ledger.tx import Tx
+from broadcaster.update import Revision
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,11 @@ class Publication:
     digest: str
     published_at: datetime
     expires_at: datetime
+    release_id: str
+    #: The release that a correction or retraction is about.
+    corrects: str | None
+    #: What people are asked to do, where the approved text says just that.
+    guidance: str | None
 
 
 def publish(tx: Tx, post_id: str) -> str:
@@ -78,18 +85,48 @@ def newest(tx: Tx, limit: int = 50) -> list[Publication]:
     return [_publication(row) for row in tx.connection.execute(_query().limit(limit))]
 
 
+def one(tx: Tx, post_id: str) -> Publication | None:
+    """One update as the public sees it."""
+    row = tx.connection.execute(_query().where(schema.publications.c.post_id == post_id)).first()
+    return _publication(row) if row else None
+
+
+def feed_password(tx: Tx) -> str:
+    """What an exercise's feeds ask readers for; made once, and the same from then on."""
+    kept = tx.connection.execute(
+        select(schema.meta.c.value).where(schema.meta.c.name == "feed_password")
+    ).scalar()
+    if kept is not None:
+        return kept
+    made = secrets.token_urlsafe(12)
+    tx.connection.execute(insert(schema.meta).values(name="feed_password", value=made))
+    return made
+
+
 def _query() -> Select[tuple[Any, ...]]:
     table = schema.publications.c
     return (
-        select(schema.publications, schema.incidents.c.public_id)
+        select(
+            schema.publications,
+            schema.incidents.c.public_id,
+            schema.posts.c.release_id,
+            schema.revisions.c.body.label("revision"),
+        )
         .join(schema.incidents, schema.incidents.c.id == table.incident_id)
+        .join(schema.posts, schema.posts.c.id == table.post_id)
+        .join(schema.releases, schema.releases.c.id == schema.posts.c.release_id)
+        .join(schema.revisions, schema.revisions.c.id == schema.releases.c.revision_id)
         .order_by(table.published_at.desc(), table.number.desc())
     )
 
 
 def _publication(row: Row[tuple[object, ...]]) -> Publication:
+    revision = Revision.model_validate_json(row.revision)
+    guidance = revision.words.guidance.text.strip()
     return Publication(
         post_id=row.post_id, incident_id=row.incident_id, incident_public_id=row.public_id,
         number=row.number, kind=row.kind, headline=row.headline, text=row.text, area=row.area,
         digest=row.digest, published_at=row.published_at, expires_at=row.expires_at,
+        release_id=row.release_id, corrects=revision.corrects,
+        guidance=guidance if guidance and guidance in row.text else None,
     )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 
 from broadcaster import record
 from broadcaster.errors import Kind, Refusal
@@ -84,19 +84,27 @@ def lock(tx: Tx, report_id: str) -> Kept | None:
     row = tx.connection.execute(
         select(schema.reports).where(schema.reports.c.id == report_id).with_for_update()
     ).first()
-    if row is None:
-        return None
-    return Kept(
-        Report.model_validate_json(row.body), row.incident_id, row.actor, row.received_at,
-        row.compiled_at,
-    )  # fmt: skip
+    return _kept(row) if row else None
 
 
-def compiled(tx: Tx, report_id: str) -> None:
-    """Compile has seen to it: the sweep need not look again."""
+def lock_waiting(tx: Tx, *, other_than: str, limit: int) -> list[Kept]:
+    """The reports that have waited longest for compile, held until the step ends."""
+    table = schema.reports.c
+    rows = tx.connection.execute(
+        select(schema.reports)
+        .where(table.next_look.is_not(None), table.id != other_than)
+        .order_by(table.next_look)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [_kept(row) for row in rows]
+
+
+def compiled(tx: Tx, report_ids: Sequence[str]) -> None:
+    """Compile has seen to them: the sweep need not look again."""
     tx.connection.execute(
         update(schema.reports)
-        .where(schema.reports.c.id == report_id)
+        .where(schema.reports.c.id.in_(report_ids))
         .values(compiled_at=tx.now, next_look=None)
     )
 
@@ -109,11 +117,7 @@ def of_incident(tx: Tx, incident: str) -> list[Kept]:
         .order_by(schema.reports.c.received_at.desc())
         .limit(500)
     )
-    return [
-        Kept(Report.model_validate_json(row.body), row.incident_id, row.actor, row.received_at,
-             row.compiled_at)
-        for row in rows
-    ]  # fmt: skip
+    return [_kept(row) for row in rows]
 
 
 def all_due(tx: Tx) -> None:
@@ -153,6 +157,13 @@ def waiting(tx: Tx) -> int:
 
 def count(tx: Tx) -> int:
     return tx.connection.execute(select(func.count()).select_from(schema.reports)).scalar_one()
+
+
+def _kept(row: Row[tuple[object, ...]]) -> Kept:
+    return Kept(
+        Report.model_validate_json(row.body), row.incident_id, row.actor, row.received_at,
+        row.compiled_at,
+    )  # fmt: skip
 
 
 def _known(tx: Tx, several: Sequence[Report]) -> dict[str, tuple[str, Accepted]]:

@@ -92,6 +92,8 @@ class Ledger:
 
     async def read(self, query: Step[T]) -> T:
         """Runs a query on one consistent view of what is committed."""
+        if self._closing:
+            raise LedgerAway("it is being closed")
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._look, query)
 
     def on_commit(self, listener: Listener) -> Callable[[], None]:

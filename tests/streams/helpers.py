@@ -83,6 +83,24 @@ async def committed(broker: Broker, group: str, topic: str) -> int | None:
         await consumer.stop()
 
 
+async def read_back(broker: Broker, topic: str, count: int, deadline: float = 10.0) -> list[bytes]:
+    """What stands on a topic, from its beginning, once there is so much."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=50
+    )
+    await consumer.start()
+    values: list[bytes] = []
+    try:
+        consumer.assign([TopicPartition(topic, 0)])
+        async with asyncio.timeout(deadline):
+            while len(values) < count:
+                for records in (await consumer.getmany(timeout_ms=100)).values():
+                    values += [record.value for record in records]
+    finally:
+        await consumer.stop()
+    return values
+
+
 def numbers(count: int, start: int = 0) -> list[bytes]:
     return [b"%d" % n for n in range(start, start + count)]
 

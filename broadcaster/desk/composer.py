@@ -1,0 +1,234 @@
+"""What stands in the composer's form, and how it becomes an order.
+
+Everything that was typed is kept through an error: the form is read, judged, and shown again as
+it was. A phrase that was typed over is no longer CAD's or the template's, and nobody has verified
+it until its tick says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from multidict import MultiMapping
+
+from broadcaster.channel import AnyChannel
+from broadcaster.desk.preview import Preview
+from broadcaster.errors import Refusal
+from broadcaster.incident import Incident
+from broadcaster.orders import SubmitRevision
+from broadcaster.suggestion import times, words
+from broadcaster.update import EXERCISE_MARK, Origin, Phrase, Revision, UpdateKind, Words, compose
+from broadcaster.world import World
+
+#: The phrases in the order that works (facts/domain.md §3), each with what its field is called.
+PHRASES = {
+    "source": "Source",
+    "hazard": "Hazard",
+    "place": "Where",
+    "guidance": "Do",
+    "time": "When",
+}
+
+#: The phrase that each of the incident's facts stands behind.
+FACT_OF = {"hazard": "type", "place": "place"}
+
+#: How long an update may stand, in hours.
+EXPIRIES = {1: "1 hour", 4: "4 hours", 12: "12 hours", 24: "24 hours", 72: "3 days", 168: "7 days"}
+DEFAULT_EXPIRY = 24
+
+LONGEST_PHRASE = 1000
+
+
+@dataclass(frozen=True)
+class TypedPhrase:
+    """One phrase as it stands in the form."""
+
+    text: str
+    origin: Origin
+    was: str  #: what it said before anybody typed
+    verified: bool = False
+
+    @property
+    def origin_now(self) -> Origin:
+        return self.origin if self.text == self.was else Origin.TYPED
+
+
+@dataclass(frozen=True)
+class Typed:
+    """All that stands in the composer."""
+
+    phrases: Mapping[str, TypedPhrase]
+    #: The incident's facts as this form showed them.
+    seen: Mapping[str, str | None]
+    text: str = ""  #: the common text, where somebody wrote it by hand
+    own_texts: Mapping[str, str] = field(default_factory=dict)
+    channels: tuple[str, ...] = ()
+    kind: UpdateKind = UpdateKind.UPDATE
+    corrects: str = ""
+    replaces: tuple[str, ...] = ()
+    hours: int = DEFAULT_EXPIRY
+    update_id: str = ""  #: of the update that this words anew
+
+    @property
+    def words(self) -> Words:
+        return Words(**{name: self._phrase(name) for name in PHRASES})
+
+    def _phrase(self, name: str) -> Phrase:
+        typed, fact = self.phrases[name], FACT_OF.get(name)
+        return Phrase(
+            text=typed.text[:LONGEST_PHRASE], origin=typed.origin_now, verified=typed.verified,
+            fact=fact, fact_value=self.seen.get(fact) if fact else None,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def preview(self) -> Preview:
+        return Preview(words=self.words, text=self.text, own_texts=dict(self.own_texts))
+
+    def order(self, incident_id: str, now: datetime) -> SubmitRevision:
+        """The order to put these words before the Commander. Raises Refusal on a phrase too long."""
+        for name, typed in self.phrases.items():
+            if len(typed.text) > LONGEST_PHRASE:
+                raise Refusal(
+                    "phrase_too_long",
+                    f"{PHRASES[name]} holds {LONGEST_PHRASE:,} characters; this has "
+                    f"{len(typed.text):,}.",
+                    "Shorten it, or write the details into the text.",
+                    field=name,
+                )
+        return SubmitRevision(
+            incident_id=incident_id, kind=self.kind, words=self.words, text=self.text,
+            own_texts=dict(self.own_texts), channels=self.channels, replaces=self.replaces,
+            corrects=self.corrects or None, expires_at=now + timedelta(hours=self.hours),
+            update_id=self.update_id or None,
+        )  # fmt: skip
+
+    def with_facts(self, incident: Incident) -> Typed:
+        """The same words, beside what the incident is now."""
+        return replace(self, seen=incident.facts)
+
+
+def from_words(said: Words, incident: Incident, channels: Sequence[AnyChannel]) -> Typed:
+    """A composer that begins with these words, for every channel."""
+    return Typed(
+        phrases={
+            name: TypedPhrase(phrase.text, phrase.origin, phrase.text, phrase.verified)
+            for name, phrase in said.phrases().items()
+        },
+        seen=incident.facts,
+        channels=tuple(channel.name for channel in channels),
+    )
+
+
+def suggested(
+    incident: Incident, channels: Sequence[AnyChannel], *,
+    department: str, zone: ZoneInfo, now: datetime,
+) -> Typed:  # fmt: skip
+    """Begins with the template for the incident's type and what its reports say now."""
+    said = words(incident, department=department, zone=zone, now=now)
+    return from_words(said, incident, channels)
+
+
+def empty(
+    incident: Incident, channels: Sequence[AnyChannel], *,
+    department: str, zone: ZoneInfo, now: datetime,
+) -> Typed:  # fmt: skip
+    """Begins with nothing but who speaks and when."""
+    said = words(incident, department=department, zone=zone, now=now)
+    nothing = Phrase(text="", origin=Origin.TYPED)
+    return from_words(
+        said.model_copy(update={"hazard": nothing, "place": nothing, "guidance": nothing}),
+        incident, channels,
+    )  # fmt: skip
+
+
+def from_revision(
+    revision: Revision, incident: Incident, world: World, *,
+    channels: Sequence[AnyChannel], same_update: bool, zone: ZoneInfo, now: datetime,
+) -> Typed:  # fmt: skip
+    """Begins with an earlier wording: of the same update, to mend it, or for the next one."""
+    said = revision.words.model_copy(
+        update={"time": Phrase(text=times(now, zone), origin=Origin.TEMPLATE)}
+    )
+    typed = from_words(said, incident, channels)
+    common, own = _texts(revision, world)
+    if same_update:
+        typed = replace(
+            typed, kind=revision.kind, corrects=revision.corrects or "",
+            replaces=revision.replaces, update_id=revision.update_id,
+            channels=tuple(name for name in typed.channels if name in revision.channels),
+        )  # fmt: skip
+    return replace(typed, text=common, own_texts=own)
+
+
+def all_clear(typed: Typed, zone: ZoneInfo, now: datetime) -> Typed:
+    """The same incident, said to be over; how it ended is for a person to say."""
+    hazard = typed.phrases["hazard"].text
+    over = f"All clear: {hazard[:1].lower()}{hazard[1:]}" if hazard else "All clear"
+    at = f"As of {now.astimezone(zone):%H:%M %Z}."
+    return replace(
+        typed,
+        kind=UpdateKind.ALL_CLEAR,
+        phrases={
+            **typed.phrases,
+            "hazard": TypedPhrase(over, Origin.TEMPLATE, over),
+            "guidance": TypedPhrase("", Origin.TYPED, ""),
+            "time": TypedPhrase(at, Origin.TEMPLATE, at),
+        },
+    )
+
+
+def _texts(revision: Revision, world: World) -> tuple[str, dict[str, str]]:
+    """The common text, empty where it was composed from the words, and the channels' own."""
+    mark = EXERCISE_MARK if world == "exercise" else ""
+    said = {each.channel: each.text.removeprefix(mark) for each in revision.renderings}
+    composed = compose(revision.words)
+    texts = list(said.values())
+    common = composed if composed in texts else max(texts, key=texts.count)
+    own = {channel: text for channel, text in said.items() if text != common}
+    return "" if common == composed else common, own
+
+
+def read(form: MultiMapping[object], channels: Sequence[AnyChannel]) -> Typed:
+    """The form as it was sent; whatever is missing or makes no sense is as on a fresh one."""
+
+    def text(name: str) -> str:
+        value = form.get(name, "")
+        return value.replace("\r\n", "\n").strip() if isinstance(value, str) else ""
+
+    def several(name: str) -> tuple[str, ...]:
+        return tuple(str(value) for value in form.getall(name, []))
+
+    composed, common = text("composed"), text("text")
+    hours = text("hours")
+    return Typed(
+        phrases={
+            name: TypedPhrase(
+                " ".join(text(name).split()),
+                _origin(text(f"origin_{name}")),
+                text(f"was_{name}"),
+                f"verified_{name}" in form,
+            )
+            for name in PHRASES
+        },
+        seen={fact: text(f"seen_{fact}") or None for fact in FACT_OF.values()},
+        text="" if common == composed else common,
+        own_texts={
+            channel.name: own for channel in channels if (own := text(f"text_{channel.name}"))
+        },
+        channels=several("channels"),
+        kind=_kind(text("kind")),
+        corrects=text("corrects"),
+        replaces=several("replaces"),
+        hours=int(hours) if hours in map(str, EXPIRIES) else DEFAULT_EXPIRY,
+        update_id=text("update_id"),
+    )
+
+
+def _origin(value: str) -> Origin:
+    return Origin(value) if value in set(map(str, Origin)) else Origin.TYPED
+
+
+def _kind(value: str) -> UpdateKind:
+    return UpdateKind(value) if value in set(map(str, UpdateKind)) else UpdateKind.UPDATE

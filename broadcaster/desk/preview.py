@@ -1,0 +1,109 @@
+"""What each channel would say of words that are still being typed. No act: it keeps nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from broadcaster.channel import AnyChannel, CountRule
+from broadcaster.errors import Refusal
+from broadcaster.orders import area_of
+from broadcaster.update import EXERCISE_MARK, LONGEST_TEXT, Words, compose, headline, render
+from broadcaster.world import Frozen, World
+
+
+class Preview(Frozen):
+    """What stands in the composer now."""
+
+    words: Words
+    #: The common text; empty: composed from the words.
+    text: Annotated[str, Field(max_length=2 * LONGEST_TEXT)] = ""
+    own_texts: dict[str, str] = Field(default_factory=dict)
+    #: The channels to show; empty: all.
+    channels: tuple[str, ...] = ()
+
+
+class Fault(Frozen):
+    """Why these words could not be submitted as they are."""
+
+    code: str
+    why: str
+    do: str
+    field: str | None
+
+
+class ChannelPreview(Frozen):
+    """What one channel would say, and its length by the channel's own count."""
+
+    channel: str
+    title: str
+    headline: str
+    text: str
+    length: int
+    limit: int | None
+    unit: CountRule
+    frame: str
+    fault: Fault | None
+
+
+class Previewed(Frozen):
+    """The common text, what is wrong with the words, and every channel's own text."""
+
+    text: str
+    faults: tuple[Fault, ...]
+    channels: tuple[ChannelPreview, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether these words could be submitted."""
+        return not self.faults and not any(channel.fault for channel in self.channels)
+
+
+def preview(world: World, channels: Sequence[AnyChannel], typed: Preview) -> Previewed:
+    """Renders as a submission would, channel by channel, and says what would be refused."""
+    text = typed.text.strip() or compose(typed.words)
+    shown = [each for each in channels if not typed.channels or each.name in typed.channels]
+    rendered = [_channel(world, each, typed, text) for each in shown]
+    of_words = {
+        each.fault.code: each.fault for each in rendered if each.fault and not _of_text(each.fault)
+    }
+    try:
+        area_of(typed.words)
+    except Refusal as refusal:
+        of_words[refusal.code] = _fault(refusal)
+    return Previewed(
+        text=text,
+        faults=tuple(of_words.values()),
+        channels=tuple(
+            each.model_copy(update={"fault": each.fault if _of_text(each.fault) else None})
+            for each in rendered
+        ),
+    )
+
+
+def _of_text(fault: Fault | None) -> bool:
+    """Whether a fault is one channel's own, and not one of the words that all share."""
+    return fault is not None and (fault.field or "").startswith("text")
+
+
+def _channel(world: World, channel: AnyChannel, typed: Preview, text: str) -> ChannelPreview:
+    fault = None
+    mark = EXERCISE_MARK if world == "exercise" else ""
+    title = mark + headline(typed.words)
+    said = mark + (typed.own_texts.get(channel.name, "").strip() or text)
+    try:
+        (rendering,) = render(world, [channel], typed.words, text, typed.own_texts)
+        title, said = rendering.headline, rendering.text
+    except Refusal as refusal:
+        fault = _fault(refusal)
+    return ChannelPreview(
+        channel=channel.name, title=channel.title, headline=title, text=said,
+        length=channel.count(said), limit=channel.limit, unit=channel.count_rule,
+        frame=channel.frame, fault=fault,
+    )  # fmt: skip
+
+
+def _fault(refusal: Refusal) -> Fault:
+    return Fault(code=refusal.code, why=refusal.why, do=refusal.do, field=refusal.field)

@@ -1,0 +1,113 @@
+"""What the board needs to know of many incidents at once, in a few queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+
+from sqlalchemy import func, select
+
+from broadcaster.approval import AnyRelease
+from broadcaster.delivery import PostState
+from broadcaster.ledger import approvals, incidents, posts, releases, schema
+from broadcaster.ledger.tx import Tx
+from broadcaster.update import Revision
+
+#: Ids in one query: SQLite binds no more than some thousands.
+_AT_ONCE = 500
+
+_NEED_A_LOOK = [str(state) for state in (PostState.REFUSED, PostState.IN_DOUBT, PostState.HELD)]
+
+
+@dataclass
+class Standing:
+    """Where an incident stands between CAD, the PIO, the Commander and the public."""
+
+    kept: incidents.Kept
+    suggested_at: datetime | None = None
+    suggested_why: str | None = None
+    compiled_at: datetime | None = None  #: the newest wording's time
+    request: approvals.Kept | None = None  #: the newest
+    decision: approvals.KeptDecision | None = None  #: on the newest request
+    release: AnyRelease | None = None  #: the newest
+    revision: Revision | None = None  #: the newest release's
+    next_number: int = 1
+    need_a_look: list[posts.Kept] = field(default_factory=list)  #: of the newest release
+
+
+def standings(tx: Tx, several: Sequence[incidents.Kept]) -> list[Standing]:
+    """Where each of several incidents stands, in their order."""
+    found = {kept.incident.id: Standing(kept) for kept in several}
+    for ids in _slices(list(found)):
+        _suggested(tx, ids, found)
+        _submitted(tx, ids, found)
+        _released(tx, ids, found)
+    return list(found.values())
+
+
+def _suggested(tx: Tx, ids: Sequence[str], found: dict[str, Standing]) -> None:
+    table = schema.suggestions.c
+    newest = (
+        select(func.max(table.id)).where(table.incident_id.in_(ids)).group_by(table.incident_id)
+    )
+    for row in tx.connection.execute(
+        select(table.incident_id, table.at, table.why).where(table.id.in_(newest))
+    ):
+        found[row.incident_id].suggested_at = row.at
+        found[row.incident_id].suggested_why = row.why
+
+
+def _submitted(tx: Tx, ids: Sequence[str], found: dict[str, Standing]) -> None:
+    table = schema.approval_requests.c
+    written, numbered = schema.revisions.c, schema.updates.c
+    for row in tx.connection.execute(
+        select(written.incident_id, func.max(written.compiled_at).label("at"))
+        .where(written.incident_id.in_(ids))
+        .group_by(written.incident_id)
+    ):
+        found[row.incident_id].compiled_at = row.at
+    for row in tx.connection.execute(
+        select(numbered.incident_id, func.max(numbered.number).label("number"))
+        .where(numbered.incident_id.in_(ids))
+        .group_by(numbered.incident_id)
+    ):
+        found[row.incident_id].next_number = row.number + 1
+    newest = {
+        row.incident_id: row.id
+        for row in tx.connection.execute(
+            select(table.incident_id, table.id)
+            .where(table.incident_id.in_(ids))
+            .order_by(table.created_at, table.id.desc())
+        )
+    }
+    for incident_id, request_id in newest.items():
+        found[incident_id].request = approvals.request(tx, request_id)
+        found[incident_id].decision = approvals.decision_of(tx, request_id)
+
+
+def _released(tx: Tx, ids: Sequence[str], found: dict[str, Standing]) -> None:
+    table = schema.releases.c
+    newest = {
+        row.incident_id: row.id
+        for row in tx.connection.execute(
+            select(table.incident_id, table.id)
+            .where(table.incident_id.in_(ids))
+            .order_by(table.released_at, table.number)
+        )
+    }
+    for incident_id, release_id in newest.items():
+        standing = found[incident_id]
+        standing.release = releases.get(tx, release_id)
+        assert standing.release is not None, "its id was just read"
+        standing.revision = approvals.revision(tx, standing.release.revision_id)
+        standing.need_a_look = [
+            post for post in posts.of_release(tx, release_id) if str(post.state) in _NEED_A_LOOK
+        ]
+
+
+def _slices(ids: list[str]) -> Iterator[list[str]]:
+    rest = iter(ids)
+    while some := list(islice(rest, _AT_ONCE)):
+        yield some

@@ -1,0 +1,130 @@
+"""A story told to a real ledger by the real steps: reported, compiled, submitted, approved, released."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from broadcaster import channel
+from broadcaster.approval import AnyRelease, Verdict
+from broadcaster.channel import Channel
+from broadcaster.incident import Report
+from broadcaster.ledger import Ledger, incidents, open_ledger, people, posts, releases, reports
+from broadcaster.ledger.approvals import KeptDecision
+from broadcaster.orders import Decide, SubmitRevision, Submitted, decide, submit_revision
+from broadcaster.roster import Person, Role
+from broadcaster.suggestion import words
+from broadcaster.world import Exercise
+from streams.compile import compile_reports
+from streams.gate import judge_decision
+
+EXERCISE: Exercise = "exercise"
+NOW = datetime(2026, 11, 22, 22, 0, tzinfo=UTC)
+ZONE = ZoneInfo("America/Los_Angeles")
+PAGE = channel.public_page(EXERCISE)
+HOOK = channel.webhook(EXERCISE, "county", "County desk", dedupes=False)
+CHANNELS: tuple[Channel[Exercise], ...] = (PAGE, HOOK)
+
+
+class StillClock:
+    """Stands still until it is moved."""
+
+    def __init__(self, at: datetime = NOW) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at
+
+    def move(self, **by: float) -> None:
+        self.at += timedelta(**by)
+
+
+class Story:
+    """One installation and its people."""
+
+    def __init__(self, ledger: Ledger, clock: StillClock) -> None:
+        self.ledger = ledger
+        self.clock = clock
+        self._reports = 0
+
+    async def _begin(self) -> None:
+        async def added(name: str, role: Role) -> Person:
+            return await self.ledger.write(lambda tx: people.add(tx, name, [role], actor="test"))
+
+        self.pio = await added("A. Reyes", Role.PIO)
+        self.commander = await added("Sgt Ortiz", Role.WATCH_COMMANDER)
+
+    async def reported(self, number: str = "2026-1", **fields: object) -> str:
+        """A CAD report comes in and is compiled; answers the incident's id."""
+        self._reports += 1
+        report = Report.model_validate({
+            "source": "cad", "message_id": f"m{self._reports}", "number": number,
+            "type": "GASLEAK", "place": "1200 block of Oak St", "opened_at": self.clock.at,
+            "reported_at": self.clock.at,
+        } | fields)  # fmt: skip
+        accepted = await self.ledger.write(lambda tx: reports.accept(tx, report, actor="cad"))
+        step = compile_reports(report.id, department="Desert Hot Springs PD", zone=ZONE)
+        await self.ledger.write(step)
+        return accepted.incident_id
+
+    async def submitted(
+        self,
+        incident_id: str,
+        text: str = "",
+        channels: Sequence[Channel[Exercise]] = CHANNELS,
+        replaces: tuple[str, ...] = (),
+    ) -> Submitted:
+        kept = await self.ledger.read(lambda tx: incidents.get(tx, incident_id))
+        assert kept is not None
+        order = SubmitRevision(
+            incident_id=incident_id, text=text, replaces=replaces,
+            channels=tuple(each.name for each in channels),
+            words=words(kept.incident, department="DHSPD", zone=ZONE, now=self.clock.at),
+        )  # fmt: skip
+        return await self.ledger.write(
+            lambda tx: submit_revision(tx, order, self.pio, list(channels))
+        )
+
+    async def approved(self, submitted: Submitted) -> KeptDecision:
+        order = Decide(
+            request_id=submitted.request.id, verdict=Verdict.APPROVED,
+            revision_id=submitted.revision.id, digest=submitted.revision.digest,
+            idempotency_key=f"key-{submitted.request.id}",
+        )  # fmt: skip
+        answer = await self.ledger.write(lambda tx: decide(tx, order, self.commander))
+        assert isinstance(answer, KeptDecision), answer
+        return answer
+
+    async def released(
+        self,
+        incident_id: str,
+        text: str = "",
+        channels: Sequence[Channel[Exercise]] = CHANNELS,
+        replaces: tuple[str, ...] = (),
+    ) -> tuple[AnyRelease, dict[str, posts.Kept]]:
+        """Submitted, approved and through the gate; answers the release and its posts by channel."""
+        submitted = await self.submitted(incident_id, text, channels, replaces)
+        kept = await self.approved(submitted)
+        await self.ledger.write(judge_decision(kept.decision.id, EXERCISE))
+        release = await self.ledger.read(
+            lambda tx: releases.of_revision(tx, submitted.revision.id)
+        )
+        assert release is not None
+        planned = await self.ledger.read(lambda tx: posts.of_release(tx, release.id))
+        return release, {post.channel: post for post in planned}
+
+
+@asynccontextmanager
+async def a_story(folder: Path) -> AsyncIterator[Story]:
+    """A new ledger in `folder`, its clock held still."""
+    clock = StillClock()
+    ledger = open_ledger(folder / "ledger.db", EXERCISE, clock)
+    try:
+        story = Story(ledger, clock)
+        await story._begin()
+        yield story
+    finally:
+        await ledger.close()
