@@ -19,6 +19,7 @@ from typing import Any
 
 import structlog
 
+from broadcaster import failpoint
 from broadcaster.channel import Idempotency
 from broadcaster.clock import Clock
 from broadcaster.delivery import (
@@ -173,7 +174,9 @@ class _Lane:
         if opened is None:
             return
         message = _message(opened, self._adapter, self._incident_url)
+        failpoint.reach("before_send", (self._channel,))
         happened = await self._try(message, deadline)
+        failpoint.reach("after_send", (self._channel,))
         await asyncio.shield(self._ledger.write(self._close(opened, lease, happened)))
 
     async def _try(self, message: Message[Any], deadline: timedelta) -> Happened:

@@ -23,6 +23,7 @@ from aiokafka.errors import (
 )
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from broadcaster import failpoint
 from broadcaster.clock import Clock, SystemClock
 from streams.errors import BrokerAway
 from streams.within import within
@@ -126,7 +127,9 @@ class Relay:
 
     async def _send(self, rows: Sequence[OutboxRow]) -> None:
         """Sends what it can and marks it; then raises the first thing that went wrong."""
+        failpoint.reach("before_publish", (row.topic for row in rows))
         outcomes = await self._outcomes(rows)
+        failpoint.reach("after_publish", (row.topic for row in rows))
         done, failed = _sort(rows, outcomes)
         for row, error in failed:
             if isinstance(error, _REFUSED):

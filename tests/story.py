@@ -1,4 +1,4 @@
-"""A story told to a real ledger by the real steps: reported, compiled, submitted, approved, released."""
+"""A story told to a real ledger by the real steps: reported, submitted, approved, released."""
 
 from __future__ import annotations
 
@@ -105,13 +105,11 @@ class Story:
         channels: Sequence[Channel[Exercise]] = CHANNELS,
         replaces: tuple[str, ...] = (),
     ) -> tuple[AnyRelease, dict[str, posts.Kept]]:
-        """Submitted, approved and through the gate; answers the release and its posts by channel."""
+        """Submitted, approved, through the gate; answers the release and its posts by channel."""
         submitted = await self.submitted(incident_id, text, channels, replaces)
         kept = await self.approved(submitted)
         await self.ledger.write(judge_decision(kept.decision.id, EXERCISE))
-        release = await self.ledger.read(
-            lambda tx: releases.of_revision(tx, submitted.revision.id)
-        )
+        release = await self.ledger.read(lambda tx: releases.of_revision(tx, submitted.revision.id))
         assert release is not None
         planned = await self.ledger.read(lambda tx: posts.of_release(tx, release.id))
         return release, {post.channel: post for post in planned}

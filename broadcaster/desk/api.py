@@ -18,7 +18,8 @@ from pydantic import Field
 from broadcaster.approval import AnyRelease, ApprovalRequest, RequestState, Verdict
 from broadcaster.channel import CountRule
 from broadcaster.delivery import PostState
-from broadcaster.desk import changes, openapi
+from broadcaster.desk import openapi
+from broadcaster.desk.changes import Changes, since_last_release
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.openapi import Call, Nothing, Operation, SignedOperation
 from broadcaster.desk.preview import Preview, Previewed, preview
@@ -380,7 +381,7 @@ class ApprovalDetail(Frozen):
     renderings: tuple[RenderingView, ...]
     replaces: tuple[int, ...] = Field(description="Numbers of updates whose unsent posts it ends.")
     corrects: int | None
-    changes: changes.Changes | None = Field(
+    changes: Changes | None = Field(
         description="Against the incident's last release; null: there is none."
     )
     decided: DecidedView | None
@@ -513,7 +514,7 @@ def _approval(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
         ),
         replaces=tuple(numbers[release_id] for release_id in revision.replaces),
         corrects=numbers[revision.corrects] if revision.corrects else None,
-        changes=changes.since_last_release(tx, revision),
+        changes=since_last_release(tx, revision),
         decided=DecidedView(
             decision=_decision(decided), person_name=name_of(tx, decided.decision.person_id),
             outcome=decided.outcome, why=decided.why,

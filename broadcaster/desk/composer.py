@@ -80,7 +80,7 @@ class Typed:
         typed, fact = self.phrases[name], FACT_OF.get(name)
         return Phrase(
             text=typed.text[:LONGEST_PHRASE], origin=typed.origin_now, verified=typed.verified,
-            fact=fact, fact_value=self.seen.get(fact) if fact else None,  # type: ignore[arg-type]
+            fact=fact, fact_value=self.seen.get(fact) if fact else None,
         )  # fmt: skip
 
     def preview(self) -> Preview:

@@ -1,7 +1,351 @@
-"""Placeholder: another helper writes this module."""
+"""One incident: its story, where its newest update stands, and the composer of the next one."""
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
 from aiohttp import web
 
+from broadcaster.approval import RequestState, asked_in_words
+from broadcaster.desk import composer
+from broadcaster.desk.board import accept, may_decide
+from broadcaster.desk.composer import Typed
+from broadcaster.desk.deps import DESK, Desk
+from broadcaster.desk.middleware import status_of
+from broadcaster.desk.preview import preview
+from broadcaster.desk.session import require_person
+from broadcaster.desk.story import STATUS_WORDS, Told, tell
+from broadcaster.desk.templating import page
+from broadcaster.errors import Kind, Refusal
+from broadcaster.incident import Handling, Incident, Status
+from broadcaster.ledger import (
+    Tx,
+    approvals,
+    board,
+    incidents,
+    people,
+    posts,
+    publications,
+    records,
+    releases,
+    reports,
+)
+from broadcaster.orders import (
+    record_command,
+    renew_request,
+    submit_revision,
+    withdraw_request,
+)
+from broadcaster.record import Kind as Entry
+from broadcaster.roster import Act, Person, may_command, require
+from broadcaster.suggestion import TEMPLATES
+from broadcaster.type_names import type_in_words
+from broadcaster.update import Revision, UpdateKind, compose
+
+#: An attempt's start says nothing that its end does not.
+LEFT_OUT = frozenset({str(Entry.ATTEMPT_STARTED)})
+STORY = 300
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An update that the public was told, for choosing among."""
+
+    release_id: str
+    revision: Revision
+
+
+@dataclass(frozen=True)
+class View:
+    """All that the page shows, from one look at the ledger."""
+
+    kept: incidents.Kept
+    standing: board.Standing
+    suggestion: incidents.Suggestion | None
+    revision: Revision | None  #: the newest request's
+    posts: Sequence[posts.Kept]  #: of the newest release
+    earlier: Sequence[Earlier]
+    story: Sequence[Told]
+    names: Mapping[str, str]
+    commanders: Sequence[Person]
+    on_public_page: bool
+
+    @property
+    def incident(self) -> Incident:
+        return self.kept.incident
+
+    @property
+    def asked(self) -> str:
+        """Who will be asked to approve."""
+        command = self.incident.command
+        return asked_in_words(command, self.names.get(command.person_id or ""))
+
+
+def look(tx: Tx, incident_id: str) -> View:
+    """Raises Refusal where there is no such incident, or not yet."""
+    kept = incidents.get(tx, incident_id)
+    if kept is None:
+        raise _none_yet(bool(reports.of_incident(tx, incident_id)))
+    standing = board.standings(tx, [kept])[0]
+    everybody = people.everybody(tx)
+    names = {person.id: person.name for person in everybody}
+    request = standing.request.request if standing.request else None
+    lines = records.lines(tx, incident_id=incident_id, limit=STORY)
+    return View(
+        kept=kept,
+        standing=standing,
+        suggestion=incidents.suggestion(tx, incident_id),
+        revision=approvals.revision(tx, request.revision_id) if request else None,
+        posts=posts.of_release(tx, standing.release.id) if standing.release else (),
+        earlier=_earlier(tx, incident_id),
+        story=[tell(line, names) for line in lines if line.kind not in LEFT_OUT],
+        names=names,
+        commanders=[person for person in everybody if may_command(person)],
+        on_public_page=bool(publications.of_incident(tx, kept.public_id)),
+    )
+
+
+def _earlier(tx: Tx, incident_id: str) -> list[Earlier]:
+    by_id = {revision.id: revision for revision in approvals.revisions_of(tx, incident_id)}
+    return [
+        Earlier(release.id, by_id[release.revision_id])
+        for release in releases.of_incident(tx, incident_id)
+    ]
+
+
+def _none_yet(reported: bool) -> Refusal:
+    if reported:
+        return Refusal(
+            "not_compiled", "The report was received, and is being put on the board.",
+            "Reload this page in a few seconds.", kind=Kind.UNAVAILABLE,
+        )  # fmt: skip
+    return Refusal(
+        "no_such_incident", "There is no such incident.", "Open it from the board.",
+        kind=Kind.NOT_FOUND,
+    )  # fmt: skip
+
+
+# --- Where the composer begins ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the composer begins with, and what it says about that."""
+
+    typed: Typed
+    name: str  #: as in `?from=`
+    note: str | None = None  #: the Commander's, on words that came back
+
+
+def begin(view: View, desk: Desk, query: Mapping[str, str]) -> Start:
+    """What a fresh composer holds: as asked in `?from=`, else what is most likely wanted."""
+    wanted, _, revision_id = query.get("from", "").partition(":")
+    unreleased = _unreleased(view)
+    if wanted in ("returned", "update"):
+        revision = _revision(view, revision_id)
+        return _again(view, desk, revision, same_update=wanted == "returned")
+    if not wanted and unreleased and view.standing.request:
+        state = view.standing.request.request.state
+        if state is not RequestState.LAPSED:
+            return _again(view, desk, unreleased, same_update=True)
+    start = _fresh(view, desk, wanted)
+    if query.get("kind") == str(UpdateKind.ALL_CLEAR):
+        over = composer.all_clear(start.typed, desk.settings.zone, desk.clock.now())
+        start = replace(start, typed=over)
+    if unreleased:
+        start = replace(start, typed=replace(start.typed, update_id=unreleased.update_id))
+    return start
+
+
+def _fresh(view: View, desk: Desk, wanted: str) -> Start:
+    drafted = view.incident.handling is Handling.AUTO_DRAFT
+    from_template = wanted == "suggestion" or (wanted != "empty" and drafted)
+    make = composer.suggested if from_template else composer.empty
+    typed = make(
+        view.incident, desk.channels, department=desk.settings.department,
+        zone=desk.settings.zone, now=desk.clock.now(),
+    )  # fmt: skip
+    return Start(typed, "suggestion" if from_template else "empty")
+
+
+def _again(view: View, desk: Desk, revision: Revision, *, same_update: bool) -> Start:
+    typed = composer.from_revision(
+        revision, view.incident, desk.settings.world, channels=desk.channels,
+        same_update=same_update, zone=desk.settings.zone, now=desk.clock.now(),
+    )  # fmt: skip
+    decision = view.standing.decision
+    returned = same_update and view.revision is not None and view.revision.id == revision.id
+    note = decision.decision.reason if returned and decision else None
+    return Start(typed, f"{'returned' if same_update else 'update'}:{revision.id}", note)
+
+
+def _revision(view: View, revision_id: str) -> Revision:
+    known = [view.revision, *(earlier.revision for earlier in view.earlier)]
+    for revision in known:
+        if revision is not None and revision.id == revision_id:
+            return revision
+    raise Refusal(
+        "no_such_revision", "This incident has no such wording.",
+        "Open the incident from the board, and begin from what it offers.", kind=Kind.NOT_FOUND,
+    )  # fmt: skip
+
+
+def _unreleased(view: View) -> Revision | None:
+    """The newest wording, where it can still be worded anew under its number."""
+    request = view.standing.request
+    if request is None or view.revision is None:
+        return None
+    if request.request.state is RequestState.DECLINED:
+        return None
+    released = any(each.revision.update_id == view.revision.update_id for each in view.earlier)
+    on_its_way = view.standing.decision is not None and view.standing.decision.outcome is None
+    return None if released or on_its_way else view.revision
+
+
+# --- The page and its acts --------------------------------------------------------------------
+
 routes = web.RouteTableDef()
+
+
+@routes.get("/incidents/{incident_id}")
+async def show(request: web.Request) -> web.Response:
+    """The incident's page, with a composer that begins as `?from=` says."""
+    return await _page(request)
+
+
+@routes.post("/incidents/{incident_id}")
+async def act(request: web.Request) -> web.Response:
+    """Does what the pressed button says. Whatever is refused, what was typed is shown again."""
+    desk, person = request.app[DESK], require_person(request)
+    form = await request.post()
+    acts: dict[str, Callable[[Tx], str]] = {
+        "take_back": lambda tx: _take_back(tx, str(form.get("request_id", "")), person),
+        "ask_again": lambda tx: _ask_again(tx, str(form.get("request_id", "")), person),
+        "command": lambda tx: _command(tx, request, str(form.get("commander", "")), person),
+    }
+    chosen = str(form.get("act", ""))
+    if chosen in ("send", "preview"):
+        return await _compose(request, desk, person, send=chosen == "send")
+    try:
+        if chosen == "close":
+            await _close(desk, request.match_info["incident_id"], person, form)
+            done = "done=closed"
+        elif chosen in acts:
+            done = await desk.ledger.write(acts[chosen], urgent=True)
+        else:
+            raise Refusal("unknown_act", "This button is not known here.", "Reload the page.")
+    except Refusal as refusal:
+        return await _page(request, refusal=refusal)
+    raise web.HTTPSeeOther(f"/incidents/{request.match_info['incident_id']}?{done}#standing")
+
+
+def _take_back(tx: Tx, request_id: str, person: Person) -> str:
+    withdraw_request(tx, request_id, person)
+    return "done=taken-back"
+
+
+def _ask_again(tx: Tx, request_id: str, person: Person) -> str:
+    renew_request(tx, request_id, person)
+    return "done=asked-again"
+
+
+def _command(tx: Tx, request: web.Request, commander_id: str, person: Person) -> str:
+    record_command(tx, request.match_info["incident_id"], commander_id or None, person)
+    return "done=command"
+
+
+async def _close(
+    desk: Desk, incident_id: str, person: Person, form: Mapping[str, object]
+) -> None:
+    """A person's report that the incident is over."""
+    require(person, Act.CLOSE_INCIDENT)
+    kept = await desk.ledger.read(lambda tx: incidents.get(tx, incident_id))
+    if kept is None:
+        raise _none_yet(False)
+    fields = {
+        "type": kept.incident.type.value,
+        "status": str(Status.CLOSED),
+        "incident_number": kept.incident.id,
+        "message_id": str(form.get("message_id", "")),
+    }
+    await accept(desk, person, fields)
+
+
+async def _compose(
+    request: web.Request, desk: Desk, person: Person, *, send: bool
+) -> web.Response:
+    incident_id = request.match_info["incident_id"]
+    typed = composer.read(await request.post(), desk.channels)
+    if not send:
+        return await _page(request, typed=typed)
+    try:
+        order = typed.order(incident_id, desk.clock.now())
+        submitted = await desk.ledger.write(
+            lambda tx: submit_revision(tx, order, person, desk.channels)
+        )
+    except Refusal as refusal:
+        return await _page(request, typed=typed, refusal=refusal)
+    raise web.HTTPSeeOther(f"/incidents/{incident_id}?sent={submitted.request.id}#standing")
+
+
+async def _page(
+    request: web.Request, *, typed: Typed | None = None, refusal: Refusal | None = None
+) -> web.Response:
+    desk, person = request.app[DESK], require_person(request)
+    incident_id = request.match_info["incident_id"]
+    view = await desk.ledger.read(lambda tx: look(tx, incident_id))
+    start = begin(view, desk, request.query)
+    fresh = typed is None
+    typed = typed or start.typed
+    if refusal is not None and refusal.code == "facts_changed":
+        typed = typed.with_facts(view.incident)
+    incident = view.incident
+    return page(
+        request,
+        "incident.html",
+        status=status_of(refusal) if refusal else 200,
+        view=view,
+        incident=incident,
+        standing=view.standing,
+        title=type_in_words(incident.type.value),
+        place=incident.place.value if incident.place else "place not known",
+        status_words=STATUS_WORDS.get(incident.status.value, incident.status.value),
+        waiting=_waiting(view, desk),
+        typed=typed,
+        fresh=fresh,
+        start=start,
+        composed=compose(typed.words),
+        shown=preview(desk.settings.world, desk.channels, typed.preview()),
+        channels=desk.channels,
+        phrases=composer.PHRASES,
+        facts={"hazard": None, "place": incident.facts["place"]},
+        has_template=incident.type.value in TEMPLATES,
+        number=_number(view, typed),
+        kinds=list(UpdateKind),
+        expiries=composer.EXPIRIES,
+        refusal=refusal,
+        own_words=incident.command.person_id == person.id,
+        may_compile=person.may(Act.COMPILE),
+        may_command=person.may(Act.RECORD_COMMAND),
+        may_close=person.may(Act.CLOSE_INCIDENT) and incident.open,
+        may_decide=may_decide(person, incident.command),
+        message_id=str(uuid.uuid4()),
+    )  # fmt: skip
+
+
+def _waiting(view: View, desk: Desk) -> bool:
+    """Whether a request is open and its time has not run out."""
+    kept = view.standing.request
+    return (
+        kept is not None
+        and kept.request.state is RequestState.OPEN
+        and kept.request.expires_at > desk.clock.now()
+    )
+
+
+def _number(view: View, typed: Typed) -> int:
+    if view.revision is not None and typed.update_id == view.revision.update_id:
+        return view.revision.number
+    return view.standing.next_number

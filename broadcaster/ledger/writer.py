@@ -24,7 +24,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import QueuePool
 
-from broadcaster import record
+from broadcaster import failpoint, record
 from broadcaster.clock import Clock, SystemClock
 from broadcaster.errors import LedgerAway, Refusal
 from broadcaster.ledger import schema
@@ -154,7 +154,9 @@ class Ledger:
             answers.append(answer)
             entries.extend(left)
         head = _seal(connection, self._head, entries)
+        failpoint.reach("before_commit", (entry.kind for entry in entries))
         connection.exec_driver_sql("COMMIT")
+        failpoint.reach("after_commit", (entry.kind for entry in entries))
         connection.commit()
         self._head = head
         return answers

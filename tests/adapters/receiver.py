@@ -34,6 +34,7 @@ class Connection:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     heard: list[Request]
+    came: asyncio.Event
     ended: asyncio.Event
 
     async def read(self) -> None:
@@ -43,6 +44,7 @@ class Connection:
         headers = {name.lower(): value.strip() for name, value in pairs}
         body = await self.reader.readexactly(int(headers.get("content-length", 0)))
         self.heard.append(Request(head[0].split(" ")[1], headers, body))
+        self.came.set()
 
     async def say(self, *lines: str, body: bytes = b"") -> None:
         self.writer.write("\r\n".join([*lines, "", ""]).encode() + body)
@@ -147,11 +149,12 @@ async def drips(connection: Connection) -> None:
 
 
 class Receiver:
-    """Listens on a free loopback port. `ways` says how it treats each connection; the last stays."""
+    """Listens on a free loopback port. `ways`: how each connection is treated; the last stays."""
 
     def __init__(self) -> None:
         self.heard: list[Request] = []
         self.connections = 0
+        self.came = asyncio.Event()
         self.ways: list[Way] = [answers(204)]
         self._ended = asyncio.Event()
         self._open: set[asyncio.Task[None]] = set()
@@ -180,7 +183,7 @@ class Receiver:
         way = self.ways[min(self.connections, len(self.ways) - 1)]
         self.connections += 1
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
-            await way(Connection(reader, writer, self.heard, self._ended))
+            await way(Connection(reader, writer, self.heard, self.came, self._ended))
         writer.close()
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             await writer.wait_closed()

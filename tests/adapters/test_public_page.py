@@ -9,7 +9,6 @@ import pytest
 
 from adapters.public_page import PublicPage
 from broadcaster.delivery import Adapter, Message, Refused, TryLater
-from broadcaster.errors import LedgerAway
 from broadcaster.ledger import approvals, incidents, publications
 from broadcaster.world import Exercise
 from tests.adapters.contract import Contract, Posted

@@ -13,7 +13,7 @@ from broadcaster.errors import Refusal
 from tests.story import CHANNELS, EXERCISE, HOOK
 
 PARTS = adapters.Parts(
-    page=None,  # type: ignore[arg-type] - nothing is published here
+    page=None,  # type: ignore[arg-type]  # nothing is published here
     receivers={HOOK.name: adapters.Receiver("https://county.example/secret-path", b"secret-key")},
 )
 

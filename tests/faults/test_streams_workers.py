@@ -36,7 +36,7 @@ async def test_a_killed_worker_is_replaced_without_loss(broker: Broker, tmp_path
 
 async def _worker(broker: Broker, group: str, topic: str, notes: Path) -> Process:
     worker = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.streams.worker", broker.bootstrap, group, topic, str(notes),
+        sys.executable, "-m", "tests.faults.streams_worker", broker.bootstrap, group, topic, str(notes),
         stdout=PIPE,
     )  # fmt: skip
     assert worker.stdout

@@ -1,0 +1,3 @@
+from tests.brokers import broker, own_broker
+
+__all__ = ["broker", "own_broker"]
