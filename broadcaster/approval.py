@@ -188,9 +188,9 @@ def _state(case: Case) -> Refusal | None:
         return _expired()
     if state is RequestState.LAPSED:
         return _lapsed(("a fact",))
-    why = {
-        RequestState.WITHDRAWN: "The PIO took this submission back, or put a newer one in its place.",
-    }.get(state, f"This update was already {state}.")
+    why = f"This update was already {state}."
+    if state is RequestState.WITHDRAWN:
+        why = "The PIO took this submission back, or put a newer one in its place."
     return Refusal(
         f"already_{state}", why, "Look at the incident's page for what stands now.",
         kind=Kind.CONFLICT,

@@ -13,10 +13,10 @@ from broadcaster import channel
 from broadcaster.channel import Channel
 from broadcaster.clock import Clock, SystemClock
 from broadcaster.delivery import Adapter
-from broadcaster.errors import Kind, Refusal
-from broadcaster.incident import Report
 from broadcaster.desk.app import make_app
 from broadcaster.desk.deps import Desk, Flow
+from broadcaster.errors import Kind, Refusal
+from broadcaster.incident import Report
 from broadcaster.intake import native, signature
 from broadcaster.intake.door import Door
 from broadcaster.ledger import Ledger, Tx, posts, problems, publications

@@ -8,11 +8,11 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
-from broadcaster.errors import Kind, Refusal
+from broadcaster.errors import LedgerAway, Refusal
 from broadcaster.parent import REFUSED, Parent, child_command
 
 #: Only the parent of `up` runs in a process that imports no more than this; every other command
@@ -32,15 +32,15 @@ def main() -> None:
         wrong.show()
         sys.exit(wrong.exit_code)
     except Refusal as refusal:
-        _say_no(refusal)
+        click.echo(in_words(refusal), err=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _say_no(refusal: Refusal) -> NoReturn:
-    click.echo(f"{refusal.why} {refusal.do} [{refusal.code}]", err=True)
-    configured_wrong = refusal.kind in (Kind.INVALID, Kind.FORBIDDEN)
-    sys.exit(REFUSED if configured_wrong else 1)
+def in_words(refusal: Refusal) -> str:
+    """A refusal on one line of a terminal."""
+    return f"{refusal.why} {refusal.do} [{refusal.code}]"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,7 +63,13 @@ def up(child: bool, tied: bool) -> None:
 
         settings = _settings()
         configure(settings.log_format, settings.log_level)
-        asyncio.run(system.serve(settings, os.environ["BROADCASTER_BROKER"]))
+        try:
+            asyncio.run(system.serve(settings, os.environ["BROADCASTER_BROKER"]))
+        except LedgerAway:
+            raise  # it may come back: the parent starts us again
+        except Refusal as refusal:
+            click.echo(in_words(refusal), err=True)
+            sys.exit(REFUSED)
         return
     home = Path(os.environ.get("BROADCASTER_HOME", "~/.broadcaster")).expanduser().absolute()
     home.mkdir(parents=True, exist_ok=True)
@@ -112,8 +118,13 @@ def roster() -> None:
 
 @roster.command("add")
 @click.argument("name")
-@click.option("--role", "roles", multiple=True, required=True,
-              help="pio, commander, watch-commander, supervisor or records; may be repeated.")  # fmt: skip
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    required=True,
+    help="pio, commander, watch-commander, supervisor or records; may be repeated.",
+)
 def roster_add(name: str, roles: tuple[str, ...]) -> None:
     """Put a person on the roster and print a one-time sign-in link (24 h)."""
     result = _run("roster_add", {"name": name, "roles": list(roles)})

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from broadcaster import anchors
 from broadcaster.bootstrap import read_native
@@ -235,15 +235,7 @@ async def replay(here: Here, say: Say, *, file: str, map: str) -> Result:
     before = await here.ledger.read(_counts)
     tally = {"rows": 0, "accepted": 0, "repeated": 0, "refused": 0, "types_unlisted": 0,
              "places_withheld": 0}  # fmt: skip
-    try:
-        opened = open(file, "rb")  # noqa: SIM115 - closed below, by the stack
-    except OSError as error:
-        raise Refusal(
-            "file_unreadable",
-            f"{file} cannot be read: {error.strerror}.",
-            "Check the name, and whether you may read it.",
-            field="file",
-        ) from None
+    opened = await asyncio.to_thread(_opened, file)
     with contextlib.closing(opened):
         rows = csv_map.rows(opened, mapping, here.clock.now())
         while several := await asyncio.to_thread(_several, rows):
@@ -257,6 +249,15 @@ async def replay(here: Here, say: Say, *, file: str, map: str) -> Result:
     seconds = time.monotonic() - began
     return {**tally, **grown, "accept_seconds": round(accepted_in, 2),
             "seconds": round(seconds, 2)}  # fmt: skip
+
+
+def _opened(file: str) -> BinaryIO:
+    try:
+        return open(file, "rb")
+    except OSError as error:
+        raise Refusal("file_unreadable", f"{file} cannot be read: {error.strerror}.",
+                      "Check the name, and whether you may read it.",
+                      field="file") from None  # fmt: skip
 
 
 def _several(rows: Iterator[csv_map.Row]) -> list[csv_map.Row]:

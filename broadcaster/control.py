@@ -124,8 +124,7 @@ async def listening(here: Here, path: Path) -> AsyncIterator[None]:
     app.router.add_post("/command", _command)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
+    _remove(path)
     before = os.umask(0o177)
     try:
         await web.UnixSite(runner, str(path)).start()
@@ -134,9 +133,12 @@ async def listening(here: Here, path: Path) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
+        _remove(path)
         await runner.cleanup()
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
 
 
 async def _idle(request: web.Request) -> web.Response:

@@ -421,7 +421,7 @@ def _stopped() -> asyncio.Event:
 
 
 def _say(who: str, what: str) -> None:
-    click.echo(f"{datetime.now():%H:%M:%S}  {who:<10} {what}")
+    click.echo(f"{datetime.now().astimezone():%H:%M:%S}  {who:<10} {what}")
 
 
 def _silent_say(who: str, what: str) -> None:

@@ -87,7 +87,8 @@ async def _ledger(settings: Settings) -> list[Finding]:
     return [
         Finding("ledger", True, f"{status['reports']} reports, {status['incidents']} incidents, "
                 f"{status['posts']} posts"),
-        Finding("record", verdict["ok"], verdict["fault"] or f"{verdict['entries']} entries, whole"),
+        Finding("record", verdict["ok"], verdict["fault"]
+                or f"{verdict['entries']} entries, whole"),
         _streams(running, status["streams"]),
         Finding("problems", not status["problems"], f"{status['problems']} open"
                 + ("; see `broadcaster problems list`" if status["problems"] else "")),

@@ -91,7 +91,7 @@ def submit_revision(
     incident = _incident(tx, order.incident_id).incident
     chosen = _chosen(order, channels)
     _still_true(order.words, incident)
-    _nothing_else_waits(tx, order)
+    _nothing_else_waits(tx, order, person)
     update_id, number = _update(tx, order)
     text = order.text.strip() or compose(order.words)
     expires_at = _expiry(order, tx.now)
@@ -391,15 +391,20 @@ def _update(tx: Tx, order: SubmitRevision) -> tuple[str, int]:
     return order.update_id, known[1]
 
 
-def _nothing_else_waits(tx: Tx, order: SubmitRevision) -> None:
-    """One request at a time before an incident's Commander; a newer wording takes the old's place."""
+def _nothing_else_waits(tx: Tx, order: SubmitRevision, person: Person) -> None:
+    """One request at a time before a Commander; a newer wording takes the old's place."""
     for waiting in approvals.open_requests(tx, order.incident_id):
         revision = approvals.revision(tx, waiting.request.revision_id)
         if waiting.request.expires_at <= tx.now:
             expire_request(tx, waiting.request)
         elif revision is not None and revision.update_id == order.update_id:
-            approvals.end_request(
-                tx, waiting.request, RequestState.WITHDRAWN, "A newer wording took its place."
+            why = "A newer wording took its place."
+            approvals.end_request(tx, waiting.request, RequestState.WITHDRAWN, why)
+            tx.record(
+                Kind.REQUEST_WITHDRAWN,
+                actor=person.id,
+                incident_id=order.incident_id,
+                request_id=waiting.request.id,
             )
         else:
             raise _something_waits()

@@ -100,7 +100,7 @@ def entry(
     public: Mapping[str, object] | None = None,
     private: Mapping[str, str | None] | None = None,
 ) -> Entry:
-    """The entry of one fact. `actor` is a person's id or a step's name; None values are left out."""
+    """The entry of one fact. `actor`: a person's id or a step's name. None values are left out."""
     kept = tuple(
         PrivateValue(field, secrets.token_bytes(16), value)
         for field, value in (private or {}).items()

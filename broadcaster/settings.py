@@ -84,8 +84,8 @@ class Settings(BaseSettings):
     )
     intake_secrets: dict[str, list[SecretStr]] = Field(
         default_factory=dict,
-        description="Per source, the secrets (`whsec_…`) that sign its reports; two while rotating. "
-        'JSON: `{"cad": ["whsec_…"]}`.',
+        description="Per source, the secrets (`whsec_…`) that sign its reports; two while "
+        'rotating. JSON: `{"cad": ["whsec_…"]}`.',
     )
     webhooks: list[WebhookSetting] = Field(
         default_factory=list,

@@ -23,7 +23,7 @@ from broadcaster.commands import Here, take_anchor
 from broadcaster.desk.deps import Flow
 from broadcaster.errors import Kind as ErrorKind
 from broadcaster.errors import Refusal
-from broadcaster.ledger import open_ledger, records
+from broadcaster.ledger import Tx, open_ledger, posts, records
 from broadcaster.record import Kind
 from broadcaster.settings import Settings
 from streams.run import Broker, Flowing
@@ -45,7 +45,7 @@ async def serve(settings: Settings, broker: str) -> None:
     try:
         here = Here(settings, ledger, SystemClock(), broker=Broker(broker, embedded=True))
         async with _desk(here):
-            await ledger.write(lambda tx: tx.record(Kind.STARTED, actor="broadcaster"))
+            await ledger.write(_started)
             flow = bootstrap.flowing(
                 settings, ledger, Broker(broker, embedded=True), f"{here.address}/p"
             )
@@ -56,6 +56,12 @@ async def serve(settings: Settings, broker: str) -> None:
         await ledger.close()
 
 
+def _started(tx: Tx) -> None:
+    """Notes the start. The ledger's lock proves that nobody who was sending lives any more."""
+    posts.orphaned(tx)
+    tx.record(Kind.STARTED, actor="broadcaster")
+
+
 async def _until(stop: asyncio.Event, flow: Flowing, here: Here) -> None:
     """Until we are asked to stop, or the streams cannot be ended cleanly."""
     streams = asyncio.create_task(flow.run())
@@ -64,8 +70,9 @@ async def _until(stop: asyncio.Event, flow: Flowing, here: Here) -> None:
     await asyncio.wait({streams, asked}, return_when=asyncio.FIRST_COMPLETED)
     for task in (streams, anchoring, asked):
         task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await streams
+    await asyncio.wait({streams, anchoring})
+    if not streams.cancelled() and (problem := streams.exception()):
+        raise problem
 
 
 async def _take_anchors(here: Here) -> None:

@@ -34,6 +34,7 @@ from broadcaster.delivery import (
     TryLater,
     after,
 )
+from broadcaster.errors import LedgerAway
 from broadcaster.ledger import Ledger, Tx, incidents, outbox, posts
 from broadcaster.record import Kind
 
@@ -45,6 +46,9 @@ RENEW_EVERY = timedelta(seconds=5)
 
 #: Posts of different incidents that one channel sends side by side.
 SIDE_BY_SIDE = 8
+
+#: Seconds that open sends get to end when the streams do (Ctrl-C ends all within 5 s).
+GRACE = 2.5
 
 #: What a send may still take, beyond its deadline, to be cancelled and noted.
 MARGIN = timedelta(seconds=2)
@@ -99,6 +103,7 @@ class _Lane:
         self._incident_url = incident_url
         self._clock = clock
         self._holder = holder
+        self._lease: posts.Lease | None = None
         self._sending: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -119,6 +124,7 @@ class _Lane:
         while True:
             lease = await self._ledger.write(self._lease_step)
             if lease is not None:
+                self._lease = lease
                 return lease
             await asyncio.sleep(RENEW_EVERY.total_seconds() / 5)
 
@@ -224,12 +230,17 @@ class _Lane:
             await self._ledger.write(step)
 
     async def _let_go(self) -> None:
-        """Ends open sends; each notes that it stands in doubt."""
-        for task in list(self._sending.values()):
-            task.cancel()
-        if self._sending:
-            await asyncio.wait(self._sending.values(), timeout=4)
+        """Gives open sends a moment to end; what has not by then notes that it is in doubt."""
+        if sending := list(self._sending.values()):
+            _, late = await asyncio.wait(sending, timeout=GRACE)
+            for task in late:
+                task.cancel()
+            await asyncio.wait(sending, timeout=1)
         await self._adapter.close()
+        if self._lease is not None:
+            lease = self._lease
+            with contextlib.suppress(LedgerAway):
+                await self._ledger.write(lambda tx: posts.let_go(tx, lease))
 
 
 class _Open:

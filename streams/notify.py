@@ -16,7 +16,7 @@ ACTOR = "notify"
 
 
 def call_approver(request_id: str) -> Callable[[Tx], bool]:
-    """The step for one request: answers whether there is such a request. Called once a Commander."""
+    """The step for one request: each Commander is called once. False: no such request."""
 
     def step(tx: Tx) -> bool:
         kept = approvals.lock_request(tx, request_id)

@@ -202,7 +202,14 @@ async def _send_one(producer: AIOKafkaProducer, row: OutboxRow) -> asyncio.Futur
         )
     except _REFUSED as error:
         return _failed(error)
+    future.add_done_callback(_noticed)
     return future
+
+
+def _noticed(future: asyncio.Future[object]) -> None:
+    """Looks at an error that may come when nobody waits any more, or asyncio complains of it."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _failed(error: BaseException) -> asyncio.Future[object]:
@@ -212,7 +219,7 @@ def _failed(error: BaseException) -> asyncio.Future[object]:
 
 
 def _outcome(future: asyncio.Future[object]) -> BaseException | None:
-    if not future.done():
+    if not future.done() or future.cancelled():
         return TimeoutError(f"no acknowledgement within {PATIENCE:g} s")
     return future.exception()
 

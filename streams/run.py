@@ -69,6 +69,8 @@ class Flowing:
         self.since: datetime | None = clock.now()
         self.why: str | None = "they are starting"
         self.restarts = 0
+        self._unclean = False
+        self._outbox = _Outbox(ledger)
         self.streams: Streams | None = None
         self.relay: Relay | None = None
         self.deliver: Deliver | None = None
@@ -95,6 +97,8 @@ class Flowing:
             except* Exception as several:
                 log.exception("the streams ended")
                 why = "; ".join(type(e).__name__ for e in _leaves(several))
+            if self._unclean:
+                raise Unclean(why)
             failures = 0 if time.monotonic() - began > 30 else failures + 1
             self._stand_still(why)
             log.warning("streams stand still", why=why)
@@ -108,7 +112,9 @@ class Flowing:
 
     async def _once(self) -> None:
         """One life of the streams: from the broker's first answer to the first thing that ends."""
-        await topics.create(self._broker.bootstrap, self._topics, deadline=5)
+        await topics.create(
+            self._broker.bootstrap, self._topics, embedded=self._broker.embedded, deadline=5
+        )
         if self._broker.embedded:
             await self._ledger.write(sweep.forget)
         streams = Streams(
@@ -116,7 +122,7 @@ class Flowing:
             embedded=self._broker.embedded, fetch_wait_ms=QUICK_MS,
         )  # fmt: skip
         relay = Relay(
-            _Outbox(self._ledger), self._broker.bootstrap,
+            self._outbox, self._broker.bootstrap,
             idempotent=not self._broker.embedded, clock=self._clock,
         )  # fmt: skip
         deliver = self._make_deliver()
@@ -133,8 +139,7 @@ class Flowing:
                     group.create_task(part)
         finally:
             self.streams = self.relay = self.deliver = None
-            if not await asyncio.shield(streams.stop()):
-                raise Unclean("Faust's threads did not end")
+            self._unclean = not await asyncio.shield(streams.stop())
 
     async def _sweep(self) -> None:
         while True:

@@ -16,7 +16,7 @@ from aiohttp import web
 from pydantic import Field
 
 from broadcaster.approval import AnyRelease, ApprovalRequest, RequestState, Verdict
-from broadcaster.channel import CountRule
+from broadcaster.channel import AnyChannel, CountRule
 from broadcaster.delivery import PostState
 from broadcaster.desk import openapi
 from broadcaster.desk.changes import Changes, since_last_release
@@ -37,7 +37,7 @@ from broadcaster.orders import (
     withdraw_request,
 )
 from broadcaster.roster import Act, require
-from broadcaster.update import Revision, UpdateKind, Words, short_code
+from broadcaster.update import Rendering, Revision, UpdateKind, Words, short_code
 from broadcaster.world import Frozen, World
 
 _log = structlog.get_logger(__name__)
@@ -328,7 +328,7 @@ async def show_preview(call: Call[Preview]) -> Previewed:
 
 
 class RenderingView(Frozen):
-    """Exactly what one channel will post."""
+    """Exactly what one channel will post. Of a channel that is no longer there only its words."""
 
     channel: str
     title: str
@@ -338,7 +338,7 @@ class RenderingView(Frozen):
     length: int
     limit: int | None
     unit: CountRule
-    frame: str = Field(description="What the channel adds round the words.")
+    frame: str | None = Field(description="What the channel adds round the words.")
 
 
 class DecisionView(Frozen):
@@ -468,6 +468,17 @@ def _request(tx: Tx, kept: approvals.Kept) -> RequestView:
     )  # fmt: skip
 
 
+def _rendering(rendering: Rendering, channel: AnyChannel | None) -> RenderingView:
+    return RenderingView(
+        channel=rendering.channel, title=channel.title if channel else rendering.channel,
+        language=rendering.language, headline=rendering.headline, text=rendering.text,
+        length=channel.count(rendering.text) if channel else len(rendering.text),
+        limit=channel.limit if channel else None,
+        unit=channel.count_rule if channel else CountRule.CHARACTERS,
+        frame=channel.frame if channel else None,
+    )  # fmt: skip
+
+
 def _release(tx: Tx, release: AnyRelease, number: int) -> ReleaseView:
     return ReleaseView(
         id=release.id, number=number, digest=release.digest, released_at=release.released_at,
@@ -503,14 +514,7 @@ def _approval(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
         area=revision.area, languages=revision.languages, expires_at=revision.expires_at,
         words=revision.words,
         renderings=tuple(
-            RenderingView(
-                channel=each.channel, title=channels[each.channel].title, language=each.language,
-                headline=each.headline, text=each.text,
-                length=channels[each.channel].count(each.text),
-                limit=channels[each.channel].limit, unit=channels[each.channel].count_rule,
-                frame=channels[each.channel].frame,
-            )
-            for each in revision.renderings
+            _rendering(each, channels.get(each.channel)) for each in revision.renderings
         ),
         replaces=tuple(numbers[release_id] for release_id in revision.replaces),
         corrects=numbers[revision.corrects] if revision.corrects else None,

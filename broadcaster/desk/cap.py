@@ -85,9 +85,7 @@ def _referred(told: Publication, of_incident: Sequence[Publication]) -> list[Pub
     A retraction is about the one that it takes back. Any other update is about all that came
     before it and were not cancelled, since CAP's readers show the newest of such a row.
     """
-    before = sorted(
-        (each for each in of_incident if _order(each) < _order(told)), key=_order
-    )
+    before = sorted((each for each in of_incident if _order(each) < _order(told)), key=_order)
     if told.kind == UpdateKind.RETRACTION:
         return [each for each in before if each.release_id == told.corrects]
     cancelled = {each.corrects for each in before if each.kind == UpdateKind.RETRACTION}

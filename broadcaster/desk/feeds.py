@@ -31,6 +31,7 @@ from broadcaster.ledger.publications import Publication
 from broadcaster.update import short_code
 
 ATOM = "http://www.w3.org/2005/Atom"
+ET.register_namespace("atom", ATOM)
 FEED_USER = "feeds"
 
 #: Updates in a feed.
@@ -125,7 +126,6 @@ def address(desk: Desk, told: Publication) -> str:
 
 
 def _atom_feed(desk: Desk, path: str, title: str, told: Sequence[Publication]) -> ET.Element:
-    ET.register_namespace("atom", ATOM)
     feed = ET.Element("feed", {"xmlns": ATOM, "xml:lang": "en"})
     name = f"feed\0{desk.settings.world}\0{desk.settings.department}\0{path}"
     _element(feed, "id", f"urn:uuid:{uuid.uuid5(NAMESPACE, name)}")
@@ -152,8 +152,8 @@ def _newest(told: Sequence[Publication]) -> datetime:
     return newest.astimezone(UTC)
 
 
-def _element(parent: ET.Element, tag: str, text: str | None = None, **attributes: str) -> ET.Element:
-    element = ET.SubElement(parent, tag, attributes)
+def _element(parent: ET.Element, tag: str, text: str | None = None, **more: str) -> ET.Element:
+    element = ET.SubElement(parent, tag, more)
     element.text = text
     return element
 
@@ -194,9 +194,11 @@ async def cap_message(request: web.Request) -> web.Response:
     """One update as a CAP 1.2 message."""
     desk, post_id = _reader(request), request.match_info["post_id"]
     told = await desk.ledger.read(
-        lambda tx: publications.of_incident(tx, one.incident_public_id)
-        if (one := publications.one(tx, post_id))
-        else []
+        lambda tx: (
+            publications.of_incident(tx, one.incident_public_id)
+            if (one := publications.one(tx, post_id))
+            else []
+        )
     )
     mine = next((each for each in told if each.post_id == post_id), None)
     if mine is None:
@@ -230,9 +232,7 @@ def _conditional(
         same = since is not None and changed.replace(microsecond=0) <= since
     if same:
         return web.Response(status=304, headers=headers)
-    return web.Response(
-        body=body, content_type=content_type, charset="utf-8", headers=headers
-    )
+    return web.Response(body=body, content_type=content_type, charset="utf-8", headers=headers)
 
 
 # --- Who may read an exercise's feeds ---------------------------------------------------------

@@ -14,13 +14,13 @@ import contextlib
 import json
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from aiohttp import web
 
 from broadcaster.desk.deps import DESK
 from broadcaster.desk.session import Handler, SignInFirst, person, still_signed_in
-from broadcaster.errors import Kind, Refusal
+from broadcaster.errors import Kind, LedgerAway, Refusal
 from broadcaster.ledger import Change
 
 #: An event `here` goes out after so many seconds of silence; a page believes itself cut off after
@@ -34,6 +34,14 @@ RETRY_MS = 2000
 REMEMBERED = 1000
 #: Streams of the public at one time. Each holds a connection; its page works without.
 MOST_PUBLIC = 500
+#: When the desk ends, a stream whose reader takes nothing is cut off after so many seconds.
+CUT_AFTER = 0.5
+#: Between two events to one reader, in seconds: a replay commits hundreds of times a second.
+PACE = 0.1
+#: More names than this are told as `all`.
+MOST_NAMES = 200
+#: What moves behind the pages and shows on none.
+UNSEEN = frozenset({"outbox", "outbox.sent"})
 #: Said to a reader who was away too long: look at everything again.
 ALL: Change = "all"
 
@@ -43,13 +51,16 @@ routes = web.RouteTableDef()
 class Reader:
     """One stream: what moved and was not sent to it yet."""
 
-    def __init__(self, *, public_only: bool) -> None:
+    def __init__(self, cut: Callable[[], None], *, public_only: bool) -> None:
+        self.cut = cut
         self.public_only = public_only
         self._moved = asyncio.Event()
         self._waiting: set[Change] = set()
 
     def add(self, changes: frozenset[Change]) -> None:
         self._waiting |= {c for c in changes if not self.public_only or _is_public(c)}
+        if len(self._waiting) > MOST_NAMES:
+            self._waiting = {ALL}
         if self._waiting:
             self._moved.set()
 
@@ -75,6 +86,7 @@ class Hub:
         self._number = 0
         self._past: deque[frozenset[Change]] = deque(maxlen=REMEMBERED)
         self._readers: set[Reader] = set()
+        self._left = asyncio.Event()
 
     @property
     def last_id(self) -> str:
@@ -82,19 +94,31 @@ class Hub:
         return f"{self._run}-{self._number}"
 
     def hear(self, changes: frozenset[Change]) -> None:
+        changes -= UNSEEN
+        if not changes:
+            return
         self._number += 1
         self._past.append(changes)
         for reader in self._readers:
             reader.add(changes)
 
-    def end(self) -> None:
-        """Ends every stream now."""
+    async def end(self) -> None:
+        """Ends every stream now, whether or not its reader takes anything."""
         self.closing = True
         for reader in self._readers:
             reader.wake()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CUT_AFTER):
+                while self._readers:
+                    self._left.clear()
+                    await self._left.wait()
+        for reader in self._readers:
+            reader.cut()
 
     @contextlib.contextmanager
-    def reading(self, since: str | None, *, public_only: bool) -> Iterator[Reader]:
+    def reading(
+        self, since: str | None, cut: Callable[[], None], *, public_only: bool
+    ) -> Iterator[Reader]:
         """A reader that has heard everything up to `since`. Raises Refusal where there are many."""
         strangers = sum(reader.public_only for reader in self._readers)
         if public_only and strangers >= MOST_PUBLIC:
@@ -105,23 +129,34 @@ class Hub:
                 kind=Kind.UNAVAILABLE,
                 facts={"retry_after_s": 30},
             )
-        reader = Reader(public_only=public_only)
+        reader = Reader(cut, public_only=public_only)
         reader.add(self._missed(since))
         self._readers.add(reader)
         try:
             yield reader
         finally:
             self._readers.remove(reader)
+            self._left.set()
 
     def _missed(self, since: str | None) -> frozenset[Change]:
         if since is None:
             return frozenset()
-        run, _, number = since.partition("-")
-        behind = self._number - int(number) if number.isascii() and number.isdigit() else -1
-        if run != self._run or not 0 <= behind <= len(self._past):
+        behind = self._behind(since)
+        if behind is None:
             return frozenset({ALL})
         missed = list(self._past)[len(self._past) - behind :]
         return frozenset(change for changes in missed for change in changes)
+
+    def knows(self, since: str) -> bool:
+        """Whether what moved after `since` is still remembered."""
+        return self._behind(since) is not None
+
+    def _behind(self, since: str) -> int | None:
+        run, _, number = since.partition("-")
+        if run != self._run or not (number.isascii() and number.isdigit() and len(number) < 19):
+            return None
+        behind = self._number - int(number)
+        return behind if 0 <= behind <= len(self._past) else None
 
 
 def _is_public(change: Change) -> bool:
@@ -148,7 +183,7 @@ def setup(app: web.Application) -> None:
         stop_listening()
 
     async def end(app: web.Application) -> None:
-        hub.end()
+        await hub.end()
 
     app.cleanup_ctx.append(listening)
     app.on_shutdown.append(end)
@@ -170,13 +205,16 @@ async def events(request: web.Request) -> web.StreamResponse:
     hub = request.app[HUB]
     public_only = not signed_in or request.query.get("only") == "public"
     since = request.headers.get("Last-Event-ID") or request.query.get("since")
-    with hub.reading(since, public_only=public_only) as reader:
+    known = since is None or hub.knows(since)
+    first = f"id: {since or hub.last_id}\n" if known else ""
+    assert request.transport is not None, "its headers were just read"
+    with hub.reading(since, request.transport.abort, public_only=public_only) as reader:
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
         )
         await response.prepare(request)
-        with contextlib.suppress(ConnectionResetError):
-            await response.write(f"retry: {RETRY_MS}\nid: {since or hub.last_id}\n\n".encode())
+        with contextlib.suppress(ConnectionResetError, LedgerAway):
+            await response.write(f"retry: {RETRY_MS}\n{first}\n".encode())
             await _tell(request, response, hub, reader, signed_in=signed_in)
         return response
 
@@ -199,6 +237,7 @@ async def _tell(
         if changes:
             told = f"event: changed\nid: {hub.last_id}\ndata: {json.dumps(changes)}\n\n"
             await response.write(told.encode())
+            await asyncio.sleep(PACE)
         else:
             await response.write(b"event: here\ndata: 1\n\n")
         if signed_in and loop.time() >= look_at_session:

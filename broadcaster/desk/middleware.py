@@ -39,7 +39,9 @@ STATUS: Final = {
 }
 
 #: What could not even be read, as against read and found wrong.
-UNREADABLE = frozenset({"not_json", "too_deep", "duplicate_key"})
+UNREADABLE = frozenset({"not_json", "too_deep", "duplicate_key", "not_a_form", "bad_request"})
+
+FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -130,8 +132,9 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         if answer.status < 400:
             raise
         response = refuse(request, _in_words(request, answer), answer.status)
-        if "Allow" in answer.headers:
-            response.headers["Allow"] = answer.headers["Allow"]
+        for name in ("Allow", "WWW-Authenticate"):
+            if name in answer.headers:
+                response.headers[name] = answer.headers[name]
         return response
     except Exception:
         return _unexpected(request)
@@ -149,6 +152,11 @@ def _in_words(request: web.Request, answer: web.HTTPException) -> Refusal:
         return Refusal(
             "method_not_allowed", f"{request.method} cannot be used at this address.",
             f"Use {allowed}.",
+        )  # fmt: skip
+    if answer.status == 401:
+        return Refusal(
+            "feed_of_an_exercise", "This feed belongs to an exercise and asks for a password.",
+            "The exercise's public page shows it to people who are signed in.", kind=Kind.UNKNOWN,
         )  # fmt: skip
     if answer.status == 413:
         return Refusal(
@@ -239,6 +247,20 @@ def _is_ours(request: web.Request, origin: str | None) -> bool:
 
 
 @web.middleware
+async def readable_form(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Reads a form before its handler does, so that one of no use is refused in words."""
+    if request.method not in SAFE and request.content_type in FORMS:
+        try:
+            await request.post()
+        except (ValueError, LookupError):  # not in its charset, no such charset, broken parts
+            raise Refusal(
+                "not_a_form", "This form cannot be read.",
+                "Go back, reload the page and send it again.",
+            ) from None  # fmt: skip
+    return await handler(request)
+
+
+@web.middleware
 async def no_prefetch(request: web.Request, handler: Handler) -> web.StreamResponse:
     """A browser that fetches ahead of its person gets nothing of an approval."""
     if "prefetch" in request.headers.get("Sec-Purpose", "") and request.path.startswith("/a/"):
@@ -263,4 +285,6 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
 
 
 #: Outermost first.
-ALL = (errors, host_check, own_pages_only, no_prefetch, note_since, visitor_middleware)
+ALL = (
+    errors, host_check, own_pages_only, no_prefetch, readable_form, note_since, visitor_middleware,
+)  # fmt: skip

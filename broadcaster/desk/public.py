@@ -118,7 +118,7 @@ def _reader(request: web.Request) -> Desk:
 def _cached(
     request: web.Request, told: Sequence[Publication], template: str, **context: object
 ) -> web.Response:
-    """The page, which a cache may keep for a moment; another one each minute, since it says ages."""
+    """The page, which a cache may keep for a moment; it says ages, so it changes each minute."""
     desk, who = request.app[DESK], person(request)
     now = desk.clock.now()
     parts = [who.id if who else "", f"{now:%Y%m%d%H%M}", str(desk.flow().running)]
@@ -131,6 +131,6 @@ def _cached(
     }
     if any(each.value == tag for each in request.if_none_match or ()):
         return web.Response(status=304, headers=headers)
-    response = page(request, template, **context)
+    response = page(request, template, status=200, **context)
     response.headers.update(headers)
     return response

@@ -14,6 +14,7 @@ from datetime import timedelta
 from urllib.parse import urlencode, urlsplit
 
 from aiohttp import web
+from pydantic import TypeAdapter, ValidationError
 from yarl import URL
 
 from broadcaster.desk.deps import DESK, Desk
@@ -26,6 +27,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 routes = web.RouteTableDef()
 
 SIGN_IN = "/sign-in"
+
+_FIELDS = TypeAdapter(dict[str, str])
 
 #: A session in use is noted as seen this often and no oftener: each note is a commit.
 SEEN_EVERY = timedelta(minutes=1)
@@ -117,12 +120,13 @@ async def still_signed_in(request: web.Request) -> bool:
 
 async def _visitor(request: web.Request) -> Visitor:
     desk, token = request.app[DESK], token_of(request)
-    if request.path.startswith("/static/") or not (token or desk.practice):
+    choosing = desk.practice and not request.path.startswith("/api/")
+    if request.path.startswith("/static/") or not (token or choosing):
         return Visitor()
 
     def look(tx: Tx) -> tuple[bool, Visitor]:
         found = people.session(tx, token) if token else None
-        practice = tuple(people.practice_persons(tx)) if desk.practice else ()
+        practice = tuple(people.practice_persons(tx)) if choosing else ()
         stale = found is not None and tx.now - found[1] >= SEEN_EVERY
         return stale, Visitor(found[0] if found else None, practice)
 
@@ -135,16 +139,15 @@ async def _visitor(request: web.Request) -> Visitor:
 
 async def fields_of(request: web.Request) -> dict[str, str]:
     """The text fields of a form, or of a JSON object where a program sends one."""
-    if request.content_type == "application/json":
-        try:
-            sent = await request.json()
-        except ValueError:
-            sent = None
-        if not isinstance(sent, dict):
-            raise Refusal("not_json", "This message is not a JSON object.", "Send one JSON object.")
-        return {str(name): value for name, value in sent.items() if isinstance(value, str)}
-    form = await request.post()
-    return {name: value for name, value in form.items() if isinstance(value, str)}
+    if request.content_type != "application/json":
+        form = await request.post()
+        return {name: value for name, value in form.items() if isinstance(value, str)}
+    try:
+        return _FIELDS.validate_json(await request.read())
+    except ValidationError:
+        raise Refusal(
+            "not_json", "This message is not a JSON object of texts.", "Send one JSON object."
+        ) from None
 
 
 @routes.post("/practice")

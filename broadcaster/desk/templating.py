@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,8 +18,8 @@ from markupsafe import Markup
 
 from broadcaster.clock import age
 from broadcaster.desk.deps import DESK, Desk
-from broadcaster.desk.marks import mark, state
 from broadcaster.desk.live import SINCE
+from broadcaster.desk.marks import mark, state
 from broadcaster.desk.session import VISITOR, Visitor
 from broadcaster.update import short_code
 
@@ -114,6 +113,7 @@ def setup(app: web.Application) -> None:
         "mark": mark,
         "code": short_code,
         "units": units,
+        "clock": lambda seconds: f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}",
     }
     environment.globals |= {
         "static": lambda name: f"/static/{name}?v={found[name].tag}",
@@ -132,7 +132,8 @@ def page(
     """A page. Its template also knows who asks, how the streams are, and where we are.
 
     Always there: `world department contact address practice static()` and `person
-    practice_persons flow here now since`; a page's stream of changes is `/events?since={{ since }}`.
+    practice_persons flow here now since`; a page's stream of changes is
+    `/events?since={{ since }}`.
     """
     app = request.app
     visitor = request.get(VISITOR, Visitor())

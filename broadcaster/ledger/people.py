@@ -22,7 +22,7 @@ SESSION_LONGEST = timedelta(hours=12)
 
 
 def add(tx: Tx, name: str, roles: Iterable[Role], *, actor: str, practice: bool = False) -> Person:
-    """Puts a person on the roster. Raises Refusal where the name is empty, taken, or has no role."""
+    """Puts a person on the roster. Raises Refusal on an empty or taken name, or no role."""
     name = " ".join(name.split())
     person = Person(id=str(uuid.uuid4()), name=name, roles=frozenset(roles))
     if not name or len(name) > 80:

@@ -281,6 +281,28 @@ def take_lease(tx: Tx, name: str, holder: str, lasts: timedelta) -> Lease | None
     return lease
 
 
+def let_go(tx: Tx, lease: Lease) -> None:
+    """Gives a lease back before its time, so that the next holder need not wait."""
+    tx.connection.execute(
+        update(schema.leases)
+        .where(schema.leases.c.name == lease.name, schema.leases.c.epoch == lease.epoch)
+        .values(until=tx.now)
+    )
+
+
+def orphaned(tx: Tx) -> None:
+    """Ends all leases and the time of all open attempts: no process that had them lives.
+
+    Only where that is certain: SQLite's lock keeps a second process away.
+    """
+    tx.connection.execute(update(schema.leases).values(until=tx.now))
+    tx.connection.execute(
+        update(schema.attempts)
+        .where(schema.attempts.c.ended_at.is_(None))
+        .values(send_before=tx.now)
+    )
+
+
 def hold(tx: Tx, lease: Lease) -> None:
     """Raises LeaseLost unless the lease is still this holder's."""
     epoch = tx.connection.execute(

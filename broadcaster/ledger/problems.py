@@ -48,7 +48,8 @@ def note(tx: Tx, place: Place, refusal: Refusal) -> int | None:
         insert(schema.problems)
         .values(
             at=tx.now, source=place.source, topic=place.topic, partition=place.partition,
-            offset=place.offset, written=place.written, line=place.line, code=refusal.code, field=refusal.field,
+            offset=place.offset, written=place.written, line=place.line, code=refusal.code,
+            field=refusal.field,
             why=refusal.why, do=refusal.do, state="open",
         )
         .returning(schema.problems.c.id)
@@ -126,6 +127,7 @@ def _known(tx: Tx, place: Place, code: str) -> bool:
 
 def _problem(row: Row[tuple[object, ...]]) -> Problem:
     return Problem(
-        row.id, row.at, Place(row.source, row.topic, row.partition, row.offset, row.written, row.line),
+        row.id, row.at,
+        Place(row.source, row.topic, row.partition, row.offset, row.written, row.line),
         row.code, row.field, row.why, row.do, row.state,
     )  # fmt: skip

@@ -93,7 +93,7 @@ def one(tx: Tx, post_id: str) -> Publication | None:
 
 def feed_password(tx: Tx) -> str:
     """What an exercise's feeds ask readers for; made once, and the same from then on."""
-    kept = tx.connection.execute(
+    kept: str | None = tx.connection.execute(
         select(schema.meta.c.value).where(schema.meta.c.name == "feed_password")
     ).scalar()
     if kept is not None:

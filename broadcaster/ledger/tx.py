@@ -12,7 +12,7 @@ from broadcaster.ledger import schema
 from broadcaster.record import Entry, Kind, entry
 from broadcaster.world import World
 
-#: A name of something that changed: `outbox`, `board`, `incident:ID`, `request:ID`, `posts:CHANNEL`.
+#: What changed, by name: `outbox`, `board`, `incident:ID`, `request:ID`, `posts:CHANNEL`.
 Change = str
 
 

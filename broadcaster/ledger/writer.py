@@ -141,9 +141,9 @@ class Ledger:
             if len(jobs) == 1:
                 return [_Answer(error=_away(problem))]
             return [answer for job in jobs for answer in self._together([job])]
-        except BaseException:
+        except Exception as mistake:  # ours: whoever waits is told, and the writer goes on
             self._rollback()
-            raise
+            return [_Answer(error=mistake) for _ in jobs]
 
     def _commit(self, jobs: list[_Job[Any]]) -> list[_Answer]:
         connection = self._connection

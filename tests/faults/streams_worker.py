@@ -31,6 +31,6 @@ async def main(bootstrap: str, group: str, topic: str, notes: TextIO) -> None:
 
 
 if __name__ == "__main__":
-    *where, file = sys.argv[1:]
+    bootstrap, group, topic, file = sys.argv[1:]
     with Path(file).open("a", buffering=1) as notes:
-        asyncio.run(main(*where, notes))
+        asyncio.run(main(bootstrap, group, topic, notes))

@@ -35,10 +35,8 @@ async def test_a_killed_worker_is_replaced_without_loss(broker: Broker, tmp_path
 
 
 async def _worker(broker: Broker, group: str, topic: str, notes: Path) -> Process:
-    worker = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.faults.streams_worker", broker.bootstrap, group, topic, str(notes),
-        stdout=PIPE,
-    )  # fmt: skip
+    command = ["-m", "tests.faults.streams_worker", broker.bootstrap, group, topic, str(notes)]
+    worker = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=PIPE)
     assert worker.stdout
     async with asyncio.timeout(15):
         assert await worker.stdout.readline() == b"started\n"

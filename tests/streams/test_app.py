@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -218,12 +219,16 @@ async def test_a_broker_that_died_ends_the_streams_and_its_empty_heir_serves_new
     assert await streams.stop()
 
 
-async def test_without_a_broker_start_says_so_and_leaves_nothing(tmp_path: object) -> None:
-    seen = Seen()
-    nobody = Broker(free_port(), log=tmp_path)  # type: ignore[arg-type]
-    streams = streams_on(nobody, "group", seen, "topic")
+async def test_without_a_broker_start_says_so(tmp_path: Path) -> None:
+    nobody = Broker(free_port(), tmp_path / "broker.log")
+    streams = streams_on(nobody, "group", Seen(), "topic")
     with pytest.raises(BrokerAway, match="cannot be used now"):
         await streams.start()
+    assert await streams.stop(), "stopping once more does no harm"
+
+
+async def test_streams_that_were_never_started_can_be_stopped(broker: Broker) -> None:
+    assert await streams_on(broker, "group", Seen(), "topic").stop()
 
 
 async def test_a_broker_that_never_answers_is_given_up_at_the_deadline(own_broker: Broker) -> None:

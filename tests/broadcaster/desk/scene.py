@@ -33,7 +33,7 @@ from broadcaster.orders import Decide, SubmitRevision, Submitted, decide, submit
 from broadcaster.roster import Person, Role
 from broadcaster.suggestion import words
 from broadcaster.update import UpdateKind, Words
-from streams.compile import compile_report
+from streams.compile import compile_reports
 from streams.gate import judge_decision
 
 ZONE = ZoneInfo("America/Los_Angeles")
@@ -102,7 +102,7 @@ async def add_incident(
         place=place, priority=2, opened_at=now - timedelta(minutes=4), reported_at=now,
     )  # fmt: skip
     accepted = await ledger.write(lambda tx: reports.accept(tx, report, actor="dhs-cad"))
-    await ledger.write(compile_report(report.id, department=DEPARTMENT, zone=ZONE))
+    await ledger.write(compile_reports(report.id, department=DEPARTMENT, zone=ZONE))
     kept = await ledger.read(lambda tx: incidents.get(tx, accepted.incident_id))
     assert kept is not None
     return kept
@@ -129,7 +129,9 @@ async def submit(ledger: Ledger, order: SubmitRevision, person: Person) -> Submi
     return await ledger.write(lambda tx: submit_revision(tx, order, person, CHANNELS))
 
 
-def decision_on(submitted: Submitted, verdict: Verdict = Verdict.APPROVED, **more: object) -> Decide:
+def decision_on(
+    submitted: Submitted, verdict: Verdict = Verdict.APPROVED, **more: object
+) -> Decide:
     return Decide(**{
         "request_id": submitted.request.id, "verdict": verdict,
         "revision_id": submitted.revision.id, "digest": submitted.revision.digest,

@@ -1,0 +1,232 @@
+"""The gate's rule: which decisions become releases, and how each of the others is refused."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broadcaster.approval import (
+    Case,
+    RequestState,
+    Verdict,
+    decide,
+    objection,
+    request_digest,
+)
+from broadcaster.errors import Kind, Refusal
+from broadcaster.incident import Command
+from broadcaster.roster import Person, Role
+from tests.broadcaster.values import (
+    COMMANDER,
+    NOW,
+    PIO,
+    PLACE,
+    WATCH,
+    a_case,
+    a_request,
+    a_revision,
+)
+from tests.story import EXERCISE
+
+REVISION = a_revision()
+NOBODY = Command()
+NEW_COMMANDER = Command(person_id="lee", epoch=2, since=NOW)
+BOTH = Person(id=PIO.id, name=PIO.name, roles=frozenset({Role.PIO, Role.WATCH_COMMANDER}))
+
+
+def request(**fields: Any) -> dict[str, Any]:
+    return {"request": a_request(REVISION, **fields)}
+
+
+#: What is different from an approval that stands, and how it is refused.
+REFUSED: list[tuple[str, dict[str, Any], str, Kind]] = [
+    ("decided before", request(state=RequestState.APPROVED), "already_approved", Kind.CONFLICT),
+    ("went back before", request(state=RequestState.RETURNED), "already_returned", Kind.CONFLICT),
+    ("declined before", request(state=RequestState.DECLINED), "already_declined", Kind.CONFLICT),
+    ("taken back", request(state=RequestState.WITHDRAWN), "already_withdrawn", Kind.CONFLICT),
+    ("lapsed", request(state=RequestState.LAPSED), "facts_changed", Kind.CONFLICT),
+    ("expired", request(state=RequestState.EXPIRED), "request_expired", Kind.GONE),
+    ("in the very second", request(expires_at=NOW + timedelta(minutes=1)), "request_expired",
+     Kind.GONE),
+    ("its own compiler", {"person": PIO}, "own_words", Kind.FORBIDDEN),
+    ("its compiler, who commands", {"person": PIO, "command": Command(person_id=PIO.id, epoch=1)},
+     "own_words", Kind.FORBIDDEN),
+    ("its compiler, as Watch Commander", {"person": BOTH, "command": NOBODY}, "own_words",
+     Kind.FORBIDDEN),
+    ("command moved on", {"command": NEW_COMMANDER, "commander_name": "Sgt Lee"}, "command_moved",
+     Kind.CONFLICT),
+    ("never commanded", {"person": WATCH}, "not_the_commander", Kind.FORBIDDEN),
+    ("no command, no Watch Commander", {"command": NOBODY}, "not_the_commander", Kind.FORBIDDEN),
+    ("saw other words", {"digest": "0" * 64}, "words_changed", Kind.CONFLICT),
+    ("saw no words", {"digest": ""}, "words_changed", Kind.CONFLICT),
+    ("asked about other words", request(digest="0" * 64), "words_changed", Kind.CONFLICT),
+    ("a newer wording exists", {"head_revision_id": "revision-2"}, "words_changed", Kind.CONFLICT),
+    ("the type changed", {"facts": {"type": "EXPLOS", "place": PLACE}}, "facts_changed",
+     Kind.CONFLICT),
+    ("the place changed", {"facts": {"type": "GASLEAK", "place": "Elm St"}}, "facts_changed",
+     Kind.CONFLICT),
+    ("the place is unknown now", {"facts": {"type": "GASLEAK"}}, "facts_changed", Kind.CONFLICT),
+    ("returned without a word", {"verdict": Verdict.RETURNED}, "reason_missing", Kind.INVALID),
+    ("returned with nothing said", {"verdict": Verdict.RETURNED, "reason": " \n"},
+     "reason_missing", Kind.INVALID),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("different", "code", "kind"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
+)
+def test_why_a_decision_cannot_stand(different: dict[str, Any], code: str, kind: Kind) -> None:
+    refusal = objection(a_case(**different))
+    assert refusal is not None
+    assert (refusal.code, refusal.kind) == (code, kind)
+    assert refusal.why.endswith(".") and refusal.do.endswith(".")
+
+
+def test_whoever_lost_command_is_told_who_has_it_and_since_when() -> None:
+    refusal = objection(a_case(command=NEW_COMMANDER, commander_name="Sgt Lee"))
+    assert refusal is not None and refusal.facts == {"commander": "Sgt Lee"}
+    assert "Sgt Lee commands this incident since 22:00 UTC." in refusal.why
+
+
+STANDS: list[tuple[str, dict[str, Any]]] = [
+    ("approved", {}),
+    ("by a Watch Commander without command", {"person": WATCH, "command": NOBODY}),
+    ("by a Watch Commander who commands",
+     {"person": WATCH, "command": Command(person_id=WATCH.id, epoch=3)}),
+    ("returned with a note", {"verdict": Verdict.RETURNED, "reason": "Which side of the street?"}),
+    ("declined", {"verdict": Verdict.DECLINED}),
+    # What is no longer true may still be sent back or declined.
+    ("returned after a change",
+     {"verdict": Verdict.RETURNED, "reason": "It moved.", "facts": {"type": "EXPLOS"}}),
+    ("declined after a change", {"verdict": Verdict.DECLINED, "facts": {}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("different", [row[1] for row in STANDS], ids=[row[0] for row in STANDS])
+def test_what_stands(different: dict[str, Any]) -> None:
+    assert objection(a_case(**different)) is None
+
+
+# --- The gate ---------------------------------------------------------------------------------
+
+
+def gated(**different: Any) -> Case:
+    """A case as the gate sees it: the request is already approved."""
+    return a_case(**(request(state=RequestState.APPROVED) | different))
+
+
+def refused_by_the_gate(case: Case, *, world: Any = EXERCISE, **later: float) -> str:
+    with pytest.raises(Refusal) as refused:
+        decide(case, "decision-1", world, now=case.at + timedelta(**later))
+    return refused.value.code
+
+
+def test_an_approval_becomes_a_release() -> None:
+    case = gated()
+    release = decide(case, "decision-1", EXERCISE, now=case.at + timedelta(seconds=60))
+    revision = case.revision
+    assert release.digest == revision.digest
+    assert (release.revision_id, release.incident_id) == (revision.id, revision.incident_id)
+    assert (release.channels, release.replaces) == (revision.channels, revision.replaces)
+    assert (release.world, release.decision_id) == ("exercise", "decision-1")
+    assert release.expires_at == revision.expires_at
+    again = decide(case, "decision-2", EXERCISE, now=case.at)
+    assert again.id == release.id, "one release a revision, whoever asks"
+
+
+@pytest.mark.parametrize(
+    ("different", "code"),
+    [
+        # At the gate the request is approved already: what its state says is of the desk's time.
+        (row[1], row[2])
+        for row in REFUSED
+        if "request" not in row[1] and row[1].get("verdict") is None
+    ],
+)
+def test_the_gate_believes_no_desk(different: dict[str, Any], code: str) -> None:
+    assert refused_by_the_gate(gated(**different)) == code
+
+
+def test_the_gate_on_its_own_account() -> None:
+    assert refused_by_the_gate(a_case()) == "not_approved"
+    for verdict in (Verdict.RETURNED, Verdict.DECLINED):
+        assert refused_by_the_gate(gated(verdict=verdict, reason="No.")) == "not_approved"
+    for state in RequestState:
+        if state is not RequestState.APPROVED:
+            assert refused_by_the_gate(a_case(**request(state=state))) == "not_approved"
+    assert refused_by_the_gate(gated(), seconds=61) == "gate_late"
+    assert refused_by_the_gate(gated(), world="live") == "wrong_world"
+    ends = a_revision(expires_at=NOW + timedelta(minutes=1, seconds=5))
+    asked = a_request(ends, state=RequestState.APPROVED)
+    assert refused_by_the_gate(gated(revision=ends, request=asked), seconds=5) == "update_expired"
+
+
+def test_the_live_world_does_not_run_yet() -> None:
+    live = a_revision(world="live")
+    asked = a_request(live, state=RequestState.APPROVED)
+    assert refused_by_the_gate(gated(revision=live, request=asked), world="live") == "wrong_world"
+
+
+CASES = st.fixed_dictionaries({
+    "person": st.sampled_from([COMMANDER, WATCH, PIO, BOTH]),
+    "command": st.sampled_from([Command(person_id=COMMANDER.id, epoch=1), NOBODY, NEW_COMMANDER]),
+    "verdict": st.sampled_from(Verdict),
+    "digest": st.sampled_from([REVISION.digest, REVISION.digest.upper(), ""]),
+    "head_revision_id": st.sampled_from([REVISION.id, "revision-2"]),
+    "reason": st.sampled_from([None, "why"]),
+    "facts": st.sampled_from([{"type": "GASLEAK", "place": PLACE}, {"type": "GASLEAK"}]),
+    "request": st.builds(
+        lambda state, digest, minutes: a_request(
+            REVISION, state=state, digest=digest, expires_at=NOW + timedelta(minutes=minutes)
+        ),
+        st.sampled_from(RequestState),
+        st.sampled_from([REVISION.digest, "0" * 64]),
+        st.sampled_from([1, 10]),
+    ),
+})  # fmt: skip
+
+
+@given(CASES, st.integers(0, 120), st.sampled_from(["exercise", "live"]))
+def test_only_what_meets_every_condition_is_released(
+    different: dict[str, Any], seconds: int, world: Any
+) -> None:
+    case = a_case(**different)
+    commands = (
+        case.command.person_id == case.person.id
+        if case.command.person_id
+        else Role.WATCH_COMMANDER in case.person.roles
+    )
+    may = (
+        case.verdict is Verdict.APPROVED
+        and case.request.state is RequestState.APPROVED
+        and case.at < case.request.expires_at
+        and commands
+        and case.person.id != case.revision.compiled_by
+        and case.digest == case.request.digest == case.revision.digest
+        and case.head_revision_id == case.revision.id
+        and case.facts.get("place") == PLACE
+        and world == case.revision.world
+        and seconds <= 60
+    )
+    try:
+        release = decide(case, "decision-1", world, now=case.at + timedelta(seconds=seconds))
+    except Refusal:
+        assert not may
+    else:
+        assert may and release.digest == case.revision.digest
+
+
+def test_the_same_decision_again_is_told_from_another() -> None:
+    one = request_digest("request-1", "approved", "digest", None)
+    assert one == request_digest("request-1", "approved", "digest", None)
+    others = [
+        request_digest("request-2", "approved", "digest", None),
+        request_digest("request-1", "declined", "digest", None),
+        request_digest("request-1", "approved", "other", None),
+        request_digest("request-1", "approved", "digest", "reason"),
+    ]
+    assert len({one, *others}) == 5
