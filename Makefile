@@ -10,6 +10,7 @@ setup: ## what `run` needs
 setup-dev:
 	@scripts/setup dev
 
+run: export BROADCASTER_HOME ?= $(CURDIR)/.broadcaster
 run: setup ## the practice run, until Ctrl-C (which is no error)
 	@trap : INT; .venv/bin/broadcaster demo || [ $$? -eq 130 ]
 

@@ -13,10 +13,9 @@ from typing import Any
 import click
 
 from broadcaster.errors import LedgerAway, Refusal
-from broadcaster.parent import REFUSED, Parent, child_command
+from broadcaster.parent import REFUSED, parent_command
 
-#: Only the parent of `up` runs in a process that imports no more than this; every other command
-#: imports what it needs when it runs.
+#: Each command imports what it needs when it runs, so that `--help` answers at once.
 Json = dict[str, Any]
 
 
@@ -32,15 +31,10 @@ def main() -> None:
         wrong.show()
         sys.exit(wrong.exit_code)
     except Refusal as refusal:
-        click.echo(in_words(refusal), err=True)
+        click.echo(refusal.in_words, err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def in_words(refusal: Refusal) -> str:
-    """A refusal on one line of a terminal."""
-    return f"{refusal.why} {refusal.do} [{refusal.code}]"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,19 +62,14 @@ def up(child: bool, tied: bool) -> None:
         except LedgerAway:
             raise  # it may come back: the parent starts us again
         except Refusal as refusal:
-            click.echo(in_words(refusal), err=True)
+            click.echo(refusal.in_words, err=True)
             sys.exit(REFUSED)
         return
-    home = Path(os.environ.get("BROADCASTER_HOME", "~/.broadcaster")).expanduser().absolute()
-    home.mkdir(parents=True, exist_ok=True)
-    parent = Parent(
-        home,
-        broker_port=int(os.environ.get("BROADCASTER_BROKER_PORT", "0")),
-        broker_restart_bytes=int(os.environ.get("BROADCASTER_BROKER_RESTART_MB", "64")) << 20,
-        command=child_command("up", "--child"),
-        tied=tied,
-    )
-    sys.exit(asyncio.run(parent.run()))
+    settings = _settings()
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    os.execv(sys.executable, parent_command(
+        settings.folder, settings.broker_port, settings.broker_restart_mb, tied=tied
+    ))  # fmt: skip
 
 
 @cli.command()

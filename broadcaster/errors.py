@@ -48,6 +48,11 @@ class Refusal(Exception):
         self.field = field
         self.facts = facts or {}
 
+    @property
+    def in_words(self) -> str:
+        """The refusal on one line, for a terminal."""
+        return f"{self.why} {self.do} [{self.code}]"
+
 
 class LedgerAway(Refusal):
     """The ledger cannot be written or read now; nothing of the act was kept."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -14,7 +15,6 @@ from broadcaster.clock import SystemClock
 from broadcaster.commands import Here
 from broadcaster.errors import Kind, Refusal
 from broadcaster.ledger import open_ledger, records
-from broadcaster.parent import child_command
 from broadcaster.settings import Settings
 
 #: Seconds that everything gets to start: broker, ledger, desk, socket.
@@ -49,7 +49,7 @@ async def running(
     settings.folder.mkdir(parents=True, exist_ok=True)
     with (settings.folder / "up.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *child_command("up", "--tied"), stdin=asyncio.subprocess.PIPE, stdout=log, stderr=log,
+            sys.executable, "-m", "broadcaster.cli", "up", "--tied", stdin=asyncio.subprocess.PIPE, stdout=log, stderr=log,
             env={**os.environ, **(environment or {})}, process_group=0,
         )  # fmt: skip
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from broadcaster.approval import (
     ApprovalRequest,
@@ -59,7 +59,7 @@ class SubmitRevision(Frozen):
     #: Releases that this one takes the place of, where a channel has not sent them yet.
     replaces: tuple[str, ...] = ()
     corrects: str | None = None
-    expires_at: datetime | None = None
+    expires_at: AwareDatetime | None = None
     #: The update that this is a new wording of; None begins the incident's next one.
     update_id: str | None = None
 

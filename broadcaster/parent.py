@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+from broadcaster.errors import Refusal
 from streams.embedded import Broker, free_port
 
 #: Seconds that the child gets to end in order before it is killed.
@@ -148,6 +149,28 @@ def ask_idle(path: Path) -> bool:
         return False
 
 
-def child_command(*arguments: str) -> tuple[str, ...]:
-    """How the child is started: this same program, by this same Python."""
-    return (sys.executable, "-m", "broadcaster.cli", *arguments)
+def parent_command(home: Path, port: int, restart_mb: int, *, tied: bool) -> list[str]:
+    """How `broadcaster up`, once it has read its settings, becomes the parent."""
+    this = [sys.executable, "-m", "broadcaster.parent"]
+    return [*this, str(home), str(port), str(restart_mb), "tied" if tied else "free"]
+
+
+def main() -> int:
+    """The parent's own process, begun by `parent_command`."""
+    home, port, restart_mb, tied = sys.argv[1:]
+    parent = Parent(
+        Path(home),
+        broker_port=int(port),
+        broker_restart_bytes=int(restart_mb) << 20,
+        command=(sys.executable, "-m", "broadcaster.cli", "up", "--child"),
+        tied=tied == "tied",
+    )
+    try:
+        return asyncio.run(parent.run())
+    except Refusal as refusal:
+        print(refusal.in_words, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

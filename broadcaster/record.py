@@ -9,6 +9,7 @@ policy 389.7).
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
@@ -62,8 +63,12 @@ class Kind(StrEnum):
 
 
 def salted_digest(salt: bytes, value: str) -> str:
-    """SHA-256 of salt and value; without the salt a short value cannot be guessed from it."""
-    return hashlib.sha256(salt + value.encode()).hexdigest()
+    """HMAC-SHA256 of the value; without the salt a short value cannot be guessed from it.
+
+    A plain hash of one after the other would not tell where the salt ends, and the value could be
+    shortened by making the salt longer.
+    """
+    return hmac.digest(salt, value.encode(), "sha256").hex()
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,6 @@ class Verdict:
     entries: int
     head: str
     fault: str | None = None
-    fault_number: int | None = None
     anchor: Anchor | None = None
 
     @property
@@ -164,27 +168,25 @@ class Verdict:
 
 def verify(chain: Iterable[Sealed], anchors: Iterable[Anchor] = ()) -> Verdict:
     """Walks the chain from its first entry and names the first that does not fit."""
-    kept = {anchor.number: anchor for anchor in anchors}
+    kept = sorted(anchors, key=lambda anchor: anchor.number, reverse=True)
     previous, count, met = FIRST_HASH, 0, None
     for sealed in chain:
         count += 1
         if fault := _fault(sealed, previous, count):
-            return Verdict(count, previous, fault, sealed.number, met)
+            return Verdict(count, previous, fault, met)
         previous = sealed.hash
-        if anchor := kept.pop(count, None):
+        while kept and kept[-1].number <= count:
+            anchor = kept.pop()
             if anchor.hash != sealed.hash:
-                return Verdict(
-                    count, previous,
-                    f"entry {count} differs from the anchor taken at {anchor.at}", count, met,
-                )  # fmt: skip
+                fault = f"entry {count} differs from the anchor taken at {anchor.at}"
+                return Verdict(count, previous, fault, met)
             met = anchor
     if kept:
-        anchor = kept[max(kept)]
-        return Verdict(
-            count, previous,
-            f"the record ends at entry {count}, but an anchor of {anchor.at} names entry "
-            f"{anchor.number}: entries are missing", count + 1, met,
-        )  # fmt: skip
+        fault = (
+            f"the record ends at entry {count}, but an anchor of {kept[0].at} names entry "
+            f"{kept[0].number}: entries are missing"
+        )
+        return Verdict(count, previous, fault, met)
     return Verdict(count, previous, anchor=met)
 
 
@@ -206,11 +208,11 @@ def _differences(entry: Entry, number: int) -> Iterator[str]:
         if body[name] != value:
             yield f"entry {number}: its column {name} is not what was written"
     digests: dict[str, str] = body["private"]
-    values = {private.field: private for private in entry.private}
-    for field, digest in digests.items():
-        if field not in values:
-            yield f"entry {number}: the value of its field {field} is missing"
-        elif values[field].digest != digest:
-            yield f"entry {number}: the value of its field {field} is not what was written"
-    for field in values.keys() - digests.keys():
-        yield f"entry {number}: a field {field} was added"
+    for private in entry.private:
+        digest = digests.pop(private.field, None)
+        if digest is None:
+            yield f"entry {number}: a field {private.field} was added"
+        elif private.digest != digest:
+            yield f"entry {number}: the value of its field {private.field} is not what was written"
+    for field in digests:
+        yield f"entry {number}: the value of its field {field} is missing"

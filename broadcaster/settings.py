@@ -122,3 +122,13 @@ def load() -> Settings:
     """The settings of this start. Raises pydantic's ValidationError on a value of no use."""
     home = Settings().folder
     return Settings(_env_file=home / "settings.env")
+
+
+def table() -> str:
+    """The README's table: every setting, its default and its meaning."""
+    rows = ["| setting | default | meaning |", "| --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        shown = "" if default in (None, {}, []) else f"`{default}`"
+        rows.append(f"| `BROADCASTER_{name.upper()}` | {shown} | {field.description} |")
+    return "\n".join(rows)

@@ -163,7 +163,8 @@ def words(incident: Incident, *, department: str, zone: ZoneInfo, now: datetime)
 def times(now: datetime, zone: ZoneInfo) -> str:
     """When this was true, and when the public hears more."""
     local, following = now.astimezone(zone), (now + NEXT_UPDATE_AFTER).astimezone(zone)
-    return f"As of {local:%H:%M %Z}; next update by {following:%H:%M}."
+    shift = "" if local.tzname() == following.tzname() else f" {following:%Z}"
+    return f"As of {local:%H:%M %Z}; next update by {following:%H:%M}{shift}."
 
 
 _PROMISE = re.compile(r"\bnext update by (\d\d):(\d\d)\b", re.I)

@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
+from aiokafka.errors import KafkaError
+
 from streams.errors import BrokerAway, Poison
 from streams.faust_parts import App
 from streams.pins import check_private_names
+from streams.within import noticed
 
 #: Seconds that `stop` takes at most, and that tidying up takes after a start that failed.
 STOP_DEADLINE = 5.0
@@ -146,6 +149,7 @@ class Streams:
             starting = asyncio.create_task(self._app.start())
             either: set[asyncio.Future[Any]] = {starting, self.ended}
             await asyncio.wait(either, timeout=deadline, return_when=asyncio.FIRST_COMPLETED)
+            starting.add_done_callback(noticed)
             if self.ended.done():
                 starting.cancel()
                 raise self.ended.result() or Ended()
@@ -153,6 +157,9 @@ class Streams:
                 starting.cancel()
                 raise BrokerAway(self._bootstrap, f"no partitions within {deadline:g} s")
             starting.result()
+        except KafkaError as error:
+            await self._stop(START_FAILED_DEADLINE)
+            raise BrokerAway(self._bootstrap, str(error)) from error
         except BaseException:
             await self._stop(START_FAILED_DEADLINE)
             raise

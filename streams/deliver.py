@@ -207,15 +207,15 @@ class _Lane:
                 attempts=opened.attempt.number, expires_at=opened.attempt.revision.expires_at,
                 now=tx.now,
             )  # fmt: skip
-            posts.close_attempt(
+            if posts.close_attempt(
                 tx,
                 opened.attempt,
                 lease=lease,
                 outcome=_outcome(happened),
                 then=then,
                 receipt=happened.receipt,
-            )
-            _note(tx, opened, then, happened.receipt)
+            ):
+                _note(tx, opened, then, happened.receipt)
 
         return step
 

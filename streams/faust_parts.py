@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sysconfig
 from collections.abc import Callable
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import faust
+import mode
 from faust.app.base import BootStrategy
 from faust.tables.manager import TableManager as FaustTableManager
 from faust.transport.drivers import aiokafka as driver
@@ -59,7 +58,6 @@ class WorkerThread(ModeWorkerThread):
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Fetches in its own thread; ends within seconds though the broker be away."""
 
-    abstract = False
     Worker = WorkerThread
     app: App
 
@@ -120,7 +118,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 class Consumer(driver.Consumer):
     """Keeps the books of what was acknowledged; waits for no handler and no broker for ever."""
 
-    abstract = False
     app: App
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -138,7 +135,7 @@ class Consumer(driver.Consumer):
             self._clean_unacked_messages()
         if self._unacked_messages and not self.app.should_stop:
             raise HandlerStuck(f"a handler did not end within {PATIENCE:g} s of a rebalance")
-        if not await within(self.app.goodbye, self.commit()):
+        if not await within(self.app.goodbye, self.commit()) and self.app.should_stop:
             self.app.goodbye = 0.0  # it is not asked again
 
     async def _wait_next_records(self, timeout: float) -> Any:
@@ -180,7 +177,6 @@ class App(faust.App):
     """A Faust app that reads nothing from the environment and writes nothing to the disk."""
 
     BootStrategy = Boot
-    abstract = False
 
     def __init__(
         self,
@@ -258,7 +254,7 @@ class App(faust.App):
         return thread
 
 
-_LIBRARIES = tuple(str(Path(sysconfig.get_path("purelib"), name)) for name in ("faust", "mode"))
+_LIBRARIES = (*faust.__path__, *mode.__path__)
 
 
 def sweep_up() -> None:

@@ -14,26 +14,36 @@ from streams.errors import WrongVersion
 #: The versions that were measured (their semantics have tests in tests/streams).
 PINNED = {"faust-streaming": "0.15.3", "mode-streaming": "0.7.1", "aiokafka": "0.14.0"}
 
-#: Module → what must be in it, dotted for what must be in a class.
+#: Module → what must be in it: dotted for what a class has, or sets when it is made.
 PRIVATE_NAMES = {
     "aiokafka.client": ["AIOKafkaClient.close"],
-    "aiokafka.consumer.consumer": ["AIOKafkaConsumer.stop", "AIOKafkaConsumer.highwater"],
-    "aiokafka.consumer.fetcher": ["Fetcher.close"],
-    "aiokafka.producer.producer": ["AIOKafkaProducer._closed"],
+    "aiokafka.consumer.consumer": [
+        "AIOKafkaConsumer._client",
+        "AIOKafkaConsumer._closed",
+        "AIOKafkaConsumer._fetch_max_wait_ms",
+        "AIOKafkaConsumer._fetcher",
+    ],
+    "aiokafka.consumer.fetcher": ["Fetcher._fetch_max_wait_ms", "Fetcher.close"],
+    "aiokafka.producer.producer": ["AIOKafkaProducer._closed", "AIOKafkaProducer._sender"],
     "aiokafka.producer.sender": ["Sender.sender_task"],
     "faust.app.base": [
+        "App._consumer",
         "App._create_directories",
         "BootStrategy.enable_kafka_producer",
         "BootStrategy.enable_sensors",
     ],
     "faust.tables.manager": ["TableManager._update_channels"],
     "faust.transport.consumer": [
+        "Consumer._buffered_partitions",
         "Consumer._clean_unacked_messages",
         "Consumer._commit_livelock_detector",
         "Consumer._get_active_partitions",
+        "Consumer._unacked_messages",
         "Consumer._wait_next_records",
+        "ThreadDelegateConsumer._thread",
     ],
     "faust.transport.drivers.aiokafka": [
+        "AIOKafkaConsumerThread._consumer",
         "AIOKafkaConsumerThread._create_worker_consumer",
         "Consumer._new_consumer_thread",
         "Transport.Consumer",
@@ -41,11 +51,16 @@ PRIVATE_NAMES = {
     "mode.threads": [
         "QueueServiceThread.on_thread_stop",
         "ServiceThread.Worker",
+        "ServiceThread._crash",
+        "ServiceThread._stopped_set",
+        "ServiceThread._thread",
+        "ServiceThread._thread_running",
         "ServiceThread.on_crash",
+        "ServiceThread.thread_loop",
         "WorkerThread.stop",
     ],
     # Without its compiled part Faust acknowledges what it skips in a rebalance, and so loses it.
-    "faust._cython.streams": ["StreamIterator"],
+    "faust.streams": ["_CStreamIterator.next"],
 }
 
 
@@ -83,6 +98,7 @@ def _has(module: str, name: str) -> bool:
         return False
     for part in name.split("."):
         if not hasattr(found, part):
-            return False
+            made = getattr(found, "__init__", None)
+            return part in getattr(getattr(made, "__code__", None), "co_names", ())
         found = getattr(found, part)
     return True

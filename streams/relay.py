@@ -26,7 +26,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from broadcaster import failpoint
 from broadcaster.clock import Clock, SystemClock
 from streams.errors import BrokerAway
-from streams.within import within
+from streams.within import noticed, within
 
 log = logging.getLogger(__name__)
 
@@ -200,16 +200,10 @@ async def _send_one(producer: AIOKafkaProducer, row: OutboxRow) -> asyncio.Futur
         future: asyncio.Future[object] = await producer.send(
             row.topic, key=row.key, value=row.value, headers=list(row.headers)
         )
-    except _REFUSED as error:
+    except KafkaError as error:  # one topic's trouble is not that of the rows behind it
         return _failed(error)
-    future.add_done_callback(_noticed)
+    future.add_done_callback(noticed)
     return future
-
-
-def _noticed(future: asyncio.Future[object]) -> None:
-    """Looks at an error that may come when nobody waits any more, or asyncio complains of it."""
-    if not future.cancelled():
-        future.exception()
 
 
 def _failed(error: BaseException) -> asyncio.Future[object]:

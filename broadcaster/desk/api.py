@@ -398,7 +398,7 @@ async def get_request(call: Call[Nothing]) -> ApprovalDetail:
                 "no_such_request", "There is no such approval request.",
                 "Open it from the board, or from the link you were sent.", kind=Kind.NOT_FOUND,
             )  # fmt: skip
-        return _approval(tx, call.desk, kept)
+        return approval_detail(tx, call.desk, kept)
 
     return await call.desk.ledger.read(look)
 
@@ -499,7 +499,8 @@ def _decision(kept: approvals.KeptDecision) -> DecisionView:
     )  # fmt: skip
 
 
-def _approval(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
+def approval_detail(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
+    """A request with all that is shown beside it: for the API and for the Commander's page."""
     revision = approvals.revision(tx, kept.request.revision_id)
     incident = incidents.get(tx, kept.request.incident_id)
     assert revision is not None and incident is not None, "a request's foreign keys"

@@ -1,7 +1,241 @@
-"""Placeholder: another helper writes this module."""
+"""The Commander's page: what is asked, exactly what would be posted, and one tap.
+
+Opening it changes nothing (DESIGN.md rule 7). The form carries the digest of the words that it
+shows and a key that is the same however often it is sent, so that a double tap, or a retry on a
+bad line, is one decision.
+"""
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
 from aiohttp import web
+from pydantic import ValidationError
+
+from broadcaster.approval import RequestState, Verdict
+from broadcaster.desk.api import ApprovalDetail, approval_detail
+from broadcaster.desk.board import may_decide
+from broadcaster.desk.changes import ChannelChange, Part
+from broadcaster.desk.deps import DESK, Desk
+from broadcaster.desk.middleware import status_of
+from broadcaster.desk.session import fields_of, require_person
+from broadcaster.desk.templating import page
+from broadcaster.errors import Kind, Refusal
+from broadcaster.ledger import Tx, approvals
+from broadcaster.orders import Decide, decide, renew_request
+from broadcaster.roster import Act, Person
+from broadcaster.type_names import type_in_words
+from broadcaster.update import Words
+
+T = TypeVar("T", bound=Hashable)
+
+#: Words that stand before a change, so that an eye finds it in the text.
+CONTEXT = 3
+#: Changes with no more words than this between them are read as one.
+BRIDGE = 2
+#: More changes than this are read as a new text.
+MOST_HUNKS = 8
+
+#: What each phrase is called where one is not verified.
+_CALLED = {
+    "source": "who says it", "hazard": "the hazard", "place": "the place",
+    "guidance": "what people should do", "time": "the time",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Said:
+    """One text, and every channel that says it."""
+
+    where: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Hunk:
+    """One place where the text changed."""
+
+    before: str
+    removed: str
+    added: str
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What changed on some channels since the last release."""
+
+    where: str
+    hunks: Sequence[Hunk]
+
+
+def said_once(texts: Iterable[tuple[str, str]], titles: Mapping[str, str]) -> list[Said]:
+    """What channels say, each with its text; texts that are the same stand once."""
+    return [
+        Said(_together([titles.get(name, name) for name in names]), text)
+        for text, names in _grouped(texts)
+    ]
+
+
+def hunks(parts: Sequence[Part]) -> list[Hunk]:
+    """The changes among parts, each with the words before it."""
+    found: list[Hunk] = []
+    before = removed = added = ""
+    for number, part in enumerate(parts, 1):
+        if part.how == "removed":
+            removed += part.text
+        elif part.how == "added":
+            added += part.text
+        elif (removed or added) and number < len(parts) and len(part.text.split()) <= BRIDGE:
+            removed += part.text
+            added += part.text
+        else:
+            if removed or added:
+                found.append(Hunk(before, removed.strip(), added.strip()))
+            before, removed, added = " ".join(part.text.split()[-CONTEXT:]), "", ""
+    if removed or added:
+        found.append(Hunk(before, removed.strip(), added.strip()))
+    return found
+
+
+def changed(several: Sequence[ChannelChange], titles: Mapping[str, str]) -> list[Changed]:
+    """What changed, once for all channels where it is the same."""
+    return [
+        Changed(_together([titles.get(name, name) for name in names], len(several)), hunks(parts))
+        for parts, names in _grouped((each.channel, each.parts) for each in several)
+        if parts
+    ]
+
+
+def unverified(words: Words) -> list[str]:
+    """What nobody has verified, with where it comes from: `the place (CAD)`."""
+    return [
+        f"{_CALLED[name]} ({phrase.origin})"
+        for name, phrase in words.phrases().items()
+        if phrase.text and not phrase.verified
+    ]
+
+
+def _grouped(pairs: Iterable[tuple[str, T]]) -> Iterable[tuple[T, list[str]]]:
+    groups: dict[T, list[str]] = {}
+    for name, value in pairs:
+        groups.setdefault(value, []).append(name)
+    return groups.items()
+
+
+def _together(names: Sequence[str], all_of: int | None = None) -> str:
+    if len(names) == 1:
+        return names[0]
+    if len(names) == all_of:
+        return "Every channel"
+    return f"{', '.join(names[:-1])} and {names[-1]} (the same)"
+
 
 routes = web.RouteTableDef()
+
+
+@routes.get("/a/{request_id}")
+async def show(request: web.Request) -> web.Response:
+    """The request, for whoever is signed in; its buttons, for the one who decides."""
+    return await _page(request)
+
+
+@routes.post("/a/{request_id}")
+async def act(request: web.Request) -> web.Response:
+    """Records the decision that the pressed button says, or asks again after an expiry."""
+    desk, person = request.app[DESK], require_person(request)
+    fields = await fields_of(request)
+    try:
+        if fields.get("act") == "ask_again":
+            request_id = request.match_info["request_id"]
+            renewed = await desk.ledger.write(
+                lambda tx: renew_request(tx, request_id, person), urgent=True
+            )
+            address = f"/a/{renewed.id}"
+        else:
+            await _decide(desk, person, _order(request, fields))
+            address = request.path
+    except Refusal as refusal:
+        return await _page(request, refusal=refusal, fields=fields)
+    raise web.HTTPSeeOther(address)
+
+
+async def _decide(desk: Desk, person: Person, order: Decide) -> None:
+    kept = await desk.ledger.write(lambda tx: decide(tx, order, person), urgent=True)
+    if isinstance(kept, Refusal):  # it is on the record, and only then said
+        raise kept
+
+
+def _order(request: web.Request, fields: Mapping[str, str]) -> Decide:
+    verdict = fields.get("verdict", "")
+    try:
+        return Decide(
+            request_id=request.match_info["request_id"],
+            verdict=Verdict(verdict),
+            revision_id=fields.get("revision_id", ""),
+            digest=fields.get("digest", ""),
+            reason=fields.get(f"reason_{verdict}", "").strip() or None,
+            idempotency_key=fields.get("idempotency_key", ""),
+        )
+    except (ValidationError, ValueError):
+        raise Refusal(
+            "decision_unreadable",
+            "What was sent is no decision: a part of it is missing, or the note is longer than "
+            "1,000 characters.",
+            "Read the page again, shorten the note, and decide.",
+            field="reason",
+        ) from None
+
+
+async def _page(
+    request: web.Request, *, refusal: Refusal | None = None, fields: Mapping[str, str] | None = None
+) -> web.Response:
+    desk, person = request.app[DESK], require_person(request)
+
+    def look(tx: Tx) -> tuple[ApprovalDetail, str | None]:
+        kept = approvals.request(tx, request.match_info["request_id"])
+        if kept is None:
+            raise Refusal(
+                "no_such_request", "There is no such approval request.",
+                "Open it from the board, or from the link you were sent.", kind=Kind.NOT_FOUND,
+            )  # fmt: skip
+        newer = [
+            waiting.request.id
+            for waiting in approvals.open_requests(tx, kept.request.incident_id)
+            if waiting.request.id != kept.request.id
+        ]
+        return approval_detail(tx, desk, kept), next(iter(newer), None)
+
+    it, newer = await desk.ledger.read(look)
+    titles = {channel.name: channel.title for channel in desk.channels}
+    expired = it.request.state is RequestState.EXPIRED or (
+        it.request.state is RequestState.OPEN and it.request.expires_at <= it.now
+    )
+    waits = it.request.state is RequestState.OPEN and not expired
+    own = person.id == it.compiled_by
+    return page(
+        request,
+        "approval.html",
+        status=status_of(refusal) if refusal else 200,
+        it=it,
+        titles=titles,
+        title=f"{it.words.hazard.text}, {it.area}",
+        reported=type_in_words(it.incident.type),
+        said=said_once(((each.channel, each.text) for each in it.renderings), titles),
+        counts={each.channel: each for each in it.renderings},
+        changed=changed(it.changes.channels, titles) if it.changes else (),
+        most_hunks=MOST_HUNKS,
+        unverified=unverified(it.words),
+        waits=waits,
+        expired=expired,
+        newer=newer,
+        own=own,
+        mine=waits and not own and may_decide(person, it.incident.command.person_id),
+        may_ask_again=expired and person.may(Act.COMPILE),
+        asked=it.incident.command.name or "the Watch Commander",
+        key=(fields or {}).get("idempotency_key") or secrets.token_urlsafe(18),
+        fields=fields or {},
+        refusal=refusal,
+    )

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from broadcaster.approval import RequestState
 from broadcaster.desk.deps import DESK, Desk
+from broadcaster.desk.marks import STATES
 from broadcaster.desk.middleware import status_of
 from broadcaster.desk.session import fields_of, require_person
 from broadcaster.desk.story import STATUS_WORDS
@@ -61,9 +62,9 @@ class Row:
     incident: Incident
     need: Need
     since: datetime
-    state: str | None  #: a state's word and shape, or
-    shape: str | None  #: a shape alone
-    why: str
+    shape: str  #: drawn before the words
+    why: str  #: in a few words, and
+    more: str  #: in detail
     link: str
     act: str
     title: str
@@ -81,6 +82,7 @@ class Seen:
 
     person: Person
     names: Mapping[str, str]
+    channels: Mapping[str, str]
     now: datetime
     zone: ZoneInfo
 
@@ -90,11 +92,11 @@ class Seen:
         return self.names.get(command.person_id, "the Commander")
 
 
-def may_decide(person: Person, command: Command) -> bool:
+def may_decide(person: Person, commander_id: str | None) -> bool:
     """Whether a decision about an incident is this person's, as command stands now."""
-    if command.person_id is None:
+    if commander_id is None:
         return Role.WATCH_COMMANDER in person.roles
-    return command.person_id == person.id
+    return commander_id == person.id
 
 
 def row(standing: board.Standing, seen: Seen) -> Row:
@@ -105,9 +107,9 @@ def row(standing: board.Standing, seen: Seen) -> Row:
         incident=incident,
         need=found.need,
         since=found.since,
-        state=found.state,
         shape=found.shape,
         why=found.why,
+        more=found.more,
         link=found.link or f"/incidents/{incident.id}",
         act=found.act or ("Write update" if seen.person.may(Act.COMPILE) else "Open"),
         title=type_in_words(incident.type.value),
@@ -124,9 +126,9 @@ def row(standing: board.Standing, seen: Seen) -> Row:
 class _Found:
     need: Need
     since: datetime
-    why: str
-    state: str | None = None
-    shape: str | None = None
+    shape: str = ""
+    why: str = ""
+    more: str = ""
     link: str = ""
     act: str = ""
 
@@ -135,7 +137,7 @@ def _need(standing: board.Standing, seen: Seen) -> _Found:
     for look in (_waits, _came_back, _channel, _changed, _overdue, _suggested, _all_clear):
         if found := look(standing, seen):
             return found
-    return _Found(Need.NOTHING, standing.kept.incident.heard_at, "")
+    return _Found(Need.NOTHING, standing.kept.incident.heard_at)
 
 
 def _waits(standing: board.Standing, seen: Seen) -> _Found | None:
@@ -144,19 +146,19 @@ def _waits(standing: board.Standing, seen: Seen) -> _Found | None:
         return None
     request, command = kept.request, standing.kept.incident.command
     if request.state is RequestState.OPEN and request.expires_at > seen.now:
-        if may_decide(seen.person, command):
+        if may_decide(seen.person, command.person_id):
             return _Found(
-                Need.YOU, request.created_at, "Waiting for you", "open",
+                Need.YOU, request.created_at, "clock", "Waiting for you",
                 link=f"/a/{request.id}", act="Read and decide",
             )  # fmt: skip
         return _Found(
-            Need.SOMEBODY, request.created_at, f"Waiting for {seen.commander(command)}", "open",
+            Need.SOMEBODY, request.created_at, "clock", f"Waiting for {seen.commander(command)}",
             act="Open",
         )  # fmt: skip
     judged = standing.decision.outcome if standing.decision else None
     if request.state is RequestState.APPROVED and judged is None:
         return _Found(
-            Need.SOMEBODY, request.created_at, "Approved, being released", "approved", act="Open"
+            Need.SOMEBODY, request.created_at, "tick", "Approved, being released", act="Open"
         )
     return None
 
@@ -171,18 +173,20 @@ def _came_back(standing: board.Standing, seen: Seen) -> _Found | None:
         request.state is RequestState.OPEN and request.expires_at <= seen.now
     ):
         act = "Ask again" if seen.person.may(Act.COMPILE) else "Open"
-        return _Found(Need.CAME_BACK, at, "Nobody decided in time", "expired", act=act)
+        return _Found(Need.CAME_BACK, at, "barred", "Nobody decided in time", act=act)
     if request.state is RequestState.RETURNED and decision is not None:
         who = seen.names.get(decision.decision.person_id, "the Commander")
         act = "Mend the words" if seen.person.may(Act.COMPILE) else "Open"
         link = f"/incidents/{request.incident_id}?from=returned:{request.revision_id}"
-        why = f"Returned by {who}: {decision.decision.reason}"
-        return _Found(Need.CAME_BACK, at, why, "returned", link=link, act=act)
+        return _Found(
+            Need.CAME_BACK, at, "back", f"Returned by {who}", decision.decision.reason or "",
+            link=link, act=act,
+        )  # fmt: skip
     if request.state is RequestState.LAPSED:
-        return _Found(Need.CAME_BACK, at, kept.why or "The facts changed", "lapsed")
+        return _Found(Need.CAME_BACK, at, "exclamation", "Lapsed", kept.why or "")
     if decision and request.state is RequestState.APPROVED and decision.outcome != "released":
-        why = f"Approved, and not released: {decision.why}"
-        return _Found(Need.CAME_BACK, at, why, shape="exclamation")
+        why = "Approved, and not released"
+        return _Found(Need.CAME_BACK, at, "exclamation", why, decision.why or "")
     return None
 
 
@@ -190,9 +194,10 @@ def _channel(standing: board.Standing, seen: Seen) -> _Found | None:
     if not standing.need_a_look:
         return None
     post = standing.need_a_look[0]
+    shape, word, _ = STATES[str(post.state)]
     return _Found(
-        Need.CHANNEL, post.since, f"{post.channel.replace('_', ' ').capitalize()}: {post.why}",
-        str(post.state), link=f"/releases/{post.release_id}", act="Look",
+        Need.CHANNEL, post.since, shape, f"{seen.channels.get(post.channel, post.channel)}: {word}",
+        post.why or "", link=f"/releases/{post.release_id}", act="Look",
     )  # fmt: skip
 
 
@@ -203,10 +208,10 @@ def _changed(standing: board.Standing, seen: Seen) -> _Found | None:
     moved = changed_facts(revision.words, incident.facts)
     if moved:
         why = f"The {' and the '.join(moved)} changed since the public was told"
-        return _Found(Need.CHANGED, _newest(standing), why, shape="exclamation")
+        return _Found(Need.CHANGED, _newest(standing), "exclamation", why, _suggestion(standing))
     if _unanswered(standing):
-        why = f"Suggested: update #{standing.next_number} ({standing.suggested_why})"
-        return _Found(Need.CHANGED, _newest(standing), why, shape="arrow")
+        why = f"Suggested: update #{standing.next_number}"
+        return _Found(Need.CHANGED, _newest(standing), "arrow", why, standing.suggested_why or "")
     return None
 
 
@@ -214,7 +219,7 @@ def _overdue(standing: board.Standing, seen: Seen) -> _Found | None:
     by = _promised(standing, seen)
     if by is None or by > seen.now or not standing.kept.incident.open:
         return None
-    return _Found(Need.OVERDUE, by, "The promised update is overdue", shape="triangle")
+    return _Found(Need.OVERDUE, by, "triangle", "The promised update is overdue")
 
 
 def _suggested(standing: board.Standing, seen: Seen) -> _Found | None:
@@ -222,11 +227,13 @@ def _suggested(standing: board.Standing, seen: Seen) -> _Found | None:
     if standing.release is not None or not incident.open:
         return None
     if _unanswered(standing) and standing.suggested_at is not None:
-        why = f"Suggested: update #{standing.next_number} ({standing.suggested_why})"
-        return _Found(Need.SUGGESTED, standing.suggested_at, why, shape="arrow")
+        why = f"Suggested: update #{standing.next_number}"
+        return _Found(
+            Need.SUGGESTED, standing.suggested_at, "arrow", why, standing.suggested_why or ""
+        )
     if incident.handling is Handling.HELD and standing.compiled_at is None:
-        why = "Held: nothing is suggested for this type. Ask the Commander what may be said"
-        return _Found(Need.UNTOLD, incident.opened_at, why, shape="bars")
+        more = "nothing is suggested for this type. Ask the Commander what may be said"
+        return _Found(Need.UNTOLD, incident.opened_at, "bars", "Held", more)
     return None
 
 
@@ -237,9 +244,8 @@ def _all_clear(standing: board.Standing, seen: Seen) -> _Found | None:
     if revision.kind in (UpdateKind.ALL_CLEAR, UpdateKind.RETRACTION):
         return None
     return _Found(
-        Need.ALL_CLEAR, incident.closed_at or incident.heard_at,
-        f"Closed, and update #{revision.number} still stands: no all clear was given",
-        shape="ring", link=f"/incidents/{incident.id}?kind=all+clear",
+        Need.ALL_CLEAR, incident.closed_at or incident.heard_at, "ring", "No all clear yet",
+        f"the incident is closed, and update #{revision.number} still stands", link=f"/incidents/{incident.id}?kind=all+clear",
         act="Give the all clear" if seen.person.may(Act.COMPILE) else "Open",
     )  # fmt: skip
 
@@ -252,6 +258,10 @@ def _unanswered(standing: board.Standing) -> bool:
     if standing.compiled_at is None or (taken_back and standing.release is None):
         return True
     return standing.suggested_at > standing.compiled_at
+
+
+def _suggestion(standing: board.Standing) -> str:
+    return f"suggested: update #{standing.next_number}" if _unanswered(standing) else ""
 
 
 def _newest(standing: board.Standing) -> datetime:
@@ -279,7 +289,11 @@ class Shown:
 
 def _shown(tx: Tx, desk: Desk, person: Person, tab: str, number: int) -> Shown:
     seen = Seen(
-        person, {each.id: each.name for each in people.everybody(tx)}, tx.now, desk.settings.zone
+        person=person,
+        names={each.id: each.name for each in people.everybody(tx)},
+        channels={channel.name: channel.title for channel in desk.channels},
+        now=tx.now,
+        zone=desk.settings.zone,
     )
     open_ = incidents.board(tx, open_=True, handlings=ON_THE_BOARD, limit=MOST_OPEN)
     closed = incidents.closed_and_told(tx, limit=MOST_CLOSED)

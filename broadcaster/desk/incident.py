@@ -10,6 +10,7 @@ from aiohttp import web
 
 from broadcaster.approval import RequestState, asked_in_words
 from broadcaster.desk import composer
+from broadcaster.desk.approval import Said, said_once
 from broadcaster.desk.board import accept, may_decide
 from broadcaster.desk.composer import Typed
 from broadcaster.desk.deps import DESK, Desk
@@ -44,8 +45,8 @@ from broadcaster.suggestion import TEMPLATES
 from broadcaster.type_names import type_in_words
 from broadcaster.update import Revision, UpdateKind, compose
 
-#: An attempt's start says nothing that its end does not.
-LEFT_OUT = frozenset({str(Entry.ATTEMPT_STARTED)})
+#: What says nothing in the story that another line does not: the record has it.
+LEFT_OUT = frozenset({Entry.ATTEMPT_STARTED, Entry.INCIDENT_OPENED, Entry.INCIDENT_CHANGED})
 STORY = 300
 
 
@@ -83,7 +84,7 @@ class View:
         return asked_in_words(command, self.names.get(command.person_id or ""))
 
 
-def look(tx: Tx, incident_id: str) -> View:
+def look(tx: Tx, incident_id: str, titles: Mapping[str, str]) -> View:
     """Raises Refusal where there is no such incident, or not yet."""
     kept = incidents.get(tx, incident_id)
     if kept is None:
@@ -100,7 +101,7 @@ def look(tx: Tx, incident_id: str) -> View:
         revision=approvals.revision(tx, request.revision_id) if request else None,
         posts=posts.of_release(tx, standing.release.id) if standing.release else (),
         earlier=_earlier(tx, incident_id),
-        story=[tell(line, names) for line in lines if line.kind not in LEFT_OUT],
+        story=[tell(line, names, titles) for line in lines if line.kind not in LEFT_OUT],
         names=names,
         commanders=[person for person in everybody if may_command(person)],
         on_public_page=bool(publications.of_incident(tx, kept.public_id)),
@@ -295,7 +296,8 @@ async def _page(
 ) -> web.Response:
     desk, person = request.app[DESK], require_person(request)
     incident_id = request.match_info["incident_id"]
-    view = await desk.ledger.read(lambda tx: look(tx, incident_id))
+    titles = {channel.name: channel.title for channel in desk.channels}
+    view = await desk.ledger.read(lambda tx: look(tx, incident_id, titles))
     start = begin(view, desk, request.query)
     fresh = typed is None
     typed = typed or start.typed
@@ -313,12 +315,14 @@ async def _page(
         place=incident.place.value if incident.place else "place not known",
         status_words=STATUS_WORDS.get(incident.status.value, incident.status.value),
         waiting=_waiting(view, desk),
+        waiting_words=_said(view, titles),
+        zone_name=f"{desk.clock.now().astimezone(desk.settings.zone):%Z}",
         typed=typed,
         fresh=fresh,
         start=start,
         composed=compose(typed.words),
         shown=preview(desk.settings.world, desk.channels, typed.preview()),
-        channels=desk.channels,
+        titles=titles,
         phrases=composer.PHRASES,
         facts={"hazard": None, "place": incident.facts["place"]},
         has_template=incident.type.value in TEMPLATES,
@@ -330,7 +334,7 @@ async def _page(
         may_compile=person.may(Act.COMPILE),
         may_command=person.may(Act.RECORD_COMMAND),
         may_close=person.may(Act.CLOSE_INCIDENT) and incident.open,
-        may_decide=may_decide(person, incident.command),
+        may_decide=may_decide(person, incident.command.person_id),
         message_id=str(uuid.uuid4()),
     )  # fmt: skip
 
@@ -343,6 +347,11 @@ def _waiting(view: View, desk: Desk) -> bool:
         and kept.request.state is RequestState.OPEN
         and kept.request.expires_at > desk.clock.now()
     )
+
+
+def _said(view: View, titles: Mapping[str, str]) -> Sequence[Said]:
+    renderings = view.revision.renderings if view.revision else ()
+    return said_once(((each.channel, each.text) for each in renderings), titles)
 
 
 def _number(view: View, typed: Typed) -> int:

@@ -27,8 +27,8 @@ STATUS_WORDS: dict[str, str] = {
     Status.REOPENED: "opened again",
 }
 
-#: What the record calls a step, as the desk's people call it.
-_STEPS = {"compile": "Incident file", "notify": "Calls", "gate": "Gate", "sweep": "Clock"}
+#: The product's own steps: what they did needs nobody's name.
+_STEPS = frozenset("compile notify gate deliver sweep broadcaster".split())
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class _Line:
     public: Mapping[str, Any]
     private: Mapping[str, str]
     names: Mapping[str, str]
+    channels: Mapping[str, str]
 
     def name(self, person_id: object) -> str:
         return self.names.get(str(person_id), str(person_id))
@@ -61,10 +62,10 @@ class _Line:
         return str(self.public.get(field, ""))
 
 
-def tell(line: records.Line, names: Mapping[str, str]) -> Told:
-    """The entry in words. `names` are the roster's, by id."""
+def tell(line: records.Line, names: Mapping[str, str], channels: Mapping[str, str]) -> Told:
+    """The entry in words. `names` are the roster's by id, `channels` the channels' titles."""
     body = json.loads(line.body)
-    told = _Line(body["public"], line.private, names)
+    told = _Line(body["public"], line.private, names, channels)
     words = _WORDS.get(line.kind)
     what, tone = words(told) if words else (line.kind, "")
     actor = str(body["actor"])
@@ -74,11 +75,11 @@ def tell(line: records.Line, names: Mapping[str, str]) -> Told:
         number=line.number,
         at=datetime.fromisoformat(line.at),
         kind=line.kind,
-        who=names.get(actor) or _STEPS.get(actor, actor),
+        who="" if actor in _STEPS else names.get(actor, actor),
         what=what,
         tone=tone,
         quote=tuple(
-            (field.removeprefix("text_").replace("_", " "), value)
+            (_quoted(field, channels), value)
             for field, value in line.private.items()
             if field.startswith("text_") or field == "reason"
         ),
@@ -87,6 +88,11 @@ def tell(line: records.Line, names: Mapping[str, str]) -> Told:
         hash=line.hash,
         body=line.body,
     )
+
+
+def _quoted(field: str, channels: Mapping[str, str]) -> str:
+    name = field.removeprefix("text_")
+    return channels.get(name, name.replace("_", " ").capitalize())
 
 
 def _report(line: _Line) -> tuple[str, str]:
@@ -142,7 +148,7 @@ def _released(line: _Line) -> tuple[str, str]:
 def _post(words: str, tone: str = "") -> Callable[[_Line], tuple[str, str]]:
     def told(line: _Line) -> tuple[str, str]:
         why = line.public.get("why") or line.private.get("why")
-        channel = line.get("channel").replace("_", " ").capitalize() or "A channel"
+        channel = line.channels.get(line.get("channel"), line.get("channel"))
         return f"{channel}: {words}" + (f". {why}" if why else ""), tone
 
     return told
@@ -195,6 +201,8 @@ _WORDS: dict[str, Callable[[_Line], tuple[str, str]]] = {
     Kind.POST_IN_DOUBT: _post("in doubt", "look"),
     Kind.POST_REPLACED: _post("replaced before it was sent"),
     Kind.POST_EXPIRED: _post("expired before it was sent", "look"),
+    Kind.POST_STOPPED: _post("stopped before it was sent", "look"),
+    Kind.POST_HELD: _post("held back", "look"),
     Kind.PERSON_ADDED: lambda line: (f"Added to the roster: {line.private.get('name', '')}", ""),
     Kind.ENROLMENT_ISSUED: lambda line: (
         f"Sign-in link for {line.name(line.get('person_id'))}",

@@ -226,9 +226,19 @@ def open_attempt(
 
 def close_attempt(
     tx: Tx, opened: Opened, *, lease: Lease, outcome: str, then: Next, receipt: Receipt | None
-) -> None:
-    """Notes how an attempt ended and what becomes of its post. Raises LeaseLost."""
+) -> bool:
+    """Notes how an attempt ended and what becomes of its post; answers whether that was news.
+
+    Of an attempt that was ended by another in the meantime only a receipt is news: proof stands
+    above doubt. Raises LeaseLost.
+    """
     hold(tx, lease)
+    post = get(tx, opened.post.id)
+    open_still = post is not None and (post.state, post.attempts) == (
+        PostState.SENDING, opened.number,
+    )  # fmt: skip
+    if not open_still and receipt is None:
+        return False
     tx.connection.execute(
         update(schema.attempts)
         .where(
@@ -237,6 +247,7 @@ def close_attempt(
         .values(ended_at=tx.now, outcome=outcome, why=then.why)
     )
     _set(tx, opened.post, then, receipt)
+    return True
 
 
 def reopened(tx: Tx, post: Kept, number: int) -> Opened | None:

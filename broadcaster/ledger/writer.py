@@ -135,6 +135,11 @@ class Ledger:
 
     def _together(self, jobs: list[_Job[Any]]) -> list[_Answer]:
         try:
+            self._connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except DatabaseError as problem:  # locked: to ask for each step again would take minutes
+            self._rollback()
+            return [_Answer(error=_away(problem)) for _ in jobs]
+        try:
             return self._commit(jobs)
         except (_Ended, DatabaseError) as problem:
             self._rollback()
@@ -147,7 +152,6 @@ class Ledger:
 
     def _commit(self, jobs: list[_Job[Any]]) -> list[_Answer]:
         connection = self._connection
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
         answers, entries = [], []
         for job in jobs:
             answer, left = self._in_savepoint(job)
@@ -237,8 +241,11 @@ def open_ledger(path: Path, world: World, clock: Clock | None = None) -> Ledger:
     Raises Refusal where another process has it, where it belongs to the other world, or where a
     newer version of the product wrote it; LedgerAway where it cannot be opened.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = _take(path.with_suffix(".lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _take(path.with_suffix(".lock"))
+    except OSError as problem:
+        raise LedgerAway(f"{problem.filename or path}: {problem.strerror}") from problem
     try:
         engine = _engine(path)
         with contextlib.closing(engine.connect()) as connection:

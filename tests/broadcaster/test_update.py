@@ -169,7 +169,7 @@ def test_typed_words_rest_on_no_fact() -> None:
 @pytest.mark.parametrize(
     "character",
     ["\0", "\a", "\t", "\x1b", "\x7f", "\x85", "\u061c", "\u200e", "\u200f", "\u202a", "\u202b",
-     "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u2069", "\ud800", "\udfff",
+     "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u2069", "\ud800",
      "\ufffe", "\uffff", "\ufdd0", "\U0010ffff"],
 )  # fmt: skip
 def test_hidden_characters_are_refused_by_name(character: str) -> None:

@@ -1,4 +1,4 @@
-"""Values that tests of the rules begin from: a gas leak, its words, its approval. All of it valid."""
+"""Values that tests of the rules begin from: a gas leak, its words, its approval. All valid."""
 
 from __future__ import annotations
 

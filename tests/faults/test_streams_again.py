@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 import sys
 import threading
 import weakref
@@ -17,7 +16,7 @@ import pytest
 
 from streams.app import BrokerLost, Delivered, Streams
 from streams.embedded import Broker
-from tests.streams.helpers import Seen, make_topic, produce, streams_on
+from tests.streams.helpers import Seen, kill, make_topic, produce, streams_on
 
 #: 5 cycles warm up allocator and caches; the 15 after them are measured.
 WARM_UP, MEASURED = 5, 15
@@ -72,8 +71,7 @@ async def _cycle(broker: Broker, n: int) -> weakref.ref[object]:
 
 
 async def _restart(broker: Broker, streams: Streams) -> None:
-    assert broker.pid
-    os.kill(broker.pid, signal.SIGKILL)
+    kill(broker)
     assert isinstance(await _end_of(streams), BrokerLost)
     await broker.wait()
     broker.start()

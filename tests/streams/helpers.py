@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Awaitable, Callable, Iterable
 from uuid import uuid4
 
@@ -51,6 +53,23 @@ class Problems(Seen):
 def a_name(what: str) -> str:
     """A topic or group that no other test uses."""
     return f"{what}.{uuid4().hex[:8]}"
+
+
+def freeze(broker: Broker) -> None:
+    """Stops it where it is, and returns once it stands."""
+    assert broker.pid
+    os.kill(broker.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, broker.pid, os.WSTOPPED | os.WNOWAIT)
+
+
+def thaw(broker: Broker) -> None:
+    assert broker.pid
+    os.kill(broker.pid, signal.SIGCONT)
+
+
+def kill(broker: Broker) -> None:
+    assert broker.pid
+    os.kill(broker.pid, signal.SIGKILL)
 
 
 async def make_topic(broker: Broker, name: str | None = None) -> str:
@@ -111,12 +130,13 @@ def streams_on(
     handle: Callable[[Delivered], Awaitable[None]],
     *topics: str,
     problems: Problems | None = None,
+    embedded: bool = True,
 ) -> Streams:
     return Streams(
         broker.bootstrap,
         group,
         [Step("test", topics, handle)],
         (problems or Problems()).note,
-        embedded=True,
+        embedded=embedded,
         fetch_wait_ms=20,
     )

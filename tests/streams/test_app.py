@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -17,10 +15,13 @@ from tests.streams.helpers import (
     Seen,
     a_name,
     committed,
+    freeze,
+    kill,
     make_topic,
     numbers,
     produce,
     streams_on,
+    thaw,
 )
 
 
@@ -170,11 +171,10 @@ async def test_a_frozen_broker_is_waited_for(own_broker: Broker) -> None:
     await streams.start()
     await produce(own_broker, topic, numbers(5))
     await seen.until(5)
-    assert own_broker.pid
-    os.kill(own_broker.pid, signal.SIGSTOP)
+    freeze(own_broker)
     with pytest.raises(TimeoutError):
         await seen.until(6, deadline=3.0)
-    os.kill(own_broker.pid, signal.SIGCONT)
+    thaw(own_broker)
     await produce(own_broker, topic, numbers(5, start=5))
     assert await seen.until(10) == numbers(10)
     assert not streams.ended.done()
@@ -187,8 +187,7 @@ async def test_streams_stop_in_time_though_the_broker_is_frozen(own_broker: Brok
     await streams.start()
     await produce(own_broker, topic, numbers(5))
     await seen.until(5)
-    assert own_broker.pid
-    os.kill(own_broker.pid, signal.SIGSTOP)
+    freeze(own_broker)
     async with asyncio.timeout(5):
         assert await streams.stop()
 
@@ -201,8 +200,7 @@ async def test_a_broker_that_died_ends_the_streams_and_its_empty_heir_serves_new
     await streams.start()
     await produce(own_broker, topic, numbers(5))
     await seen.until(5)
-    assert own_broker.pid
-    os.kill(own_broker.pid, signal.SIGKILL)
+    kill(own_broker)
     async with asyncio.timeout(2):
         assert isinstance(await streams.ended, BrokerLost)
     assert await streams.stop()
@@ -219,9 +217,10 @@ async def test_a_broker_that_died_ends_the_streams_and_its_empty_heir_serves_new
     assert await streams.stop()
 
 
-async def test_without_a_broker_start_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("embedded", [True, False])
+async def test_without_a_broker_start_says_so(tmp_path: Path, embedded: bool) -> None:
     nobody = Broker(free_port(), tmp_path / "broker.log")
-    streams = streams_on(nobody, "group", Seen(), "topic")
+    streams = streams_on(nobody, "group", Seen(), "topic", embedded=embedded)
     with pytest.raises(BrokerAway, match="cannot be used now"):
         await streams.start()
     assert await streams.stop(), "stopping once more does no harm"
@@ -233,8 +232,7 @@ async def test_streams_that_were_never_started_can_be_stopped(broker: Broker) ->
 
 async def test_a_broker_that_never_answers_is_given_up_at_the_deadline(own_broker: Broker) -> None:
     streams = streams_on(own_broker, "group", Seen(), await make_topic(own_broker))
-    assert own_broker.pid
-    os.kill(own_broker.pid, signal.SIGSTOP)
+    freeze(own_broker)
     async with asyncio.timeout(6):
         with pytest.raises(BrokerAway, match="no partitions"):
             await streams.start(deadline=0.5)

@@ -15,6 +15,7 @@ import pytest
 
 from streams.embedded import Broker, find_binary, free_port, runnable
 from streams.errors import NoBroker
+from tests.streams.helpers import freeze, kill
 
 _PARENT = """
 import asyncio, sys
@@ -42,16 +43,14 @@ async def test_it_starts_serves_and_stops(tmp_path: Path) -> None:
 
 
 async def test_one_that_will_not_end_is_made_to(own_broker: Broker) -> None:
-    assert own_broker.pid
-    os.kill(own_broker.pid, signal.SIGSTOP)
+    freeze(own_broker)
     async with asyncio.timeout(4):
         await own_broker.stop()
     assert await own_broker.wait() == -signal.SIGKILL
 
 
 async def test_a_frozen_one_is_not_ready(own_broker: Broker) -> None:
-    assert own_broker.pid
-    os.kill(own_broker.pid, signal.SIGSTOP)
+    freeze(own_broker)
     with pytest.raises(NoBroker, match="did not answer") as caught:
         await own_broker.ready(deadline=0.2)
     assert caught.value.code == "broker_silent"
@@ -69,8 +68,7 @@ async def test_a_taken_port_is_said_in_a_sentence(tmp_path: Path) -> None:
 async def test_one_that_ends_while_starting_points_to_its_log(tmp_path: Path) -> None:
     broker = Broker(free_port(), tmp_path / "broker.log")
     broker.start()
-    assert broker.pid
-    os.kill(broker.pid, signal.SIGKILL)
+    kill(broker)
     await broker.wait()
     with pytest.raises(NoBroker, match=r"broker\.log") as caught:
         await broker.ready()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -13,7 +11,7 @@ import pytest
 from streams import relay
 from streams.embedded import Broker
 from streams.relay import OutboxRow, Relay
-from tests.streams.helpers import make_topic, numbers, read_back
+from tests.streams.helpers import freeze, kill, make_topic, numbers, read_back, thaw
 
 
 class Rows:
@@ -116,8 +114,7 @@ async def test_a_broker_killed_while_it_takes_them_gets_the_rest_in_order(
     async with running(rows, own_broker) as carrier:
         rows.leave(topic, numbers(200))
         await rows.empty()
-        assert own_broker.pid
-        os.kill(own_broker.pid, signal.SIGKILL)
+        kill(own_broker)
         rows.leave(topic, numbers(50, start=200))
         await own_broker.wait()
         await away(carrier, True)
@@ -149,11 +146,10 @@ async def test_a_producer_that_hangs_is_abandoned(
     async with running(rows, own_broker) as carrier:
         rows.leave(topic, numbers(5))
         await rows.empty()
-        assert own_broker.pid
-        os.kill(own_broker.pid, signal.SIGSTOP)
+        freeze(own_broker)
         rows.leave(topic, numbers(5, start=5))
         await away(carrier, True)
-        os.kill(own_broker.pid, signal.SIGCONT)
+        thaw(own_broker)
         await rows.empty()
         await away(carrier, False)
     values = await read_back(own_broker, topic, 10)
@@ -166,8 +162,7 @@ async def test_it_ends_at_once_though_the_broker_is_frozen(own_broker: Broker) -
     async with running(rows, own_broker):
         rows.leave(topic, numbers(5))
         await rows.empty()
-        assert own_broker.pid
-        os.kill(own_broker.pid, signal.SIGSTOP)
+        freeze(own_broker)
         rows.leave(topic, numbers(5, start=5))
 
 

@@ -1,0 +1,181 @@
+// What moves on a page moves here: times tick, and pieces that changed are fetched again.
+// Without this script every page works all the same; it then shows what was so when it was loaded.
+
+const policy = globalThis.trustedTypes?.createPolicy("broadcaster", { createHTML: (html) => html });
+
+/** @param {string} html @returns {Document} */
+export function parse(html) {
+  return new DOMParser().parseFromString(
+    /** @type {string} */ (policy ? policy.createHTML(html) : html),
+    "text/html",
+  );
+}
+
+/** Says something once to whoever listens instead of looking. @param {string} words */
+export function say(words) {
+  const said = document.getElementById("said");
+  if (said && said.textContent !== words) said.textContent = words;
+}
+
+// --- Times ---------------------------------------------------------------------------------
+
+/** As broadcaster.clock.age does. @param {number} seconds */
+function age(seconds) {
+  if (seconds < 10) return "just now";
+  if (seconds < 60) return `${seconds} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 172800) return `${Math.floor(seconds / 3600)} h ago`;
+  return `${Math.floor(seconds / 86400)} days ago`;
+}
+
+/** @param {number} seconds */
+function left(seconds) {
+  return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+}
+
+/** @param {number} number */
+const two = (number) => String(number).padStart(2, "0");
+
+const AGO = /(just now|\d+ (?:s|min|h|days) ago)$/;
+
+function tick() {
+  for (const time of document.querySelectorAll("time[datetime]")) {
+    const past = Math.floor((Date.now() - Date.parse(time.dateTime)) / 1000);
+    const text = time.textContent ?? "";
+    let now = text;
+    if ("until" in time.dataset) now = left(Math.max(0, -past));
+    else if ("count" in time.dataset) now = `${two(Math.floor(past / 60))}:${two(past % 60)}`;
+    else if (AGO.test(text)) now = text.replace(AGO, age(Math.max(0, past)));
+    if (now !== text) time.textContent = now;
+  }
+}
+
+// --- Pieces --------------------------------------------------------------------------------
+
+/** @type {Set<string>} */
+const due = new Set();
+let pressed = /** @type {Element | null} */ (null);
+
+/** Whether swapping an element would take something out of somebody's hands. @param {Element} piece */
+function busy(piece) {
+  const active = document.activeElement;
+  const typing = active?.matches("input, textarea, select") && piece.contains(active);
+  return typing || (pressed && piece.contains(pressed)) || piece.querySelector("details[open] form");
+}
+
+/** @param {Element} old @param {Element} fresh */
+export function swap(old, fresh) {
+  const focused = old.contains(document.activeElement) ? document.activeElement : null;
+  const address = focused?.getAttribute("href");
+  for (const details of old.querySelectorAll("details[open][id]"))
+    fresh.querySelector(`#${CSS.escape(details.id)}`)?.setAttribute("open", "");
+  const before = old.querySelector("[data-say]")?.textContent;
+  old.replaceWith(fresh);
+  if (focused) {
+    const again = focused.id
+      ? document.getElementById(focused.id)
+      : address && fresh.querySelector(`[href="${CSS.escape(address)}"]`);
+    /** @type {HTMLElement | null} */ (again || fresh.closest("main"))?.focus({ preventScroll: true });
+  }
+  const after = fresh.querySelector("[data-say]")?.textContent;
+  if (after && after !== before) say(after.trim());
+}
+
+/** The newest state of this page's pieces. @param {Document} page @param {Iterable<string>} ids */
+export function show(page, ids) {
+  for (const id of ids) {
+    const old = document.getElementById(id);
+    const fresh = page.getElementById(id);
+    if (old && fresh && !old.isEqualNode(fresh)) swap(old, document.adoptNode(fresh));
+  }
+  tick();
+}
+
+let fetching = false;
+
+async function refresh() {
+  if (fetching) return;
+  const ready = [...due].filter((id) => {
+    const piece = document.getElementById(id);
+    return piece && !busy(piece);
+  });
+  if (!ready.length) return;
+  fetching = true;
+  ready.forEach((id) => due.delete(id));
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (answer.redirected && new URL(answer.url).pathname === "/sign-in")
+      return away("You are signed out. What you typed is kept here; sign in, and come back to it.");
+    if (answer.ok) show(parse(await answer.text()), ready);
+    else ready.forEach((id) => due.add(id));
+  } catch {
+    ready.forEach((id) => due.add(id));
+  } finally {
+    fetching = false;
+    if (due.size) setTimeout(refresh, 1000);
+  }
+}
+
+/** @param {string[]} changes */
+function moved(changes) {
+  for (const piece of document.querySelectorAll("[data-live][id]")) {
+    const names = /** @type {HTMLElement} */ (piece).dataset.live?.split(" ") ?? [];
+    if (changes.includes("all") || names.some((name) => changes.includes(name))) due.add(piece.id);
+  }
+  void refresh();
+}
+
+// --- Whether we hear anything ----------------------------------------------------------------
+
+const SILENT_MS = 20_000;
+let heard = Date.now();
+
+/** @param {string} words */
+function away(words) {
+  const notice = document.getElementById("not-live");
+  if (!notice || (!notice.hidden && notice.textContent === words)) return;
+  notice.textContent = words;
+  notice.hidden = false;
+}
+
+function hear() {
+  heard = Date.now();
+  const notice = document.getElementById("not-live");
+  if (notice) notice.hidden = true;
+}
+
+function listen() {
+  const stream = new EventSource(`/events?since=${document.documentElement.dataset.since ?? ""}`);
+  stream.addEventListener("open", hear);
+  stream.addEventListener("here", hear);
+  stream.addEventListener("changed", (event) => {
+    hear();
+    moved(JSON.parse(event.data));
+  });
+}
+
+function watch() {
+  if (Date.now() - heard < SILENT_MS) return;
+  const since = new Date(heard).toLocaleTimeString("en-GB");
+  away(
+    `Not live since ${since}. What you see may be old: reload before you rely on it. ` +
+      "What you send still goes to the desk, and the answer says whether it arrived.",
+  );
+}
+
+if (document.querySelector("[data-live]")) {
+  listen();
+  setInterval(watch, 1000);
+}
+setInterval(tick, 1000);
+addEventListener("pointerdown", (event) => (pressed = /** @type {Element} */ (event.target)));
+for (const name of ["pointerup", "pointercancel"])
+  addEventListener(name, () => {
+    pressed = null;
+    setTimeout(refresh, 300);
+  });
+addEventListener("focusout", () => setTimeout(refresh, 300));
+addEventListener("pageshow", tick);
+
+// A page that said no begins where it says so.
+document.getElementById("refused")?.focus();

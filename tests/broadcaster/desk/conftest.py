@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -26,8 +28,19 @@ def clock() -> scene.HeldClock:
     return scene.HeldClock(scene.a_time())
 
 
+@pytest.fixture(scope="session")
+def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new ledger's file: made once, since Alembic takes its time, and copied for each test."""
+    path = tmp_path_factory.mktemp("empty") / "ledger.db"
+    asyncio.run(open_ledger(path, "exercise", scene.HeldClock(scene.a_time())).close())
+    return path
+
+
 @pytest.fixture
-async def ledger(tmp_path: Path, clock: scene.HeldClock) -> AsyncIterator[Ledger]:
+async def ledger(
+    tmp_path: Path, clock: scene.HeldClock, empty_ledger: Path
+) -> AsyncIterator[Ledger]:
+    shutil.copy(empty_ledger, tmp_path / "ledger.db")
     ledger = open_ledger(tmp_path / "ledger.db", "exercise", clock)
     yield ledger
     await ledger.close()
