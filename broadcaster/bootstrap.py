@@ -6,14 +6,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from aiohttp import web
-
 import adapters
 from broadcaster import channel
 from broadcaster.channel import Channel
 from broadcaster.clock import Clock, SystemClock
 from broadcaster.delivery import Adapter
-from broadcaster.desk.app import make_app
 from broadcaster.desk.deps import Desk, Flow
 from broadcaster.errors import Kind, Refusal
 from broadcaster.incident import Report
@@ -183,20 +180,20 @@ def on_poison(ledger: Ledger) -> Callable[[Delivered, Poison], Awaitable[None]]:
     return note
 
 
-def desk(
-    settings: Settings, ledger: Ledger, address: str, flow: Callable[[], Flow]
-) -> web.Application:
-    """The desk's application, on this ledger."""
+def desk(settings: Settings, ledger: Ledger, address: str, flow: Callable[[], Flow]) -> Desk:
+    """What the desk needs, on this ledger."""
     secrets = {
         source: [secret.get_secret_value() for secret in several]
         for source, several in settings.intake_secrets.items()
     }
-    return make_app(
-        Desk(
-            settings=settings, ledger=ledger, intake=Door(secrets), channels=channels(settings),
-            address=address, flow=flow,
-        )
-    )  # fmt: skip
+    return Desk(
+        settings=settings,
+        ledger=ledger,
+        intake=Door(secrets),
+        channels=channels(settings),
+        address=address,
+        flow=flow,
+    )
 
 
 def _known(found: bool, what: str) -> None:

@@ -110,6 +110,18 @@ def _counter(name: str, help_: str, value: float) -> Metric:
 
 
 @contextlib.asynccontextmanager
+async def serving(app: web.Application, listener: socket.socket) -> AsyncIterator[None]:
+    """Serves an application on a bound socket for as long as the block lasts."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.SockSite(runner, listener).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
 async def listening(here: Here, path: Path) -> AsyncIterator[None]:
     """Takes commands on the socket for as long as the block lasts. Raises Refusal."""
     if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:

@@ -49,9 +49,13 @@ async def running(
     settings.folder.mkdir(parents=True, exist_ok=True)
     with (settings.folder / "up.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "broadcaster.cli", "up", "--tied", stdin=asyncio.subprocess.PIPE, stdout=log, stderr=log,
-            env={**os.environ, **(environment or {})}, process_group=0,
-        )  # fmt: skip
+            *(sys.executable, "-m", "broadcaster.cli", "up", "--tied"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **(environment or {})},
+            process_group=0,
+        )
     try:
         await _listening(settings, process)
         yield process.pid

@@ -15,11 +15,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import structlog
-from aiohttp import web
 
 from broadcaster import bootstrap, control
 from broadcaster.clock import SystemClock
 from broadcaster.commands import Here, take_anchor
+from broadcaster.desk.app import make_app
 from broadcaster.desk.deps import Flow
 from broadcaster.errors import Kind as ErrorKind
 from broadcaster.errors import Refusal
@@ -104,16 +104,11 @@ async def _desk(here: Here) -> AsyncIterator[None]:
     _port_file(settings).write_text(str(port))
     url = settings.public_url
     here.address = str(url).rstrip("/") if url else f"http://{_name(settings.host)}:{port}"
-    app = bootstrap.desk(settings, here.ledger, here.address, lambda: _flow(here))
+    app = make_app(bootstrap.desk(settings, here.ledger, here.address, lambda: _flow(here)))
     control.add_health(app, here)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    await web.SockSite(runner, listener).start()
-    log.info("desk listens", address=here.address)
-    try:
+    async with control.serving(app, listener):
+        log.info("desk listens", address=here.address)
         yield
-    finally:
-        await runner.cleanup()
 
 
 def _flow(here: Here) -> Flow:

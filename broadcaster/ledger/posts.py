@@ -237,8 +237,6 @@ def close_attempt(
     open_still = post is not None and (post.state, post.attempts) == (
         PostState.SENDING, opened.number,
     )  # fmt: skip
-    if not open_still and receipt is None:
-        return False
     tx.connection.execute(
         update(schema.attempts)
         .where(
@@ -246,6 +244,8 @@ def close_attempt(
         )
         .values(ended_at=tx.now, outcome=outcome, why=then.why)
     )
+    if not open_still and receipt is None:
+        return False
     _set(tx, opened.post, then, receipt)
     return True
 

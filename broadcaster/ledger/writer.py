@@ -366,6 +366,7 @@ _CAUSES = {
     "disk I/O": "the disk answered with an error",
     "unable to open": "its file cannot be opened",
     "readonly": "its file may not be written",
+    "not a database": "its file holds something else",
 }
 
 

@@ -185,7 +185,7 @@ async def test_words_lapse_when_a_fact_behind_them_changes(at: Installation) -> 
 
     await until("it lapsed", lapsed)
     late = await at.decide(request)
-    assert (late.status, late.body["code"]) == (409, "already_lapsed")
+    assert (late.status, late.body["code"]) == (409, "facts_changed")
     second = await at.submit(await at.suggested(seen["incident"]["id"], "place changed"))
     assert (await at.decide(second)).good
     assert await states(at, second) == ALL_POSTED

@@ -1,1 +1,111 @@
-import "./live.js";
+// The decision, on a bad line: kept with its key until the desk has answered, sent again until then.
+// The key makes it one decision however often it arrives. Without this script the form just posts.
+
+import { parse, say, swap } from "./live.js";
+
+const PATIENCE_MS = 15_000;
+const LONGEST_PAUSE_MS = 15_000;
+
+const id = /** @type {HTMLElement} */ (document.getElementById("request")).dataset.request;
+const key = `decision:${id}`;
+let tries = 0;
+let again = 0;
+let busy = false;
+
+/** @returns {{fields: string[][], digest: string} | null} */
+const kept = () => JSON.parse(sessionStorage.getItem(key) ?? "null");
+
+/** @param {string} words @param {boolean} [stoppable] */
+function tell(words, stoppable = false) {
+  const notice = document.getElementById("sending");
+  if (!notice) return;
+  notice.hidden = false;
+  notice.replaceChildren(words);
+  if (!stoppable) return;
+  const stop = document.createElement("button");
+  stop.type = "button";
+  stop.textContent = "Stop trying";
+  stop.addEventListener("click", giveUp);
+  notice.append(" ", stop);
+}
+
+function giveUp() {
+  clearTimeout(again);
+  sessionStorage.removeItem(key);
+  location.reload();
+}
+
+async function send() {
+  const decision = kept();
+  if (!decision || busy) return;
+  busy = true;
+  clearTimeout(again);
+  form()?.classList.add("sent");
+  tell(tries ? "Not sent yet. Sending again…" : "Sending…");
+  try {
+    const answer = await fetch(location.pathname, {
+      method: "POST",
+      body: new URLSearchParams(decision.fields),
+      headers: { Accept: "text/html" },
+      signal: AbortSignal.timeout(PATIENCE_MS),
+    });
+    if (answer.status >= 500) throw new Error("the desk cannot take it now");
+    const page = parse(await answer.text());
+    if (!page.getElementById("request")) return location.assign(answer.url);
+    sessionStorage.removeItem(key);
+    show(page, answer.url);
+  } catch {
+    const pause = Math.min(1000 * 2 ** tries++, LONGEST_PAUSE_MS);
+    tell("Not sent: the line or the desk is away. It is kept here, and sent again by itself.", true);
+    again = setTimeout(send, pause);
+  } finally {
+    busy = false;
+  }
+}
+
+/** @param {Document} page @param {string} address */
+function show(page, address) {
+  const old = document.getElementById("request");
+  const fresh = page.getElementById("request");
+  if (!old || !fresh) return;
+  if (new URL(address).pathname !== location.pathname) return location.assign(address);
+  swap(old, document.adoptNode(fresh));
+  document.title = page.title;
+  const first = document.getElementById("refused") ?? document.getElementById("state");
+  scrollTo({ top: 0 });
+  if (first) {
+    first.tabIndex = -1;
+    first.focus({ preventScroll: true });
+    say((first.querySelector("[data-say]") ?? first).textContent?.trim() ?? "");
+  }
+  listen();
+}
+
+const form = () => /** @type {HTMLFormElement | null} */ (document.getElementById("decide"));
+
+function listen() {
+  form()?.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const pressed = /** @type {HTMLButtonElement} */ (event.submitter);
+    const data = new FormData(/** @type {HTMLFormElement} */ (event.target), pressed);
+    const note = form()?.querySelector("#n-returned");
+    if (pressed.value === "returned" && note instanceof HTMLTextAreaElement && !note.value.trim()) {
+      note.setAttribute("aria-invalid", "true");
+      note.focus();
+      return say("Write what should change.");
+    }
+    const fields = [...data].map(([name, value]) => [name, String(value)]);
+    sessionStorage.setItem(key, JSON.stringify({ fields, digest: data.get("digest") }));
+    tries = 0;
+    void send();
+  });
+}
+
+listen();
+addEventListener("online", send);
+document.addEventListener("visibilitychange", send);
+
+// A decision that was on its way when the page was reloaded goes on, if the words are the same.
+const digest = form()?.querySelector("[name=digest]")?.getAttribute("value");
+if (kept() && kept()?.digest === digest) void send();
+else sessionStorage.removeItem(key);

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-import subprocess
 import sys
 from pathlib import Path
 
@@ -53,16 +53,15 @@ async def test_one_that_another_process_has(path: Path) -> None:
         "import sys; from pathlib import Path; from broadcaster.ledger import open_ledger; "
         "open_ledger(Path(sys.argv[1]), 'exercise'); print('open', flush=True); sys.stdin.read()"
     )
-    other = subprocess.Popen(
-        [sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, stdin=subprocess.PIPE
-    )
-    assert other.stdout is not None and other.stdin is not None
-    assert other.stdout.readline() == b"open\n"
+    other = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, str(path),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert other.stdout is not None
+    assert await other.stdout.readline() == b"open\n"
     assert refused(path).code == "ledger_in_use"
     other.kill()
-    other.wait()
-    other.stdout.close()
-    other.stdin.close()
+    await other.communicate()
     await made(path)
 
 
@@ -83,14 +82,14 @@ async def test_one_that_a_newer_version_wrote(path: Path) -> None:
     assert refusal.code == "ledger_newer" and "9999" in refusal.why and HEAD in refusal.why
 
 
-async def test_a_file_that_is_no_ledger(path: Path) -> None:
+def test_a_file_that_is_no_ledger(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"notes on the incident\n" * 100)
     assert isinstance(refused(path), LedgerAway)
     assert path.read_bytes().startswith(b"notes on the incident")
 
 
-async def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     refusal = refused(tmp_path / "file" / "ledger.db")
     assert isinstance(refusal, LedgerAway) and str(tmp_path / "file") in refusal.why

@@ -1,0 +1,426 @@
+"""The attempt is the point of no return: what it lets through, and what it keeps back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from broadcaster.delivery import Next, PostState, Receipt
+from broadcaster.ledger import posts, publications
+from broadcaster.ledger.posts import Kept, Lease, LeaseLost, Opened
+from streams.gate import judge_decision
+from tests.story import EXERCISE, HOOK, PAGE, Story, a_story
+
+DEADLINE = timedelta(seconds=15)
+LASTS = timedelta(seconds=30)
+POSTED = Next(PostState.POSTED)
+RECEIPT = Receipt(remote_id="r1", url="http://x/1")
+
+
+async def leased(story: Story, holder: str = "worker-1", channel: str = PAGE.name) -> Lease:
+    lease = await story.ledger.write(
+        lambda tx: posts.take_lease(tx, f"channel:{channel}", holder, LASTS)
+    )
+    assert lease is not None
+    return lease
+
+
+async def attempted(story: Story, post: Kept, lease: Lease) -> Opened | Next | None:
+    return await story.ledger.write(
+        lambda tx: posts.open_attempt(tx, post.id, lease=lease, deadline=DEADLINE)
+    )
+
+
+async def closed(
+    story: Story, opened: Opened | Next | None, lease: Lease, then: Next, outcome: str,
+    receipt: Receipt | None = None,
+) -> bool:  # fmt: skip
+    assert isinstance(opened, Opened)
+    return await story.ledger.write(
+        lambda tx: posts.close_attempt(
+            tx, opened, lease=lease, outcome=outcome, then=then, receipt=receipt
+        )
+    )
+
+
+async def kept(story: Story, post: Kept) -> Kept:
+    now = await story.ledger.read(lambda tx: posts.get(tx, post.id))
+    assert now is not None
+    return now
+
+
+async def due(story: Story, channel: str = PAGE.name) -> list[str]:
+    found, _ = await story.ledger.read(lambda tx: posts.first_due(tx, channel))
+    return [post.id for post in found]
+
+
+async def one_post(story: Story, **fields: Any) -> Kept:
+    incident = await story.reported(**fields)
+    return (await story.released(incident))[1][PAGE.name]
+
+
+def waiting(story: Story, seconds: float = 60) -> Next:
+    return Next(PostState.WAITING, story.clock.at + timedelta(seconds=seconds), "Away.")
+
+
+# --- The attempt ------------------------------------------------------------------------------
+
+
+async def test_an_attempt_is_noted_before_anything_is_sent(story: Story) -> None:
+    post, lease = await one_post(story), await leased(story)
+    opened = await attempted(story, post, lease)
+    assert isinstance(opened, Opened)
+    assert opened.number == 1 and opened.revision.rendering(PAGE.name).text
+    [noted] = await story.ledger.read(lambda tx: posts.attempts_of(tx, post.id))
+    assert noted.send_before == story.clock.at + DEADLINE and noted.ended_at is None
+    now = await kept(story, post)
+    assert (now.state, now.attempts, now.next_look) == (PostState.SENDING, 1, noted.send_before)
+
+
+async def test_a_post_has_at_most_one_open_attempt(story: Story) -> None:
+    post, lease = await one_post(story), await leased(story)
+    opened = await attempted(story, post, lease)
+    assert await attempted(story, post, lease) is None
+    await closed(story, opened, lease, POSTED, "receipt", RECEIPT)
+    assert await attempted(story, post, lease) is None
+    now = await kept(story, post)
+    assert (now.state, now.url, now.remote_id) == (PostState.POSTED, "http://x/1", "r1")
+    assert await due(story) == []
+
+
+async def is_stopped(story: Story, post: Kept) -> None:
+    await change(
+        story, "UPDATE releases SET stopped_at = released_at WHERE id = :id", post.release_id
+    )
+
+
+async def is_replaced(story: Story, post: Kept) -> None:
+    await story.released(post.incident_id, "Newer.", replaces=(post.release_id,))
+
+
+async def has_run_out(story: Story, post: Kept) -> None:
+    story.clock.move(hours=24)
+
+
+async def is_tampered_with(story: Story, post: Kept) -> None:
+    await change(
+        story,
+        "UPDATE revisions SET body = replace(body, 'stay inside', 'run outside') WHERE id = "
+        "(SELECT revision_id FROM releases WHERE id = :id)",
+        post.release_id,
+    )
+
+
+async def has_its_release_tampered_with(story: Story, post: Kept) -> None:
+    await change(
+        story, "UPDATE releases SET body = replace(body, '\"digest\":\"', '\"digest\":\"0') "
+        "WHERE id = :id", post.release_id,
+    )  # fmt: skip
+
+
+async def has_moved(story: Story, post: Kept) -> None:
+    story.clock.move(minutes=1)
+    await story.reported(place="Elm St")
+
+
+async def change(story: Story, statement: str, id_: str) -> None:
+    """What no part of the product does: somebody at the file itself."""
+    run = text(statement).bindparams(id=id_)
+    assert (await story.ledger.write(lambda tx: tx.connection.execute(run).rowcount)) == 1
+
+
+Happens = Callable[[Story, Kept], Awaitable[None]]
+HAPPENS: list[tuple[Happens, PostState]] = [
+    (is_stopped, PostState.STOPPED),
+    (is_replaced, PostState.REPLACED),
+    (has_run_out, PostState.EXPIRED),
+    (is_tampered_with, PostState.HELD),
+    (has_its_release_tampered_with, PostState.HELD),
+    (has_moved, PostState.HELD),
+]
+
+
+@pytest.mark.parametrize(("happens", "state"), HAPPENS)
+async def test_what_keeps_a_post_back(story: Story, happens: Happens, state: PostState) -> None:
+    post = await one_post(story)
+    await happens(story, post)
+    instead = await attempted(story, post, await leased(story))
+    assert isinstance(instead, Next) and instead.state is state
+    now = await kept(story, post)
+    assert (now.state, now.attempts, now.next_look) == (state, 0, None)
+    assert now.why and now.why == instead.why
+    assert await story.ledger.read(lambda tx: posts.attempts_of(tx, post.id)) == []
+
+
+@pytest.mark.parametrize("happens", [row[0] for row in HAPPENS])
+async def test_what_may_have_arrived_stays_in_doubt(story: Story, happens: Happens) -> None:
+    """A page's post whose try was in doubt waits to be tried again, and then cannot be."""
+    post, lease = await one_post(story), await leased(story)
+    await closed(story, await attempted(story, post, lease), lease, waiting(story), "InDoubt")
+    await happens(story, post)
+    instead = await attempted(story, post, await leased(story))
+    assert isinstance(instead, Next) and instead.state is PostState.IN_DOUBT
+    assert "may have arrived" in str(instead.why)
+
+
+async def test_a_post_that_nobody_knows(story: Story) -> None:
+    lease = await leased(story)
+    unknown = replace(await one_post(story), id="unknown")
+    assert await attempted(story, unknown, lease) is None
+
+
+@pytest.mark.parametrize("state", [s for s in PostState if s not in ("planned", "waiting")])
+async def test_no_other_state_is_tried(story: Story, state: PostState) -> None:
+    post, lease = await one_post(story), await leased(story)
+    await change(story, f"UPDATE posts SET state = '{state}' WHERE id = :id", post.id)
+    assert await attempted(story, post, lease) is None
+    assert (await kept(story, post)).state is state
+
+
+# --- What comes late --------------------------------------------------------------------------
+
+
+async def test_an_attempt_that_nobody_closed_is_found_after_its_time(story: Story) -> None:
+    post, lease = await one_post(story), await leased(story)
+    await attempted(story, post, lease)
+    look = lambda tx: posts.left_open(tx, PAGE.name)  # noqa: E731
+    assert await story.ledger.read(look) == []
+    story.clock.move(seconds=DEADLINE.total_seconds())
+    [(found, number)] = await story.ledger.read(look)
+    assert (found.id, number) == (post.id, 1)
+    reopened = await story.ledger.read(lambda tx: posts.reopened(tx, found, number))
+    in_doubt = Next(PostState.IN_DOUBT, why="Who knows.")
+    assert await closed(story, reopened, lease, in_doubt, "InDoubt")
+    assert await story.ledger.read(look) == []
+
+
+async def test_proof_stands_above_doubt_however_late(story: Story) -> None:
+    post, lease = await one_post(story), await leased(story)
+    opened = await attempted(story, post, lease)
+    assert await closed(story, opened, lease, Next(PostState.IN_DOUBT, why="?"), "InDoubt")
+    assert await closed(story, opened, lease, POSTED, "receipt", RECEIPT)
+    assert (await kept(story, post)).state is PostState.POSTED
+
+
+async def test_a_late_answer_without_proof_changes_nothing(story: Story) -> None:
+    post, lease = await one_post(story), await leased(story)
+    first = await attempted(story, post, lease)
+    await closed(story, first, lease, waiting(story), "InDoubt")
+    second = await attempted(story, post, lease)
+    assert not await closed(story, first, lease, waiting(story), "TryLater")
+    assert (await kept(story, post)).state is PostState.SENDING
+    await closed(story, first, lease, POSTED, "receipt", RECEIPT)
+    assert not await closed(story, second, lease, waiting(story), "TryLater")
+    assert (await kept(story, post)).state is PostState.POSTED
+
+
+# --- Order ------------------------------------------------------------------------------------
+
+
+async def test_posts_of_an_incident_leave_in_order(story: Story) -> None:
+    incident, other = await story.reported(), await story.reported("2026-2")
+    first = (await story.released(incident, "First."))[1][PAGE.name]
+    story.clock.move(seconds=1)
+    second = (await story.released(incident, "Second."))[1][PAGE.name]
+    story.clock.move(seconds=1)
+    elsewhere = (await story.released(other, "Elsewhere."))[1][PAGE.name]
+    lease = await leased(story)
+    assert await due(story) == [first.id, elsewhere.id]
+    opened = await attempted(story, first, lease)
+    assert second.id not in await due(story), "the first is being sent"
+    await closed(story, opened, lease, waiting(story), "TryLater")
+    found, next_look = await story.ledger.read(lambda tx: posts.first_due(tx, PAGE.name))
+    assert [post.id for post in found] == [elsewhere.id]
+    assert next_look == story.clock.at + timedelta(seconds=60)
+    story.clock.move(seconds=60)
+    assert await due(story) == [first.id, elsewhere.id]
+    await closed(story, await attempted(story, first, lease), lease, POSTED, "receipt", RECEIPT)
+    assert await due(story) == [second.id, elsewhere.id]
+
+
+@pytest.mark.parametrize("state", ["in doubt", "held", "refused", "expired", "stopped"])
+async def test_what_waits_for_a_person_keeps_nothing_back(story: Story, state: str) -> None:
+    first = await one_post(story)
+    story.clock.move(seconds=1)
+    second = (await story.released(first.incident_id, "Second."))[1][PAGE.name]
+    await change(
+        story, f"UPDATE posts SET state = '{state}', next_look = NULL WHERE id = :id", first.id
+    )
+    assert await due(story) == [second.id]
+
+
+async def test_only_what_a_release_says_it_replaces_is_replaced(story: Story) -> None:
+    first = await one_post(story)
+    story.clock.move(seconds=1)
+    _, second = await story.released(first.incident_id, "Second.")
+    assert await due(story) == [first.id]
+    story.clock.move(seconds=1)
+    _, third = await story.released(
+        first.incident_id, "Third.", replaces=(second[PAGE.name].release_id,)
+    )
+    lease = await leased(story)
+    instead = await attempted(story, second[PAGE.name], lease)
+    assert isinstance(instead, Next) and instead.state is PostState.REPLACED
+    assert isinstance(await attempted(story, first, lease), Opened)
+    assert isinstance(await attempted(story, third[PAGE.name], lease), Opened)
+
+
+@pytest.mark.parametrize("state", ["planned", "waiting", "held"])
+async def test_a_replaced_post_keeps_its_successor_waiting_no_longer(
+    story: Story, state: str
+) -> None:
+    first, lease = await one_post(story), await leased(story)
+    later = "'2026-11-22 23:00:00.000000'" if state == "waiting" else "NULL"
+    await change(
+        story, f"UPDATE posts SET state = '{state}', next_look = {later} WHERE id = :id", first.id
+    )
+    story.clock.move(seconds=1)
+    _, planned = await story.released(first.incident_id, "Newer.", replaces=(first.release_id,))
+    assert await due(story) == [first.id]
+    assert isinstance(await attempted(story, first, lease), Next)
+    assert (await kept(story, first)).state is PostState.REPLACED
+    assert await due(story) == [planned[PAGE.name].id]
+
+
+async def test_one_that_is_being_sent_is_not_sent_again_once_it_is_replaced(story: Story) -> None:
+    first, lease = await one_post(story), await leased(story)
+    opened = await attempted(story, first, lease)
+    story.clock.move(seconds=1)
+    await story.released(first.incident_id, "Newer.", replaces=(first.release_id,))
+    assert (await kept(story, first)).state is PostState.SENDING
+    await closed(story, opened, lease, waiting(story, 0), "TryLater")
+    instead = await attempted(story, first, lease)
+    assert isinstance(instead, Next) and instead.state is PostState.REPLACED
+
+
+async def test_channels_do_not_wait_for_each_other(story: Story) -> None:
+    post, lease = await one_post(story), await leased(story)
+    await attempted(story, post, lease)
+    assert len(await due(story, HOOK.name)) == 1
+
+
+ACTIONS = st.lists(
+    st.sampled_from(["try", "try", "proof", "late proof", "later", "doubt", "later again", "wait", "replace", "taken"]),
+    min_size=1, max_size=25,
+)  # fmt: skip
+
+
+@settings(max_examples=15, deadline=None)
+@given(ACTIONS)
+def test_a_post_is_sending_while_one_attempt_is_open_and_only_then(actions: list[str]) -> None:
+    """Whatever workers do, in whatever order, and whoever holds the channel."""
+    asyncio.run(_told(actions))
+
+
+async def _told(actions: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        async with a_story(Path(folder)) as story:
+            post, lease, opened = await one_post(story), await leased(story), []
+            for number, action in enumerate(actions):
+                with contextlib.suppress(LeaseLost):
+                    await _act(story, action, post, lease, opened, f"worker-{number}")
+                if action == "taken":
+                    lease = await leased(story, f"worker-{number}")
+                await _invariant(story, post)
+
+
+async def _act(
+    story: Story, action: str, post: Kept, lease: Lease, opened: list[Opened], worker: str
+) -> None:
+    match action:
+        case "try":
+            got = await attempted(story, post, lease)
+            opened += [got] if isinstance(got, Opened) else []
+        case "wait" | "taken":
+            story.clock.move(seconds=LASTS.total_seconds())
+        case "replace":
+            newer = await story.submitted(post.incident_id, "Newer.", replaces=(post.release_id,))
+            kept_decision = await story.approved(newer)
+            await story.ledger.write(judge_decision(kept_decision.decision.id, EXERCISE))
+        case "proof" if opened:
+            await closed(story, opened[-1], lease, POSTED, "receipt", RECEIPT)
+        case "later" if opened:
+            await closed(story, opened[-1], lease, waiting(story), "TryLater")
+        case "late proof" if opened:
+            await closed(story, opened[0], lease, POSTED, "receipt", RECEIPT)
+        case "later again" if opened:
+            await closed(story, opened[0], lease, waiting(story), "TryLater")
+        case "doubt" if opened:
+            await closed(story, opened[-1], lease, waiting(story), "InDoubt")
+
+
+async def _invariant(story: Story, post: Kept) -> None:
+    now = await kept(story, post)
+    noted = await story.ledger.read(lambda tx: posts.attempts_of(tx, post.id))
+    still_open = [attempt for attempt in noted if attempt.ended_at is None]
+    assert len(still_open) <= 1
+    assert now.attempts == len(noted)
+    proven = any(attempt.outcome == "receipt" for attempt in noted)
+    assert (now.state is PostState.POSTED) == proven
+    assert (now.state is PostState.SENDING) == (len(still_open) == 1) or proven
+
+
+# --- Leases -----------------------------------------------------------------------------------
+
+
+async def test_one_worker_holds_a_channel_and_a_later_one_has_a_higher_epoch(story: Story) -> None:
+    def take(holder: str) -> Awaitable[Lease | None]:
+        return story.ledger.write(lambda tx: posts.take_lease(tx, "channel:x", holder, LASTS))
+
+    first = await take("worker-1")
+    assert first is not None and first.epoch == 1
+    assert await take("worker-2") is None
+    story.clock.move(seconds=20)
+    renewed = await take("worker-1")
+    assert renewed is not None
+    assert (renewed.epoch, renewed.until) == (1, story.clock.at + LASTS)
+    story.clock.move(seconds=29)
+    assert await take("worker-2") is None
+    story.clock.move(seconds=1)
+    second = await take("worker-2")
+    assert second is not None and second.epoch == 2
+    assert await take("worker-1") is None
+    await story.ledger.write(lambda tx: posts.let_go(tx, first))
+    assert await take("worker-1") is None, "one that was lost cannot be given back"
+    await story.ledger.write(lambda tx: posts.let_go(tx, second))
+    third = await take("worker-1")
+    assert third is not None and third.epoch == 3
+
+
+async def test_who_lost_the_channel_neither_begins_nor_ends_a_send(story: Story) -> None:
+    post, other = await one_post(story), await one_post(story, number="2026-2")
+    old = await leased(story)
+    opened = await attempted(story, post, old)
+    story.clock.move(seconds=31)
+    new = await leased(story, "worker-2")
+    with pytest.raises(LeaseLost):
+        await attempted(story, other, old)
+    with pytest.raises(LeaseLost):
+        await closed(story, opened, old, POSTED, "receipt", RECEIPT)
+    assert (await kept(story, post)).state is PostState.SENDING
+    assert isinstance(await attempted(story, other, new), Opened)
+
+
+# --- The page ---------------------------------------------------------------------------------
+
+
+async def test_a_post_is_published_once_in_its_approved_words(story: Story) -> None:
+    post = await one_post(story)
+    public_id = await story.ledger.write(lambda tx: publications.publish(tx, post.id))
+    assert await story.ledger.write(lambda tx: publications.publish(tx, post.id)) == public_id
+    [shown] = await story.ledger.read(lambda tx: publications.of_incident(tx, public_id))
+    opened = await attempted(story, post, await leased(story))
+    assert isinstance(opened, Opened)
+    assert shown.text == opened.revision.rendering(PAGE.name).text
+    assert shown.digest == opened.revision.digest

@@ -1,0 +1,212 @@
+"""Starting, starting again, side by side, and ending so that nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.connected.installation import (
+    Installation,
+    family,
+    gone,
+    short_folder,
+    until,
+)
+
+#: Seconds within which Ctrl-C ends everything.
+ENDS_WITHIN = 5.0
+
+
+async def test_a_second_start_goes_on_with_what_is_there() -> None:
+    """Also an approval request that nobody decided in its time, renewed by one button."""
+    async with Installation.fresh(sweep_seconds=0.5) as at:
+        seen = await at.opened()
+        first = await at.approved(seen)
+        await at.settled(first)
+        waiting = await at.submit(seen)
+        address, feed = at.address, await at.feed()
+        await at.end()
+        with sqlite3.connect(at.home / "ledger.db") as ledger:  # ten minutes go by
+            ledger.execute("UPDATE approval_requests SET expires_at = '2026-01-01 00:00:00.000000',"
+                           " next_look = '2026-01-01 00:00:00.000000' WHERE state = 'open'")  # fmt: skip
+        ledger.close()
+        await at.start()
+        assert (at.address, await at.feed()) == (address, feed), "the port, the people, the posts"
+
+        async def expired() -> bool:
+            state: str = (await at.request(waiting["id"]))["request"]["state"]
+            return state == "expired"
+
+        await until("it expired", expired)
+        late = await at.decide(waiting)
+        assert (late.status, late.body["code"]) == (410, "request_expired")
+        pio = await at.person("P. Tester")
+        renewed = await pio.post(f"/api/v1/approval-requests/{waiting['id']}/renew")
+        assert renewed.status == 201, renewed
+        assert renewed.body["digest"] == waiting["digest"], "the same words"
+        assert (await at.decide(renewed.body)).good
+        posts = await at.settled(renewed.body)
+        assert posts["public_page"]["state"] == "posted"
+        code, out, _ = await at.run("verify", "--json")
+        assert (code, json.loads(out)["ok"]) == (0, True)
+
+
+async def test_two_run_side_by_side() -> None:
+    async with Installation.fresh() as one, Installation.fresh() as other:
+        assert one.address != other.address and one.broker != other.broker
+        seen, unseen = await one.opened(), await other.opened()
+        await asyncio.gather(
+            *(at.settled(await at.approved(at_seen)) for at, at_seen in ((one, seen), (other, unseen)))
+        )  # fmt: skip
+        assert len(await one.feed()) == len(await other.feed()) == 1
+        assert await other.incident(seen["incident"]["id"]) == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_to_up_ends_everything(number: int) -> None:
+    async with Installation.fresh(receivers={"county": True}) as at:
+        await at.receivers["county"].set_ways("slow:60")
+        await at.approved(await at.opened())
+        pids = [each.pid for each in family(at.pid("parent"))]
+        assert len(pids) == 3, "parent, child and broker"
+        began = time.monotonic()
+        assert await at.end(number, within=ENDS_WITHIN) == 0
+        await gone(pids, within=0.1)
+        assert time.monotonic() - began < ENDS_WITHIN
+        assert not (at.home / "control.sock").exists()
+        assert "Traceback" not in at.log.read_text()
+
+
+async def test_ctrl_c_ends_the_practice_run() -> None:
+    """As a terminal sends it: to the whole group that the terminal knows of."""
+    async with Installation.fresh(start=False) as at:
+        process = at.spawn("demo", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                           start_new_session=True)  # fmt: skip
+        assert process.stdout is not None
+        try:
+            said = [line async for line in _lines_until(process, "Ctrl-C ends all")]
+            pids = [each.pid for each in family(process.pid)]
+            assert len(pids) == 4, "the practice run, and parent, child and broker"
+            began = time.monotonic()
+            os.killpg(process.pid, signal.SIGINT)
+            code = await asyncio.to_thread(process.wait, ENDS_WITHIN)
+            await gone(pids, ENDS_WITHIN - (time.monotonic() - began))
+            rest = process.stdout.read().decode()
+        finally:
+            process.kill()
+            process.stdout.close()
+            process.wait()
+        assert code in (0, 130)
+        assert "Traceback" not in rest
+        for place in ("public page", "board", "approval", "record"):
+            assert any(place in line and "http://localhost:" in line for line in said), place
+
+
+async def _lines_until(process: subprocess.Popen[bytes], last: str) -> object:
+    assert process.stdout is not None
+    while line := (await asyncio.to_thread(process.stdout.readline)).decode():
+        yield line
+        if last in line:
+            return
+
+
+# --- What cannot start says so in one sentence ------------------------------------------------
+
+
+async def refused(at: Installation, *arguments: str, code: str, exits: int = 78) -> str:
+    """What a command that cannot run says: one line, with the code that programs go by."""
+    left, _, err = await at.run(*arguments)
+    (said,) = err.strip().splitlines()
+    assert left == exits, said
+    assert said.endswith(f"[{code}]"), said
+    assert "Traceback" not in at.log_tail()
+    return said
+
+
+async def test_a_ledger_in_use() -> None:
+    async with Installation.fresh() as at:
+        said = await refused(at, "up", code="ledger_in_use")
+        assert str(at.home) in said and "BROADCASTER_HOME" in said
+        await at.ready()
+        assert (await at.opened())["incident"]["open"], "the one that had it goes on"
+
+
+async def test_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        async with Installation.fresh(start=False, port=port) as at:
+            assert f"127.0.0.1:{port}" in await refused(at, "up", code="port_taken")
+        async with Installation.fresh(start=False, broker_port=port) as at:
+            assert f"127.0.0.1:{port}" in await refused(at, "up", code="port_taken")
+
+
+async def test_a_ledger_of_a_newer_version() -> None:
+    async with Installation.fresh() as at:
+        await at.end()
+        with sqlite3.connect(at.home / "ledger.db") as ledger:
+            ledger.execute("UPDATE alembic_version SET version_num = '9999'")
+        ledger.close()
+        before = (at.home / "ledger.db").read_bytes()
+        assert "9999" in await refused(at, "up", code="ledger_newer")
+        await refused(at, "verify", code="ledger_newer", exits=1)
+        assert (at.home / "ledger.db").read_bytes() == before, "left as it was"
+
+
+async def test_a_file_that_is_no_ledger() -> None:
+    async with Installation.fresh(start=False) as at:
+        at.home.mkdir()
+        (at.home / "ledger.db").write_bytes(b"not a ledger " * 1000)
+        await refused(at, "verify", code="ledger_away", exits=1)
+
+
+@pytest.mark.parametrize("command", ["up", "verify"])
+async def test_a_home_that_cannot_be_written(command: str) -> None:
+    async with Installation.fresh(start=False) as at:
+        at.home.write_text("a file, where a folder should be")
+        said = await refused(at, command, code="home_unusable", exits=78 if command == "up" else 1)
+        assert str(at.home) in said
+
+
+async def test_a_home_whose_path_is_too_long_for_a_socket() -> None:
+    with short_folder() as folder:
+        async with Installation.fresh(start=False, home=folder / ("x" * 100)) as at:
+            assert "at most" in await refused(at, "up", code="home_too_long")
+
+
+@pytest.mark.parametrize("command", [("up",), ("demo", "--once"), ("replay", "x.csv", "--map", "sapd")])
+async def test_the_live_world_is_refused_and_says_why(command: tuple[str, ...]) -> None:
+    async with Installation.fresh(start=False, world="live") as at:
+        code = "live_not_built" if command[0] != "demo" else "only_in_exercise"
+        said = await refused(at, *command, code=code, exits=78 if command[0] == "up" else 1)
+        assert "exercise" in said
+        assert not (at.home / "ledger.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("port", "many"), ("broker_port", "many"), ("sweep_seconds", "-1"), ("webhooks", "[{}]")],
+)
+async def test_a_setting_of_no_use(name: str, value: str) -> None:
+    async with Installation.fresh(start=False) as at:
+        at.environment[f"BROADCASTER_{name.upper()}"] = value
+        assert f"BROADCASTER_{name.upper()}" in await refused(at, "up", code="setting_invalid")
+
+
+async def test_commands_without_a_running_up_say_so_or_do_it_alone() -> None:
+    async with Installation.fresh(start=False) as at:
+        code, out, err = await at.run("roster", "add", "A. Person", "--role", "pio")
+        assert code == 0 and "/enrol/" in out, err
+        code, out, _ = await at.run("roster", "list", "--json")
+        assert json.loads(out) == [{"name": "A. Person", "roles": ["pio"]}]
+        Path(at.home / "control.sock").touch()  # left behind by a crash
+        code, out, _ = await at.run("verify", "--json")
+        assert (code, json.loads(out)["ok"]) == (0, True)
