@@ -65,8 +65,10 @@ def up(child: bool, tied: bool) -> None:
             click.echo(refusal.in_words, err=True)
             sys.exit(REFUSED)
         return
+    from broadcaster.settings import make_home
+
     settings = _settings()
-    settings.folder.mkdir(parents=True, exist_ok=True)
+    make_home(settings)
     os.execv(sys.executable, parent_command(
         settings.folder, settings.broker_port, settings.broker_restart_mb, tied=tied
     ))  # fmt: skip

@@ -25,9 +25,6 @@ from broadcaster.commands import Here, Result
 from broadcaster.errors import Kind, Refusal
 from broadcaster.ledger import Tx, incidents, outbox, posts, problems, records, reports
 
-#: The longest path that a Unix socket can have on every system that we run on.
-LONGEST_SOCKET_PATH = 100
-
 _HERE = web.AppKey("here", Here)
 
 
@@ -123,13 +120,7 @@ async def serving(app: web.Application, listener: socket.socket) -> AsyncIterato
 
 @contextlib.asynccontextmanager
 async def listening(here: Here, path: Path) -> AsyncIterator[None]:
-    """Takes commands on the socket for as long as the block lasts. Raises Refusal."""
-    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
-        raise Refusal(
-            "home_too_long",
-            f"The path of the home folder is too long for a socket in it ({path}).",
-            f"Set BROADCASTER_HOME to one of at most {LONGEST_SOCKET_PATH - 13} characters.",
-        )
+    """Takes commands on the socket for as long as the block lasts."""
     app = web.Application(client_max_size=8 * 2**20)
     app[_HERE] = here
     app.router.add_get("/idle", _idle)

@@ -29,7 +29,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from broadcaster import control, here
 from broadcaster.errors import Kind, Refusal
-from broadcaster.settings import Settings
+from broadcaster.settings import Settings, make_home
 
 Json = dict[str, Any]
 
@@ -104,7 +104,7 @@ async def play(settings: Settings, *, once: bool, as_json: bool) -> int:
         raise Refusal("already_running", f"A broadcaster runs in {settings.folder} already.",
                       "End it, or set BROADCASTER_HOME to another folder.",
                       kind=Kind.CONFLICT)  # fmt: skip
-    settings.folder.mkdir(parents=True, exist_ok=True)
+    make_home(settings)
     path = settings.folder / "demo.json"
     memory = Memory.load(path)
     stop = _stopped()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from broadcaster import control
 from broadcaster.errors import Refusal
 from broadcaster.here import alone
-from broadcaster.settings import Settings
+from broadcaster.settings import Settings, make_home
 from streams.embedded import find_binary
 from streams.pins import check_private_names
 
@@ -39,14 +39,11 @@ async def examine(settings: Settings) -> list[Finding]:
 
 
 def _home(settings: Settings) -> Finding:
-    folder = settings.folder
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-    ok = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
-    told = f"{folder} can be written" if ok else (
-        f"{folder} cannot be written: give this user the folder, or set BROADCASTER_HOME"
-    )  # fmt: skip
-    return Finding("home folder", ok, told)
+    try:
+        make_home(settings)
+    except Refusal as refusal:
+        return Finding("home folder", False, refusal.in_words)
+    return Finding("home folder", True, f"{settings.folder} can be written")
 
 
 def _disk(settings: Settings) -> Finding:

@@ -15,7 +15,7 @@ from broadcaster.clock import SystemClock
 from broadcaster.commands import Here
 from broadcaster.errors import Kind, Refusal
 from broadcaster.ledger import open_ledger, records
-from broadcaster.settings import Settings
+from broadcaster.settings import Settings, make_home
 
 #: Seconds that everything gets to start: broker, ledger, desk, socket.
 STARTS_WITHIN = 30.0
@@ -24,6 +24,7 @@ STARTS_WITHIN = 30.0
 async def alone(settings: Settings, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Runs one command with the ledger open here, and nothing else. Raises Refusal."""
     bootstrap.refuse_live(settings)
+    make_home(settings)
     ledger = open_ledger(settings.ledger_path, settings.world)
     try:
         before = await ledger.read(records.head)
@@ -46,7 +47,7 @@ async def running(
     process id.
     """
     bootstrap.refuse_live(settings)
-    settings.folder.mkdir(parents=True, exist_ok=True)
+    make_home(settings)
     with (settings.folder / "up.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "broadcaster.cli", "up", "--tied"),

@@ -38,8 +38,10 @@ def configure(form: Literal["auto", "json", "text"] = "auto", level: str = "info
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("aiokafka", "faust", "mode", "streams.faust_parts", "aiohttp.access", "alembic"):
+    for noisy in ("faust", "mode", "streams.faust_parts", "aiohttp.access", "alembic"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    # It repeats, many times a second, what we say once: that the broker is away.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

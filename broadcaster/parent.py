@@ -68,7 +68,7 @@ class Parent:
                 began = monotonic()
                 code = await self._one_child()
                 if code == REFUSED or (code == 0 and not self._stop.is_set()):
-                    return code
+                    return 1 if code == REFUSED else 0
                 failures = 0 if monotonic() - began > 30 else failures + 1
                 await self._pause(failures)
             return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +11,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, Field, HttpUrl, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from broadcaster.errors import Refusal
 from broadcaster.world import World
+
+#: The longest path that a Unix socket can have on every system that we run on.
+LONGEST_SOCKET_PATH = 100
 
 
 def _known_zone(name: str) -> str:
@@ -68,7 +73,7 @@ class Settings(BaseSettings):
         0, ge=0, le=65535, description="Port of the embedded broker; 0 takes a free one."
     )
     broker_restart_mb: int = Field(
-        64, ge=16, description="Memory (MB) past which an idle embedded broker is started anew."
+        64, ge=32, description="Memory (MB) past which an idle embedded broker is started anew."
     )
     sweep_seconds: float = Field(
         5, gt=0, le=60, description="Seconds between two looks for work past its time."
@@ -116,6 +121,28 @@ class Settings(BaseSettings):
     @property
     def socket_path(self) -> Path:
         return self.folder / "control.sock"
+
+
+def make_home(settings: Settings) -> None:
+    """Makes the home folder, for this user alone. Raises Refusal where it cannot be used."""
+    folder = settings.folder
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        wrong = None if os.access(folder, os.W_OK | os.X_OK) else "This user may not write there"
+    except OSError as error:
+        wrong = error.strerror or str(error)
+    if wrong:
+        raise Refusal(
+            "home_unusable",
+            f"The home folder {folder} cannot be used: {wrong}.",
+            "Give this user that folder, or set BROADCASTER_HOME to another.",
+        )
+    if len(os.fsencode(settings.socket_path)) > LONGEST_SOCKET_PATH:
+        raise Refusal(
+            "home_too_long",
+            f"The path of the home folder is too long for a socket in it ({folder}).",
+            f"Set BROADCASTER_HOME to one of at most {LONGEST_SOCKET_PATH - 13} characters.",
+        )
 
 
 def load() -> Settings:

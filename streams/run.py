@@ -21,7 +21,7 @@ from broadcaster.errors import Refusal
 from broadcaster.ledger import Change, Ledger, Tx, approvals, incidents, outbox, posts, reports
 from broadcaster.world import World
 from streams import sweep, topics
-from streams.app import OnPoison, Step, Streams
+from streams.app import BrokerLost, OnPoison, Step, Streams
 from streams.deliver import Deliver
 from streams.errors import BrokerAway
 from streams.relay import OutboxRow, Relay
@@ -92,7 +92,7 @@ class Flowing:
             try:
                 await self._once()
                 why = "they ended"
-            except* (Refusal, OSError) as several:
+            except* (Refusal, OSError, BrokerLost) as several:
                 why = "; ".join(str(e) for e in _leaves(several))
             except* Exception as several:
                 log.exception("the streams ended")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -115,11 +117,26 @@ class Story:
         return release, {post.channel: post for post in planned}
 
 
+_made: list[bytes] = []
+
+
+async def _new_ledger() -> bytes:
+    """A ledger in which nothing has happened: made once, since the migrations take their time."""
+    if not _made:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "ledger.db")
+            await open_ledger(path, EXERCISE, StillClock()).close()
+            _made.append(await asyncio.to_thread(path.read_bytes))
+    return _made[0]
+
+
 @asynccontextmanager
 async def a_story(folder: Path) -> AsyncIterator[Story]:
     """A new ledger in `folder`, its clock held still."""
     clock = StillClock()
-    ledger = open_ledger(folder / "ledger.db", EXERCISE, clock)
+    path = folder / "ledger.db"
+    path.write_bytes(await _new_ledger())
+    ledger = open_ledger(path, EXERCISE, clock)
     try:
         story = Story(ledger, clock)
         await story._begin()

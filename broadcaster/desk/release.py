@@ -1,7 +1,94 @@
-"""Placeholder: another helper writes this module."""
+"""One release: where it stands on each channel, since when, with what proof, and what next."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 from aiohttp import web
 
+from broadcaster.approval import AnyRelease
+from broadcaster.delivery import PostState
+from broadcaster.desk.approval import said_once
+from broadcaster.desk.deps import DESK
+from broadcaster.desk.session import require_person
+from broadcaster.desk.templating import page
+from broadcaster.errors import Kind, Refusal
+from broadcaster.ledger import Tx, approvals, people, posts, releases
+from broadcaster.roster import Act, require
+from broadcaster.update import Revision
+
+#: What follows, by state, where nothing is to be looked up.
+NEXT: Mapping[PostState, str] = {
+    PostState.PLANNED: "It is sent as soon as this channel is free.",
+    PostState.WAITING: "It is tried again by itself, until the update's time runs out.",
+    PostState.SENDING: "It is being sent now.",
+    PostState.POSTED: "Nothing more. To change what it says, write a correction.",
+    PostState.REPLACED: "Nothing more. The later update says what stands.",
+    PostState.REFUSED: "Have somebody look at this channel's account or receiver, then submit the "
+    "update again.",
+    PostState.IN_DOUBT: "Look at the channel itself. Nothing is sent again before somebody has.",
+    PostState.HELD: "Submit an update with what is true now.",
+    PostState.STOPPED: "Nothing more was sent here.",
+    PostState.EXPIRED: "Submit the update again if it should still be said.",
+    PostState.RETRACTED: "Nothing more.",
+}
+
+
+@dataclass(frozen=True)
+class OnChannel:
+    """One channel's part."""
+
+    post: posts.Kept
+    attempts: Sequence[posts.Attempt]
+
+
+@dataclass(frozen=True)
+class View:
+    """All that the page shows, from one look at the ledger."""
+
+    release: AnyRelease
+    revision: Revision
+    decision: approvals.KeptDecision
+    channels: Sequence[OnChannel]
+    names: Mapping[str, str]
+
+
+def look(tx: Tx, release_id: str) -> View:
+    """Raises Refusal where there is no such release."""
+    release = releases.get(tx, release_id)
+    if release is None:
+        raise Refusal(
+            "no_such_release", "There is no such release.", "Open it from its incident's page.",
+            kind=Kind.NOT_FOUND,
+        )  # fmt: skip
+    revision = approvals.revision(tx, release.revision_id)
+    decision = approvals.decision(tx, release.decision_id)
+    assert revision is not None and decision is not None, "a release's foreign keys"
+    return View(
+        release,
+        revision,
+        decision,
+        [OnChannel(post, posts.attempts_of(tx, post.id)) for post in posts.of_release(tx, release_id)],
+        {person.id: person.name for person in people.everybody(tx)},
+    )
+
+
 routes = web.RouteTableDef()
+
+
+@routes.get("/releases/{release_id}")
+async def show(request: web.Request) -> web.Response:
+    """The release's page."""
+    desk, person = request.app[DESK], require_person(request)
+    require(person, Act.READ)
+    view = await desk.ledger.read(lambda tx: look(tx, request.match_info["release_id"]))
+    titles = {channel.name: channel.title for channel in desk.channels}
+    return page(
+        request,
+        "release.html",
+        view=view,
+        titles=titles,
+        following=NEXT,
+        said=said_once(((r.channel, r.text) for r in view.revision.renderings), titles),
+    )

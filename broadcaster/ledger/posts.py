@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, func, insert, select, true, update
 
 from broadcaster.delivery import InDoubt, Next, PostState, Receipt, Standing, before_attempt
 from broadcaster.ledger import approvals, incidents, outbox, releases, schema
@@ -237,13 +237,15 @@ def close_attempt(
     open_still = post is not None and (post.state, post.attempts) == (
         PostState.SENDING, opened.number,
     )  # fmt: skip
+    table = schema.attempts.c
     tx.connection.execute(
         update(schema.attempts)
         .where(
-            schema.attempts.c.post_id == opened.post.id, schema.attempts.c.number == opened.number
+            table.post_id == opened.post.id, table.number == opened.number,
+            table.ended_at.is_(None) if receipt is None else true(),
         )
         .values(ended_at=tx.now, outcome=outcome, why=then.why)
-    )
+    )  # fmt: skip
     if not open_still and receipt is None:
         return False
     _set(tx, opened.post, then, receipt)

@@ -77,6 +77,32 @@ def verify(tx: Tx, anchors: Sequence[record.Anchor]) -> record.Verdict:
     return record.verify(sealed_entries(tx.connection), anchors)
 
 
+def after(tx: Tx, number: int, limit: int) -> list[record.Sealed]:
+    """Sealed entries above a number, in order, with their private values."""
+    rows = tx.connection.execute(
+        select(schema.seals, schema.entries)
+        .join_from(schema.seals, schema.entries)
+        .where(schema.seals.c.number > number)
+        .order_by(schema.seals.c.number)
+        .limit(limit)
+    ).all()
+    private: dict[str, list[record.PrivateValue]] = {row.id: [] for row in rows}
+    for row in tx.connection.execute(
+        select(schema.private_values)
+        .where(schema.private_values.c.entry_id.in_(private))
+        .order_by(schema.private_values.c.field)
+    ):
+        private[row.entry_id].append(record.PrivateValue(row.field, row.salt, row.value))
+    return [
+        record.Sealed(
+            row.number, row.previous_hash, row.hash,
+            record.Entry(row.id, row.kind, row.at, row.incident_id, row.body,
+                         tuple(private[row.id])),
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
 def sealed_entries(connection: Connection) -> Iterator[record.Sealed]:
     """The record in order, with its private values, as `record.verify` walks it."""
     values = _private_values(connection)

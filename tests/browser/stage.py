@@ -22,6 +22,7 @@ from broadcaster import bootstrap
 from broadcaster.approval import AnyRelease, Verdict
 from broadcaster.clock import SystemClock
 from broadcaster.delivery import PostState
+from broadcaster.desk.app import make_app
 from broadcaster.desk.deps import Flow
 from broadcaster.errors import Refusal
 from broadcaster.incident import Report, Status
@@ -136,7 +137,7 @@ class Stage:
     async def _serve_desk(self) -> str:
         """The desk has to know its own port before it is made, so one is chosen first."""
         holder = await self._serve(web.Application())
-        app = bootstrap.desk(self.settings, self.ledger, holder, self._flow)
+        app = make_app(bootstrap.desk(self.settings, self.ledger, holder, self._flow))
         await self._runners.pop().cleanup()
         return await self._serve(app, int(holder.rsplit(":", 1)[1]))
 

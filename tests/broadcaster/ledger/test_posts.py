@@ -316,7 +316,7 @@ ACTIONS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(ACTIONS)
 def test_a_post_is_sending_while_one_attempt_is_open_and_only_then(actions: list[str]) -> None:
     """Whatever workers do, in whatever order, and whoever holds the channel."""
