@@ -1,8 +1,8 @@
 """One way for every channel to speak HTTP: guarded, bounded, and honest about what got through.
 
-Each send has a session and a connection of its own. A kept connection may have been closed by the
-other side in the meantime, and then nobody can say whether the message left on it; a new one
-costs a handshake and leaves no such doubt, and no channel waits for another's.
+Each send has a session and a connection of its own, so no cookie, address or connection outlives
+it. A kept connection may have been closed by the other side in the meantime, and then nobody can
+say whether the message left on it; a new one costs a handshake and leaves no such doubt.
 """
 
 from __future__ import annotations
@@ -141,13 +141,9 @@ class _Guard(aiohttp.ThreadedResolver):
 
 def _session(networks: Networks) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            resolver=_Guard(networks), use_dns_cache=False, force_close=True
-        ),
+        connector=aiohttp.TCPConnector(resolver=_Guard(networks), use_dns_cache=False),
         timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_read=READ),
-        cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": "incident-alert-broadcaster"},
-        trust_env=False,
         auto_decompress=False,
     )
 

@@ -37,7 +37,7 @@ MOST_PUBLIC = 500
 #: When the desk ends, a stream whose reader takes nothing is cut off after so many seconds.
 CUT_AFTER = 0.5
 #: Between two events to one reader, in seconds: a replay commits hundreds of times a second.
-PACE = 0.1
+PACE = 0.03
 #: More names than this are told as `all`.
 MOST_NAMES = 200
 #: What moves behind the pages and shows on none.
@@ -196,7 +196,7 @@ async def note_since(request: web.Request, handler: Handler) -> web.StreamRespon
     return await handler(request)
 
 
-@routes.get("/events")
+@routes.get("/events", allow_head=False)
 async def events(request: web.Request) -> web.StreamResponse:
     """Event `changed` with a JSON list of names, as they move. Strangers hear of public things."""
     signed_in = person(request) is not None

@@ -19,7 +19,7 @@ _SHAPES = {
     "forward": '<path d="M2 13V9a4 4 0 0 1 4-4h8M10 1l4 4-4 4"/>',
     "back": '<path d="M14 13V9a4 4 0 0 0-4-4H2M6 1 2 5l4 4"/>',
     "cross": '<path d="m3 3 10 10M13 3 3 13"/>',
-    "question": '<path d="M4.5 5a3.5 3.5 0 1 1 5 3.2Q8 9 8 10.8M8 14v.1"/>',
+    "question": '<path d="M4.5 5a3.5 3.5 0 1 1 5 3.2C8.3 8.8 8 9.3 8 10.5M8 14.4v.1"/>',
     "bars": '<path d="M5 2v12M11 2v12"/>',
     "square": '<path d="M2.5 2.5h11v11h-11z" fill="currentColor"/>',
     "barred": f'{_RING}<path d="m3.5 12.5 9-9"/>',

@@ -17,7 +17,7 @@ from pydantic.json_schema import models_json_schema
 
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.middleware import STATUS
-from broadcaster.desk.session import require_person
+from broadcaster.desk.session import cookie_name, require_person
 from broadcaster.errors import Kind, Refusal
 from broadcaster.roster import Person
 
@@ -168,7 +168,7 @@ def document(desk: Desk, operations: Sequence[Operation[Any]], signed: SignedOpe
             "securitySchemes": {
                 "session": {
                     "type": "apiKey", "in": "cookie",
-                    "name": "__Host-sid" if desk.https else "sid_PORT",
+                    "name": cookie_name(desk),
                     "description": "The cookie of somebody who is signed in.",
                 },
                 "signature": {

@@ -193,5 +193,4 @@ async def sign_out(request: web.Request) -> web.StreamResponse:
     response.del_cookie(
         cookie_name(desk), path="/", httponly=True, samesite="Lax", secure=desk.https
     )
-    response.headers["Clear-Site-Data"] = '"cache"'
     return response

@@ -10,6 +10,22 @@ from broadcaster.desk.session import same_site, set_session
 from broadcaster.desk.templating import page
 from broadcaster.errors import Refusal
 from broadcaster.ledger import people
+from broadcaster.roster import Person, Role
+
+#: What a newcomer will do as each, in a few words.
+_DOES = {
+    Role.PIO: "writes what is said",
+    Role.COMMANDER: "approves it at the scene",
+    Role.WATCH_COMMANDER: "approves it where nobody commands yet",
+    Role.SUPERVISOR: "settles what came in wrong",
+    Role.RECORDS: "reads everything, and changes nothing",
+}
+
+
+def does(person: Person) -> str:
+    """What a person does at the desk."""
+    return ", ".join(words for role, words in _DOES.items() if role in person.roles)
+
 
 routes = web.RouteTableDef()
 
@@ -17,7 +33,7 @@ routes = web.RouteTableDef()
 @routes.get("/sign-in")
 async def sign_in(request: web.Request) -> web.Response:
     """Who may go on from here, and how."""
-    return page(request, "sign_in.html", next=same_site(request.query.get("next")))
+    return page(request, "sign_in.html", does=does, next=same_site(request.query.get("next")))
 
 
 @routes.get("/enrol/{token}")

@@ -238,8 +238,9 @@ class _Answer:
 def open_ledger(path: Path, world: World, clock: Clock | None = None) -> Ledger:
     """Opens, and makes or migrates, the ledger file.
 
-    Raises Refusal where another process has it, where it belongs to the other world, or where a
-    newer version of the product wrote it; LedgerAway where it cannot be opened.
+    Raises Refusal where another process has it, where it belongs to the other world, where it is
+    damaged, or where a newer version of the product wrote it; LedgerAway where it cannot be
+    opened now.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -255,7 +256,7 @@ def open_ledger(path: Path, world: World, clock: Clock | None = None) -> Ledger:
         return Ledger(path, world, clock or SystemClock(), lock)
     except DatabaseError as problem:
         lock.close()
-        raise _away(problem) from problem
+        raise _damaged(path, problem) or _away(problem) from problem
     except BaseException:
         lock.close()
         raise
@@ -358,6 +359,17 @@ def _take(path: Path) -> IO[str]:
 def _is_away(problem: Exception) -> bool:
     """Whether a database error speaks of the database's state, not of the step's own mistake."""
     return isinstance(problem, DatabaseError) and isinstance(problem.orig, sqlite3.OperationalError)
+
+
+def _damaged(path: Path, problem: DatabaseError) -> Refusal | None:
+    """A file that no waiting will make a ledger, or a whole one again."""
+    if not any(sign in str(problem.orig) for sign in ("not a database", "malformed")):
+        return None
+    return Refusal(
+        "ledger_damaged",
+        f"{path} is no ledger, or it is damaged.",
+        "Put the newest copy of it in its place, or set BROADCASTER_HOME to another folder.",
+    )
 
 
 _CAUSES = {

@@ -311,7 +311,10 @@ async def test_channels_do_not_wait_for_each_other(story: Story) -> None:
 
 
 ACTIONS = st.lists(
-    st.sampled_from(["try", "try", "proof", "late proof", "later", "doubt", "later again", "wait", "replace", "taken"]),
+    st.sampled_from([
+        "try", "try", "proof", "late proof", "later", "doubt", "later again", "wait", "replace",
+        "taken",
+    ]),
     min_size=1, max_size=25,
 )  # fmt: skip
 

@@ -1,0 +1,84 @@
+"""A desk to look at, and Debian's Chromium to look with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from tests.browser.stage import Stage
+
+CHROMIUM = Path("/usr/bin/chromium")
+#: Chromium's sandbox needs a user that is not root; these pages are our own.
+ARGUMENTS = ["--no-sandbox"]
+
+DESK = {"width": 1280, "height": 800}
+PHONE = {"width": 360, "height": 740}
+
+#: Opens a page as somebody; None: signed out.
+Open = Callable[..., Awaitable[Page]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of this folder share one loop, and so one Chromium."""
+    here = Path(__file__).parent
+    for item in items:
+        if here not in item.path.parents:
+            continue
+        item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+        if not CHROMIUM.exists():
+            item.add_marker(pytest.mark.skip(reason=f"there is no Chromium at {CHROMIUM}"))
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    with Stage(tmp_path) as stage:
+        yield stage
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_as(browser: Browser, stage: Stage) -> AsyncIterator[Open]:
+    """Opens a page of the desk in a browser of its own, signed in as a practice person.
+
+    What the page itself complains about (a script's error, a policy that it broke) fails the test.
+    """
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    async def open_(person: str | None, path: str = "/", **options: object) -> Page:
+        options.setdefault("viewport", DESK)
+        context = await browser.new_context(base_url=stage.address, **options)  # type: ignore[arg-type]
+        contexts.append(context)
+        if person is not None:
+            answer = await context.request.post(
+                "/practice", form={"person_id": stage.people[person].id, "next": "/"},
+                headers={"Sec-Fetch-Site": "same-origin"},
+            )  # fmt: skip
+            assert answer.ok, await answer.text()
+        page = await context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: _note(said.type, said.text, complaints))
+        await page.goto(path)
+        return page
+
+    yield open_
+    for context in contexts:
+        await context.close()
+    assert not complaints
+
+
+def _note(kind: str, text: str, complaints: list[str]) -> None:
+    """Errors, but for those that a test brings about: a refusal's status, a line cut off."""
+    if kind == "error" and "Failed to load resource" not in text:
+        complaints.append(text)
