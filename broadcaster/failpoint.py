@@ -1,8 +1,9 @@
 """Named places where a test may have the process killed, to see what is left behind.
 
-`BROADCASTER_FAILPOINT=NAME` arms one; when it is reached, the process gets SIGKILL. Commits are
-named by what they put on the record (`before_commit:DecisionRecorded`), publishing by its topic,
-sends by their channel.
+`BROADCASTER_FAILPOINTS` names a file; each of its lines arms one place. Where a process comes to
+such a place, it takes the line out of the file and gets SIGKILL: so each fires once, and the next
+process goes on. Commits are named by what they put on the record
+(`before_commit:DecisionRecorded`), publishing by its topic, sends by their channel.
 """
 
 from __future__ import annotations
@@ -10,11 +11,22 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable
+from pathlib import Path
 
-ARMED = os.environ.get("BROADCASTER_FAILPOINT")
+FILE = os.environ.get("BROADCASTER_FAILPOINTS")
 
 
 def reach(place: str, names: Iterable[str]) -> None:
     """Ends this process, at once and without a trace, if `place` with one of `names` is armed."""
-    if ARMED is not None and any(f"{place}:{name}" == ARMED for name in names):
+    if FILE is not None and _disarmed(Path(FILE), {f"{place}:{name}" for name in names}):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _disarmed(file: Path, reached: set[str]) -> bool:
+    """Whether one of the places was armed; it is not any more."""
+    armed = file.read_text().splitlines()
+    found = next((line for line in armed if line in reached), None)
+    if found is not None:
+        armed.remove(found)
+        file.write_text("".join(f"{line}\n" for line in armed))
+    return found is not None

@@ -125,6 +125,7 @@ ANSWERS: list[tuple[int, dict[str, str], type[Exception] | None, timedelta | Non
     (201, {}, None, None),
     (202, {}, None, None),
     (204, {}, None, None),
+    (200, {"Content-Encoding": "gzip"}, None, None),
     *((status, {}, Refused, None) for status in (300, 301, 302, 303, 304, 307, 308)),
     *((status, {}, Refused, None) for status in (400, 401, 403, 404, 409, 410, 413, 422)),
     *((status, {}, InDoubt, None) for status in (408, 500, 501, 502, 503, 504, 599)),
@@ -242,7 +243,7 @@ class HttpContract(Contract):
             assert told.after == pause
 
     async def test_a_long_answer_is_not_read_to_its_end(self) -> None:
-        self.there.ways = [answers(200, body=b"x" * 20_000_000)]
+        self.there.ways = [receiver.answers_without_end]
         assert await self._made().send(await self.message("Stay inside."))
 
     # --- where it broke -----------------------------------------------------------------------
@@ -252,8 +253,10 @@ class HttpContract(Contract):
         self, way: receiver.Way, caplog: pytest.LogCaptureFixture
     ) -> None:
         self.there.ways = [way]
-        await self._fails(self._made(), InDoubt, caplog)
+        began = time.monotonic()
+        await self._fails(self._made(deadline=timedelta(seconds=60)), InDoubt, caplog)
         assert self.there.connections == 1
+        assert time.monotonic() - began < 10, "silence is not waited out until the deadline"
 
     async def test_nobody_listens(self, caplog: pytest.LogCaptureFixture) -> None:
         async with Receiver() as gone:

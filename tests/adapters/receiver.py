@@ -107,6 +107,14 @@ async def hangs_up(connection: Connection) -> None:
     await connection.read()
 
 
+async def answers_without_end(connection: Connection) -> None:
+    await connection.read()
+    await connection.say("HTTP/1.1 200 OK", "Content-Length: 1000000000000")
+    while True:
+        connection.writer.write(b"x" * 65_536)
+        await connection.writer.drain()
+
+
 async def answers_half(connection: Connection) -> None:
     await connection.read()
     await connection.say("HTTP/1.1 200 OK", "Content-Length: 100", body=b'{"taken":')

@@ -38,6 +38,7 @@ class TestWebhook(HttpContract):
         message = await self.message("Stay inside.")
         await adapter.send(message)
         assert self.there.heard[0].headers["content-type"] == "application/json"
+        assert "Gas leak – Oak St".encode() in self.there.heard[0].body
         assert self.there.heard[0].json == {
             "version": 1, "world": "exercise", "post_id": message.post_id, "incident": "k7m2p9qx",
             "url": message.incident_url, "number": 3, "kind": "update", "language": "en",

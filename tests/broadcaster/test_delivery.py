@@ -119,7 +119,11 @@ def later(pause: timedelta | None, attempts: int = 1, expires_at: datetime = LAT
 def test_a_pause_that_was_asked_for_is_kept() -> None:
     assert later(timedelta(seconds=120), attempts=50) == timedelta(seconds=120)
     assert timedelta() <= later(timedelta()) <= timedelta(seconds=0.5)
-    assert {later(timedelta(), attempts=9) > timedelta() for _ in range(20)} == {True}
+
+
+def test_a_short_pause_is_no_leave_to_ask_without_end() -> None:
+    short = timedelta(milliseconds=1)
+    assert max(later(short, attempts=20) for _ in range(20)) > timedelta(seconds=1)
 
 
 @given(st.integers(-5, 10_000))

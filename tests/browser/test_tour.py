@@ -53,7 +53,7 @@ async def test_tour(stage: Stage, open_as: Open, scripts: bool) -> None:
     # The release, the public page and the record say the same.
     await page.get_by_role("link", name="Channel by channel").click()
     await expect(page.locator(".release .row")).to_have_count(3)
-    await page.get_by_role("link", name="See the proof: Public page").click()
+    await page.get_by_role("link", name="See the proof (Public page)").click()
     await expect(page.locator("main")).to_contain_text("66100 block of Pierson Blvd")
     await page.goto("/record")
     await expect(page.locator("#verdict")).to_contain_text("The chain verifies")

@@ -35,6 +35,7 @@ from aiokafka import AIOKafkaProducer
 
 from broadcaster import control
 from broadcaster.errors import Refusal
+from broadcaster.incident import Report, incident_id
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -348,9 +349,14 @@ class Installation:
 
         return await control.ask(self.home / "control.sock", name, arguments, nothing)
 
+    async def is_drained(self) -> bool:
+        """Whether nothing waits but for a person."""
+        waits = await self.order("idle")
+        return not any(waits[each] for each in ("reports", "decisions", "posts", "messages"))
+
     async def drained(self) -> None:
         """Returns once nothing waits but for a person."""
-        await self.order("drained", seconds=PATIENCE)
+        await until("all is drained", self.is_drained, 2 * PATIENCE)
 
     async def end(self, number: int = signal.SIGTERM, within: float = 10.0) -> int:
         """Ends it, and makes sure that nothing which it started is left. Its exit code."""
@@ -411,6 +417,16 @@ class Installation:
             "opened_at": (now - timedelta(minutes=5)).isoformat(), "reported_at": now.isoformat(),
             **fields,
         }  # fmt: skip
+
+    @staticmethod
+    def id_of(report: Json) -> str:
+        """The id that a report has here, whoever asks."""
+        return Report.model_construct(source=report["source"], message_id=report["id"]).id
+
+    @staticmethod
+    def incident_of(report: Json) -> str:
+        """The id of the incident that a report is about."""
+        return incident_id("exercise", report["source"], report["incident_number"])
 
     async def send_report(self, report: Json, **fields: object) -> Answer:
         """Signs and posts a report, again and again until it is answered."""

@@ -5,6 +5,8 @@ import { parse, say, swap } from "./live.js";
 
 const PATIENCE_MS = 15_000;
 const LONGEST_PAUSE_MS = 15_000;
+const AWAY = "Not sent: the line or the desk is away. It is kept here, and sent again by itself.";
+const RECEIPT = "The desk has decided about this. Asking for the receipt…";
 
 const id = /** @type {HTMLElement} */ (document.getElementById("request")).dataset.request;
 const key = `decision:${id}`;
@@ -41,7 +43,7 @@ async function send() {
   busy = true;
   clearTimeout(again);
   form()?.classList.add("sent");
-  tell(tries ? "Not sent yet. Sending again…" : "Sending…");
+  tell(form() ? (tries ? "Not sent yet. Sending again…" : "Sending…") : RECEIPT);
   try {
     const answer = await fetch(location.pathname, {
       method: "POST",
@@ -56,7 +58,7 @@ async function send() {
     show(page, answer.url);
   } catch {
     const pause = Math.min(1000 * 2 ** tries++, LONGEST_PAUSE_MS);
-    tell("Not sent: the line or the desk is away. It is kept here, and sent again by itself.", true);
+    if (form()) tell(AWAY, true);
     again = setTimeout(send, pause);
   } finally {
     busy = false;
@@ -78,30 +80,33 @@ function show(page, address) {
     first.focus({ preventScroll: true });
     say((first.querySelector("[data-say]") ?? first).textContent?.trim() ?? "");
   }
-  listen();
 }
 
 const form = () => /** @type {HTMLFormElement | null} */ (document.getElementById("decide"));
 
-function listen() {
-  form()?.addEventListener("submit", (event) => {
-    event.preventDefault();
-    const pressed = /** @type {HTMLButtonElement} */ (event.submitter);
-    const data = new FormData(/** @type {HTMLFormElement} */ (event.target), pressed);
-    const note = form()?.querySelector("#n-returned");
-    if (pressed.value === "returned" && note instanceof HTMLTextAreaElement && !note.value.trim()) {
-      note.setAttribute("aria-invalid", "true");
-      note.focus();
-      return say("Write what should change.");
-    }
-    const fields = [...data].map(([name, value]) => [name, String(value)]);
-    sessionStorage.setItem(key, JSON.stringify({ fields, digest: data.get("digest") }));
-    tries = 0;
-    void send();
-  });
+/** @param {SubmitEvent} event */
+function decide(event) {
+  const target = /** @type {HTMLFormElement} */ (event.target);
+  const pressed = event.submitter;
+  if (target.id !== "decide" || !(pressed instanceof HTMLButtonElement)) return;
+  event.preventDefault();
+  const note = target.querySelector("#n-returned");
+  if (pressed.value === "returned" && note instanceof HTMLTextAreaElement && !note.value.trim()) {
+    note.setAttribute("aria-invalid", "true");
+    note.focus();
+    return say("Write what should change.");
+  }
+  const data = new FormData(target, pressed);
+  const fields = [...data].map(([name, value]) => [name, String(value)]);
+  sessionStorage.setItem(key, JSON.stringify({ fields, digest: data.get("digest") }));
+  tries = 0;
+  void send();
 }
 
-listen();
+document.addEventListener("submit", decide);
+document.addEventListener("shown", () => {
+  if (!form()) void send(); // decided, and the answer may have been lost: the key finds it
+});
 addEventListener("online", send);
 document.addEventListener("visibilitychange", send);
 

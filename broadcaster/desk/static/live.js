@@ -89,6 +89,7 @@ export function show(page, ids) {
     if (old && fresh && !old.isEqualNode(fresh)) swap(old, document.adoptNode(fresh));
   }
   tick();
+  document.dispatchEvent(new Event("shown"));
 }
 
 let fetching = false;

@@ -1,0 +1,88 @@
+"""No page has a fault that axe can find, by day or by night, wide or narrow."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Page
+
+from broadcaster.approval import Verdict
+from broadcaster.errors import Refusal
+from broadcaster.incident import Status
+from broadcaster.ledger import incidents, people, problems
+from tests.browser.conftest import DESK, PHONE, Open
+from tests.browser.stage import Stage
+
+PIO, COMMANDER = "A. Reyes", "Lt J. Park"
+
+
+async def faults(page: Page) -> list[str]:
+    found = await Axe().run(page)
+    return [
+        f"{page.url}: {violation['id']}: {node['html']} {node['failureSummary']}"
+        for violation in found.response["violations"]
+        for node in violation["nodes"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "size"), [("light", DESK), ("dark", PHONE)], ids=["desk by day", "phone by night"]
+)
+async def test_axe_finds_nothing(
+    stage: Stage, open_as: Open, scheme: str, size: dict[str, int]
+) -> None:
+    told = stage.report(place="66000 block of Pierson Blvd")
+    stage.answers["school_district"] = 403
+    release = stage.tell(told)
+    stage.answers.clear()
+    stage.report(place="66100 block of Pierson Blvd")
+    waiting = stage.submit(told)
+    fresh = stage.report("2", type_="WIRES", place="Palm Dr and Two Bunch Palms Trl")
+    stage.report("3", type_="DVA", place="Ironwood Dr")
+    closed = stage.report("4", type_="FBRUSH", place="Dillon Rd")
+    stage.tell(closed)
+    stage.report("4", type_="FBRUSH", place="Dillon Rd", status=Status.CLOSED)
+    returned = stage.report("5", type_="THAZ", place="Hacienda Ave")
+    back = stage.submit(returned)
+    stage.decide(back, Verdict.RETURNED, reason="Say which lanes.")
+    late = stage.submit(stage.report("6", type_="MVAINJY", place="Palm Dr"))
+    stage.run_out(late.request.id)
+    stage.write(
+        lambda tx: problems.note(
+            tx, problems.Place("kafka", "exercise.incident.intake", 0, 7),
+            Refusal("not_json", "This message is not a JSON object.", "Send one JSON object."),
+        )
+    )  # fmt: skip
+    token = stage.write(lambda tx: people.enrol(tx, stage.people[PIO].id, actor="test"))
+    public_id = stage.read(lambda tx: incidents.get(tx, told)).public_id  # type: ignore[union-attr]
+    pages = [
+        (None, "/sign-in"), (None, f"/enrol/{token}"), (None, "/enrol/unknown"),
+        (PIO, "/"), (PIO, "/?tab=open"), (PIO, "/?tab=off"), (PIO, "/?tab=closed"),
+        (PIO, "/?about=2#report"), (COMMANDER, "/"), (PIO, "/?tab=nonsense&page=7"),
+        (PIO, f"/incidents/{fresh}"), (PIO, f"/incidents/{told}"), (PIO, f"/incidents/{returned}"),
+        (PIO, f"/incidents/{closed}?kind=all+clear"), (COMMANDER, f"/incidents/{fresh}"),
+        (COMMANDER, f"/a/{waiting.request.id}"), (PIO, f"/a/{waiting.request.id}"),
+        (COMMANDER, f"/a/{late.request.id}"), (COMMANDER, f"/a/{back.request.id}"),
+        (PIO, f"/releases/{release.id}"), (PIO, "/record"), (PIO, "/record?kind=PostDelivered"),
+        (PIO, "/problems"), (PIO, "/nothing-here"), (PIO, "/p"), (PIO, f"/p/{public_id}"),
+    ]  # fmt: skip
+    found = []
+    by_person: dict[str | None, Page] = {}
+    for person, path in pages:
+        if person not in by_person:
+            by_person[person] = await open_as(person, path, viewport=size, color_scheme=scheme)
+        page = by_person[person]
+        await page.goto(path)
+        await page.evaluate("for (const d of document.querySelectorAll('details')) d.open = true")
+        found += await faults(page)
+        wide = await page.evaluate("document.documentElement.scrollWidth")
+        if wide > size["width"]:
+            found.append(f"{path} scrolls sideways: {wide}")
+    assert not found, "\n".join(found)
+
+
+async def test_axe_would_find_something(open_as: Open) -> None:
+    page = await open_as(PIO, "/")
+    await page.locator("label[for=r-place]").evaluate("(label) => label.remove()")
+    await page.evaluate("document.getElementById('report').open = true")
+    assert any("label" in fault for fault in await faults(page))

@@ -1,0 +1,68 @@
+"""Pages that move by themselves: at once, without a jump, and honest when they cannot."""
+
+from __future__ import annotations
+
+import asyncio
+
+from playwright.async_api import expect
+
+from broadcaster.incident import Status
+from tests.browser.conftest import Open
+from tests.browser.stage import Stage
+
+PIO = "A. Reyes"
+
+
+async def test_the_board_moves_without_reloading(stage: Stage, open_as: Open) -> None:
+    page = await open_as(PIO, "/")
+    await expect(page.locator("#board")).to_contain_text("Nothing needs words now.")
+    await page.evaluate("window.same = true")
+    incident = await asyncio.to_thread(stage.report)
+    await expect(page.locator(".row")).to_contain_text("Suggested: update #1: new incident")
+    await expect(page.locator("#said")).to_have_text("1 incident needs words")
+    await asyncio.to_thread(stage.submit, incident)
+    await expect(page.locator(".row")).to_contain_text("Waiting for the Watch Commander")
+    assert await page.evaluate("window.same")
+
+
+async def test_focus_and_what_is_open_stay(stage: Stage, open_as: Open) -> None:
+    incident = stage.report()
+    page = await open_as(PIO, f"/incidents/{incident}")
+    await page.locator("#story details").first.locator("summary").click()
+    opened = await page.locator("#story details[open]").get_attribute("id")
+    await page.get_by_label("Do", exact=True).focus()
+    await page.keyboard.press("End")
+    await asyncio.to_thread(stage.report, status=Status.STRUCTURE_CLEARED)
+    await expect(page.locator("#facts")).to_contain_text("structure cleared")
+    await expect(page.locator(f"#{opened}[open]")).to_have_count(1)
+    await expect(page.get_by_label("Do", exact=True)).to_be_focused()
+
+
+async def test_a_silent_stream_is_said(stage: Stage, open_as: Open) -> None:
+    page = await open_as(None, "/sign-in")
+    await page.clock.install()
+    await page.route("**/events*", lambda route: asyncio.sleep(0))  # never answered
+    await page.get_by_role("button", name=PIO).click()
+    await expect(page.locator("#not-live")).to_be_hidden()
+    await page.clock.fast_forward(25_000)
+    await expect(page.locator("#not-live")).to_contain_text("Not live since")
+    await expect(page.locator("#not-live")).to_contain_text("What you send still goes to the desk")
+
+
+async def test_times_grow_older_without_a_word_to_a_screen_reader(
+    stage: Stage, open_as: Open
+) -> None:
+    stage.report()
+    page = await open_as(None, "/sign-in")
+    await page.clock.install()
+    await page.get_by_role("button", name=PIO).click()
+    await page.clock.fast_forward(3 * 60_000)
+    await expect(page.locator(".times").first).to_contain_text("Reported 3 min ago")
+    await expect(page.locator("#said")).to_have_text("")
+
+
+async def test_streams_that_stand_still_are_said(stage: Stage, open_as: Open) -> None:
+    stage.stand_still(True)
+    page = await open_as(PIO, "/")
+    await expect(page.locator(".still")).to_contain_text("The streams stand still since")
+    await expect(page.locator(".still")).to_contain_text("What you record here is kept")
