@@ -7,7 +7,8 @@ module a subject, each function taking the step's `Tx` first.
 
 from __future__ import annotations
 
+from broadcaster.ledger.base import Ledger
+from broadcaster.ledger.sqlite import open_sqlite as open_ledger
 from broadcaster.ledger.tx import Change, Tx
-from broadcaster.ledger.writer import Ledger, open_ledger
 
 __all__ = ["Change", "Ledger", "Tx", "open_ledger"]

@@ -21,7 +21,7 @@ def bring_up_to_date(connection: Connection, path: Path) -> None:
 
     Raises Refusal where a newer version of the product wrote the ledger.
     """
-    version = _version(connection)
+    version = version_of(connection)
     if version == HEAD:
         return
     if version is not None and version > HEAD:
@@ -47,7 +47,8 @@ def upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _version(connection: Connection) -> str | None:
+def version_of(connection: Connection) -> str | None:
+    """The newest migration that a ledger has seen; None: it has no tables."""
     with contextlib.suppress(DatabaseError):
         return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     connection.rollback()

@@ -89,6 +89,14 @@ seals = Table(
     Column("hash", Text, nullable=False),
 )
 
+#: Entries that the sealer has still to number: PostgreSQL alone, SQLite seals with the step.
+unsealed = Table(
+    "unsealed",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("entry_id", Text, ForeignKey("entries.id"), nullable=False),
+)
+
 #: The personal and free-text fields of entries: the one part of the record that can be purged.
 private_values = Table(
     "private_values",

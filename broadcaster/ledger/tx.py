@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from sqlalchemy import Connection, insert
 
@@ -18,14 +19,19 @@ Change = str
 
 @dataclass
 class Tx:
-    """What a step holds while it runs. `now` is the ledger's time, taken inside the lock."""
+    """What a step holds while it runs."""
 
     connection: Connection
-    now: datetime
+    clock: Callable[[], datetime]
     world: World
     _entries: list[Entry] = field(default_factory=list)
     _messages: list[dict[str, object]] = field(default_factory=list)
     _changes: set[Change] = field(default_factory=set)
+
+    @cached_property
+    def now(self) -> datetime:
+        """The ledger's time: one for the whole step, taken when it first asks, inside its locks."""
+        return self.clock()
 
     def record(
         self,
@@ -65,6 +71,8 @@ class Tx:
                 {"id": e.id, "kind": e.kind, "at": e.at, "incident_id": e.incident_id,
                  "body": e.body} for e in self._entries
             ])  # fmt: skip
+            if self.connection.dialect.name == "postgresql":
+                run(insert(schema.unsealed), [{"entry_id": e.id} for e in self._entries])
             if private := [
                 {"entry_id": e.id, "field": p.field, "salt": p.salt, "value": p.value}
                 for e in self._entries

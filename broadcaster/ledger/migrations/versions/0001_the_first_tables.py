@@ -184,6 +184,13 @@ def upgrade() -> None:
         op.f("ix_suggestions_incident_id"), "suggestions", ["incident_id"], unique=False
     )
     op.create_table(
+        "unsealed",
+        sa.Column("id", SERIAL, nullable=False),
+        sa.Column("entry_id", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["entry_id"], ["entries.id"], name=op.f("fk_unsealed_entry_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_unsealed")),
+    )
+    op.create_table(
         "updates",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("incident_id", sa.Text(), nullable=False),

@@ -14,7 +14,7 @@ import fcntl
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +28,13 @@ from broadcaster import failpoint, record
 from broadcaster.clock import Clock, SystemClock
 from broadcaster.errors import LedgerAway, Refusal
 from broadcaster.ledger import schema
+from broadcaster.ledger.base import Ledger, Step, wrong_world
+from broadcaster.ledger.chain import newest, seal
 from broadcaster.ledger.migrate import bring_up_to_date
 from broadcaster.ledger.tx import Change, Tx
 from broadcaster.world import World
 
 T = TypeVar("T")
-Step = Callable[[Tx], T]
-Listener = Callable[[frozenset[Change]], None]
 
 #: Steps in one commit, at most: bounds how long the first of them waits for its answer.
 BATCH = 128
@@ -52,14 +52,13 @@ class _Ended(Exception):
     """The whole transaction is gone, not the step alone."""
 
 
-class Ledger:
-    """The truth of one installation, in one world.
+class SqliteLedger(Ledger):
+    """One file, one process, one writer's thread."""
 
-    `write` runs a step and answers after its commit; `read` runs one that only looks. Both raise
-    what the step raised, or LedgerAway.
-    """
+    alone = True
 
     def __init__(self, path: Path, world: World, clock: Clock, lock: IO[str]) -> None:
+        super().__init__()
         self.path = path
         self.world: World = world
         self._clock = clock
@@ -71,15 +70,13 @@ class Ledger:
         self._waiting: deque[_Job[Any]] = deque()
         self._work = threading.Condition()
         self._closing = False
-        self._listeners: list[Listener] = []
         self._connection = self._engine.connect()
-        self._head = _head(self._connection)
+        self._head = newest(self._connection)
         self._connection.rollback()
         self._thread = threading.Thread(target=self._run, name="ledger-write", daemon=True)
         self._thread.start()
 
     async def write(self, step: Step[T], *, urgent: bool = False) -> T:
-        """Runs a step and answers once it is committed. Decisions and stops are urgent."""
         loop = asyncio.get_running_loop()
         job = _Job(step, loop, loop.create_future())
         with self._work:
@@ -91,18 +88,9 @@ class Ledger:
         return answer
 
     async def read(self, query: Step[T]) -> T:
-        """Runs a query on one consistent view of what is committed."""
         if self._closing:
             raise LedgerAway("it is being closed")
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._look, query)
-
-    def on_commit(self, listener: Listener) -> Callable[[], None]:
-        """Calls `listener` in its event loop after each commit that changed something.
-
-        Returns what takes the listener away again.
-        """
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
 
     async def close(self) -> None:
         """Finishes what waits, then lets go of the file."""
@@ -121,7 +109,7 @@ class Ledger:
     def _run(self) -> None:
         while jobs := self._next_batch():
             answers = self._together(jobs)
-            self._tell(jobs, answers)
+            self._answer(jobs, answers)
 
     def _next_batch(self) -> list[_Job[Any]]:
         with self._work:
@@ -157,7 +145,7 @@ class Ledger:
             answer, left = self._in_savepoint(job)
             answers.append(answer)
             entries.extend(left)
-        head = _seal(connection, self._head, entries)
+        head = seal(connection, self._head, entries)
         failpoint.reach("before_commit", (entry.kind for entry in entries))
         connection.exec_driver_sql("COMMIT")
         failpoint.reach("after_commit", (entry.kind for entry in entries))
@@ -169,7 +157,7 @@ class Ledger:
         connection = self._connection
         connection.exec_driver_sql("SAVEPOINT step")
         try:
-            tx = Tx(connection, self._clock.now(), self.world)
+            tx = Tx(connection, self._clock.now, self.world)
             value = job.step(tx)
             entries, changes = tx.flush()
             connection.exec_driver_sql("RELEASE step")
@@ -189,7 +177,7 @@ class Ledger:
         with contextlib.suppress(DatabaseError):
             self._connection.rollback()
 
-    def _tell(self, jobs: list[_Job[Any]], answers: list[_Answer]) -> None:
+    def _answer(self, jobs: list[_Job[Any]], answers: list[_Answer]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Job[Any], _Answer]]] = {}
         for job, answer in zip(jobs, answers, strict=True):
             by_loop.setdefault(job.loop, []).append((job, answer))
@@ -207,16 +195,14 @@ class Ledger:
                 job.answer.set_exception(answer.error)
             else:
                 job.answer.set_result(answer.value)
-        if changes:
-            for listener in tuple(self._listeners):
-                listener(frozenset(changes))
+        self._tell(frozenset(changes))
 
     # --- the readers' threads -----------------------------------------------------------------
 
     def _look(self, query: Step[T]) -> T:
         try:
             with self._readers.connect() as connection, _reading(connection):
-                return query(Tx(connection, self._clock.now(), self.world))
+                return query(Tx(connection, self._clock.now, self.world))
         except DatabaseError as problem:
             raise _away(problem) from problem
 
@@ -235,7 +221,7 @@ class _Answer:
         self.changes = set(changes)
 
 
-def open_ledger(path: Path, world: World, clock: Clock | None = None) -> Ledger:
+def open_sqlite(path: Path, world: World, clock: Clock | None = None) -> Ledger:
     """Opens, and makes or migrates, the ledger file.
 
     Raises Refusal where another process has it, where it belongs to the other world, where it is
@@ -253,7 +239,7 @@ def open_ledger(path: Path, world: World, clock: Clock | None = None) -> Ledger:
             bring_up_to_date(connection, path)
             _claim(connection, world, clock or SystemClock())
         engine.dispose()
-        return Ledger(path, world, clock or SystemClock(), lock)
+        return SqliteLedger(path, world, clock or SystemClock(), lock)
     except DatabaseError as problem:
         lock.close()
         raise _damaged(path, problem) or _away(problem) from problem
@@ -294,32 +280,6 @@ def _driver(connection: Connection) -> sqlite3.Connection:
     return cast(sqlite3.Connection, connection.connection.dbapi_connection)
 
 
-def _head(connection: Connection) -> tuple[int, str]:
-    row = connection.execute(
-        select(schema.seals.c.number, schema.seals.c.hash)
-        .order_by(schema.seals.c.number.desc())
-        .limit(1)
-    ).first()
-    return (row.number, row.hash) if row else (0, record.FIRST_HASH)
-
-
-def _seal(
-    connection: Connection, head: tuple[int, str], entries: list[record.Entry]
-) -> tuple[int, str]:
-    """Numbers and chains the entries, and returns the new head."""
-    number, previous = head
-    rows = []
-    for entry in entries:
-        number += 1
-        hash_ = record.seal(previous, number, entry.body)
-        rows.append({"number": number, "entry_id": entry.id, "previous_hash": previous,
-                     "hash": hash_})  # fmt: skip
-        previous = hash_
-    if rows:
-        connection.execute(insert(schema.seals), rows)
-    return number, previous
-
-
 def _claim(connection: Connection, world: World, clock: Clock) -> None:
     """Makes a new ledger this world's own, or refuses one of the other world."""
     owner = connection.execute(
@@ -328,16 +288,12 @@ def _claim(connection: Connection, world: World, clock: Clock) -> None:
     if owner == world:
         return
     if owner is not None:
-        raise Refusal(
-            "wrong_world",
-            f"This ledger belongs to the {owner} world, and this start is for the {world} world.",
-            "Set BROADCASTER_HOME to another folder, or BROADCASTER_WORLD back.",
-        )
+        raise wrong_world(owner, world)
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-    tx = Tx(connection, clock.now(), world)
+    tx = Tx(connection, clock.now, world)
     connection.execute(insert(schema.meta).values(name="world", value=world))
     tx.record(record.Kind.LEDGER_CREATED, actor="broadcaster", world=world)
-    _seal(connection, (0, record.FIRST_HASH), tx.flush()[0])
+    seal(connection, (0, record.FIRST_HASH), tx.flush()[0])
     connection.exec_driver_sql("COMMIT")
 
 

@@ -1,0 +1,123 @@
+"""What the ledger's owner does on PostgreSQL: makes the tables, and gives each role its rights.
+
+Three roles. The *owner* makes and migrates. The *desk* faces the network: it records what people
+order, and can write no release, no post, no attempt, and no message that wakes deliver. The
+*worker* runs the steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import make_url
+
+from broadcaster.ledger import schema
+from broadcaster.ledger.migrate import HEAD, upgrade, version_of
+from broadcaster.world import World
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The names of the database roles that are to have rights."""
+
+    desk: str = "broadcaster_desk"
+    worker: str = "broadcaster_worker"
+
+
+#: What the desk may write beside reading everything: by table, which acts.
+_DESK = {
+    "entries": "INSERT",
+    "unsealed": "INSERT",
+    "private_values": "INSERT",
+    "people": "INSERT, UPDATE",
+    "enrolments": "INSERT, UPDATE",
+    "sessions": "INSERT, UPDATE",
+    "reports": "INSERT",
+    "incidents": "UPDATE",
+    "updates": "INSERT",
+    "revisions": "INSERT",
+    "approval_requests": "INSERT, UPDATE",
+    "decisions": "INSERT",
+    "outbox": "INSERT",
+    "problems": "INSERT, UPDATE",
+    "meta": "INSERT",
+}
+
+#: What a worker may write.
+_WORKER = {
+    "entries": "INSERT",
+    "unsealed": "INSERT, DELETE",
+    "private_values": "INSERT",
+    "seals": "INSERT",
+    "reports": "INSERT, UPDATE",
+    "incidents": "INSERT, UPDATE",
+    "suggestions": "INSERT",
+    "approval_requests": "INSERT, UPDATE",
+    "decisions": "UPDATE",
+    "releases": "INSERT, UPDATE",
+    "posts": "INSERT, UPDATE",
+    "attempts": "INSERT, UPDATE",
+    "leases": "INSERT, UPDATE",
+    "publications": "INSERT",
+    "outbox": "INSERT, DELETE",
+    "problems": "INSERT, UPDATE",
+    "meta": "INSERT, UPDATE",
+}
+
+#: The wakes that the desk may leave. A message that wakes deliver is not among them.
+_DESK_TOPICS = ("incident.reports", "update.submitted", "update.decided")
+
+
+def apply(url: str, world: World, roles: Roles) -> str:
+    """Makes or migrates the tables and gives the roles their rights; answers the version.
+
+    The roles must exist. May be run again at any time.
+    """
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    try:
+        with engine.connect() as connection:
+            if version_of(connection) != HEAD:
+                upgrade(connection)
+            connection.rollback()
+        with engine.begin() as connection:
+            for name, value in (("world", world), ("sealer", "")):
+                connection.execute(
+                    insert(schema.meta).values(name=name, value=value).on_conflict_do_nothing()
+                )
+            for statement in _rights(connection, roles):
+                connection.execute(text(statement))
+    finally:
+        engine.dispose()
+    return HEAD
+
+
+def _rights(connection: Connection, roles: Roles) -> list[str]:
+    quote = connection.dialect.identifier_preparer.quote
+    desk, worker = quote(roles.desk), quote(roles.worker)
+    both = f"{desk}, {worker}"
+    topics = " OR ".join(f"topic LIKE '%.{topic}'" for topic in _DESK_TOPICS)
+    every = ", ".join(quote(table) for table in schema.metadata.tables)
+    return [
+        f"REVOKE ALL ON {every} FROM {both}",
+        f"GRANT SELECT ON {every}, alembic_version TO {both}",
+        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {both}",
+        *(f"GRANT {acts} ON {quote(table)} TO {desk}" for table, acts in _DESK.items()),
+        *(f"GRANT {acts} ON {quote(table)} TO {worker}" for table, acts in _WORKER.items()),
+        "ALTER TABLE outbox ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE decisions ENABLE ROW LEVEL SECURITY",
+        *_policies("outbox", desk, worker, topics),
+        *_policies("decisions", desk, worker, "outcome IS DISTINCT FROM 'released'"),
+    ]
+
+
+def _policies(table: str, desk: str, worker: str, desk_may: str) -> list[str]:
+    """The desk may insert only what `desk_may` says; both read, and the worker does the rest."""
+    names = [f"{table}_desk_reads", f"{table}_desk_writes", f"{table}_worker"]
+    return [
+        *(f"DROP POLICY IF EXISTS {name} ON {table}" for name in names),
+        f"CREATE POLICY {names[0]} ON {table} FOR SELECT TO {desk} USING (true)",
+        f"CREATE POLICY {names[1]} ON {table} FOR INSERT TO {desk} WITH CHECK ({desk_may})",
+        f"CREATE POLICY {names[2]} ON {table} TO {worker} USING (true) WITH CHECK (true)",
+    ]

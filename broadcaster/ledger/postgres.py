@@ -1,0 +1,204 @@
+"""The ledger on PostgreSQL: many processes, each step its own transaction.
+
+Lock order: incident, request, release, post. The time of a step is the database's own, taken
+after its locks (`clock_timestamp()`). Entries are sealed behind the steps, by whoever runs
+`worker relay`. A commit tells every process what changed (NOTIFY).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import psycopg
+import structlog
+import tenacity
+from sqlalchemy import Connection, create_engine, func, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DatabaseError, IntegrityError
+
+from broadcaster import failpoint
+from broadcaster.errors import LedgerAway
+from broadcaster.ledger import schema
+from broadcaster.ledger.base import Ledger, Step, never_made, wrong_world
+from broadcaster.ledger.migrate import HEAD, version_of
+from broadcaster.ledger.tx import Change, Tx
+from broadcaster.world import World
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+#: Steps side by side, in one process; decisions and stops have connections of their own.
+WRITERS, URGENT, READERS = 4, 2, 3
+
+CHANNEL = "broadcaster"
+
+_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+#: PostgreSQL tells at most 8,000 bytes; what does not fit is told as `all`.
+LONGEST_TOLD = 7_000
+
+#: serialization_failure, deadlock_detected; and unique_violation, where two steps were first to
+#: say the same thing: the second one then finds it said.
+AGAIN = frozenset({"40001", "40P01", "23505"})
+
+_RETRY = tenacity.Retrying(
+    retry=tenacity.retry_if_exception(lambda problem: _state(problem) in AGAIN),
+    stop=tenacity.stop_after_attempt(6),
+    wait=tenacity.wait_random_exponential(multiplier=0.01, max=0.2),
+    reraise=True,
+)
+
+
+class PostgresLedger(Ledger):
+    """One database, as many processes as there are."""
+
+    alone = False
+
+    def __init__(self, url: str, world: World) -> None:
+        super().__init__()
+        self.world = world
+        self._me = secrets.token_hex(4)
+        self._url = url
+        self._engine = create_engine(
+            make_url(url).set(drivername="postgresql+psycopg"),
+            pool_size=WRITERS + URGENT + READERS,
+            max_overflow=0,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": 3, "options": "-c statement_timeout=15000"},
+        )
+        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="ledger-write")
+        self._urgent = ThreadPoolExecutor(URGENT, thread_name_prefix="ledger-urgent")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-read")
+        self._hearing: asyncio.Task[None] | None = None
+
+    async def write(self, step: Step[T], *, urgent: bool = False) -> T:
+        self._listen()
+        pool = self._urgent if urgent else self._writers
+        value, changes = await asyncio.get_running_loop().run_in_executor(pool, self._run, step)
+        self._tell(changes)
+        return value
+
+    async def read(self, query: Step[T]) -> T:
+        self._listen()
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, query)
+
+    async def close(self) -> None:
+        if self._hearing is not None:
+            self._hearing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._hearing
+        for pool in (self._writers, self._urgent, self._readers):
+            await asyncio.to_thread(pool.shutdown)
+        self._engine.dispose()
+
+    def _run(self, step: Step[T]) -> tuple[T, frozenset[Change]]:
+        try:
+            return _RETRY(self._once, step)
+        except DatabaseError as problem:
+            raise _away(problem) from problem
+
+    def _once(self, step: Step[T]) -> tuple[T, frozenset[Change]]:
+        with self._engine.begin() as connection:
+            tx = Tx(connection, lambda: _time(connection), self.world)
+            value = step(tx)
+            entries, changes = tx.flush()
+            self._notify(connection, changes)
+            kinds = [entry.kind for entry in entries]
+            failpoint.reach("before_commit", kinds)
+        failpoint.reach("after_commit", kinds)
+        return value, frozenset(changes)
+
+    def _look(self, query: Step[T]) -> T:
+        try:
+            with self._engine.connect() as connection, connection.begin():
+                connection.execute(
+                    text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                )
+                return query(Tx(connection, lambda: _time(connection), self.world))
+        except DatabaseError as problem:
+            raise _away(problem) from problem
+
+    def _notify(self, connection: Connection, changes: set[Change]) -> None:
+        if not changes:
+            return
+        told = json.dumps({"from": self._me, "changed": sorted(changes)})
+        if len(told) > LONGEST_TOLD:
+            told = json.dumps({"from": self._me, "changed": ["all", *_short(changes)]})
+        connection.execute(select(func.pg_notify(CHANNEL, told)))
+
+    # --- what other processes change ----------------------------------------------------------
+
+    def _listen(self) -> None:
+        """Hears other processes from the first use on; the loop exists only then."""
+        if self._hearing is None:
+            self._hearing = asyncio.create_task(self._hear(), name="ledger-hear")
+
+    async def _hear(self) -> None:
+        """Until closed: connects again when the connection ends, and then tells `all`."""
+        while True:
+            with contextlib.suppress(psycopg.Error, OSError):
+                async with await psycopg.AsyncConnection.connect(
+                    _plain(self._url), autocommit=True, connect_timeout=3
+                ) as connection:
+                    await connection.execute(f"LISTEN {CHANNEL}")
+                    self._tell(frozenset({"all", "outbox", "board"}))
+                    async for told in connection.notifies():
+                        heard = json.loads(told.payload)
+                        if heard["from"] != self._me:
+                            self._tell(frozenset(heard["changed"]))
+            await asyncio.sleep(1)
+
+
+def open_postgres(url: str, world: World) -> PostgresLedger:
+    """Opens the ledger that its owner made. Raises Refusal, or LedgerAway where it is not there."""
+    ledger = PostgresLedger(url, world)
+    try:
+        with ledger._engine.connect() as connection:
+            if version_of(connection) != HEAD:
+                raise never_made()
+            owner = connection.execute(
+                select(schema.meta.c.value).where(schema.meta.c.name == "world")
+            ).scalar()
+            if owner != world:
+                raise wrong_world(owner or "no", world)
+    except DatabaseError as problem:
+        ledger._engine.dispose()
+        raise _away(problem) from problem
+    return ledger
+
+
+def _time(connection: Connection) -> datetime:
+    now: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return now.astimezone(UTC)
+
+
+def _short(changes: set[Change]) -> Iterator[Change]:
+    """The few that wake workers, which `all` alone does not."""
+    return (change for change in changes if ":" not in change or change.startswith("posts:"))
+
+
+def _state(problem: BaseException) -> str | None:
+    return getattr(getattr(problem, "orig", None), "sqlstate", None)
+
+
+def _plain(url: str) -> str:
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _away(problem: DatabaseError) -> Exception:
+    """What the caller is told: its own mistake as it is, the database's state as LedgerAway."""
+    if isinstance(problem, IntegrityError):
+        return problem
+    state = _state(problem) or ""
+    if state.startswith(("22", "42")) and state != "42501":
+        return problem
+    cause = str(problem.orig).strip().splitlines()[0] if problem.orig else "it does not answer"
+    return LedgerAway(cause)
