@@ -35,7 +35,7 @@ T = TypeVar("T", bound=Hashable)
 #: Words that stand before a change, so that an eye finds it in the text.
 CONTEXT = 3
 #: Changes with no more words than this between them are read as one.
-BRIDGE = 2
+BRIDGE = 1
 #: More changes than this are read as a new text.
 MOST_HUNKS = 8
 
@@ -80,7 +80,11 @@ def said_once(texts: Iterable[tuple[str, str]], titles: Mapping[str, str]) -> li
 
 
 def hunks(parts: Sequence[Part]) -> list[Hunk]:
-    """The changes among parts, each with the words before it."""
+    """The changes among parts, each with the words before it; spaces alone are no change."""
+    return [each for each in _stretches(parts) if each.removed.split() != each.added.split()]
+
+
+def _stretches(parts: Sequence[Part]) -> list[Hunk]:
     found: list[Hunk] = []
     before = removed = added = ""
     for number, part in enumerate(parts, 1):

@@ -40,9 +40,8 @@ CASES = {
     **{f"commit of {fact}": (f"before_commit:{fact}", f"after_commit:{fact}") for fact in COMMITS},
     **{f"publish to {topic}": (f"before_publish:exercise.{topic}",
                                f"after_publish:exercise.{topic}") for topic in TOPICS},
-    **{f"before send on {name}": (f"before_send:{name}",) for name in CHANNELS},
-    **{f"after send on {name}": (f"after_send:{name}",) for name in CHANNELS},
-    "all the way": tuple(f"after_commit:{fact}" for fact in COMMITS),
+    "before each send": tuple(f"before_send:{name}" for name in CHANNELS),
+    "after each send": tuple(f"after_send:{name}" for name in CHANNELS),
 }  # fmt: skip
 
 Played = dict[str, "Future[Json]"]
