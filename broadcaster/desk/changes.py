@@ -45,8 +45,7 @@ def words(old: str, new: str) -> tuple[Part, ...]:
         return ()
     before, now = _WORD.findall(old), _WORD.findall(new)
     parts: list[Part] = []
-    compared = difflib.SequenceMatcher(None, _bare(before), _bare(now), autojunk=False)
-    for op, a, b, c, d in compared.get_opcodes():
+    for op, a, b, c, d in difflib.SequenceMatcher(None, before, now, autojunk=False).get_opcodes():
         if op == "equal":
             parts.append(Part(how="same", text="".join(now[c:d])))
             continue
@@ -55,11 +54,6 @@ def words(old: str, new: str) -> tuple[Part, ...]:
         if c < d:
             parts.append(Part(how="added", text="".join(now[c:d])))
     return tuple(parts)
-
-
-def _bare(words: list[str]) -> list[str]:
-    """Without the space after them: a word that now ends the text is still the same word."""
-    return [word.strip() for word in words]
 
 
 def since_last_release(tx: Tx, revision: Revision) -> Changes | None:

@@ -38,7 +38,7 @@ async def test_pictures(stage: Stage, open_as: Open, tmp_path: Path) -> None:
     stage.decide(stage.submit(collision), Verdict.RETURNED, reason="Say which lanes are closed.")
     wires = stage.report("2026-004420", type_="WIRES", place="Palm Dr and Two Bunch Palms Trl")
     stage.report("2026-004421", type_="BARICADE", place="12800 block of West Dr")
-    public_id = stage.read(lambda tx: incidents.get(tx, gas)).public_id  # type: ignore[union-attr]
+    public_id = stage.read(lambda tx: incidents.get(tx, gas)).public_id
 
     async def picture(name: str, page: Page, ready: str) -> None:
         await expect(page.locator("body")).to_contain_text(ready)

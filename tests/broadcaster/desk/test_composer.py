@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
@@ -169,7 +170,9 @@ def test_what_nobody_verified_is_named() -> None:
 # --- The page ---------------------------------------------------------------------------------
 
 
-async def post(client: TestClient, incident: incidents.Kept, form: MultiDict[object], act: str):  # type: ignore[no-untyped-def]
+async def post(
+    client: TestClient, incident: incidents.Kept, form: MultiDict[object], act: str
+) -> ClientResponse:
     form["act"] = act
     return await client.post(
         f"/incidents/{incident.incident.id}", data=form,
