@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -99,6 +100,7 @@ def flowing(
 ) -> Flowing:
     """All steps of the flow in one process. `public_address` is that of the public page."""
     clock = clock or SystemClock()
+    holder = uuid.uuid4().hex  # of leases: the process, so that its next streams need not wait
     names = [each.name for each in channels(settings)]
     flow = Flowing(
         ledger,
@@ -112,6 +114,7 @@ def flowing(
             make_adapters(settings, ledger),
             lambda public_id: f"{public_address}/{public_id}",
             clock,
+            holder,
         ),
         clock,
         sweep_seconds=settings.sweep_seconds,

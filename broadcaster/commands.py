@@ -65,6 +65,13 @@ class Here:
     broker: Broker | None = None
     flow: Flowing | None = None
 
+    @property
+    def streams(self) -> str:
+        """How the streams are: `run`, or a sentence that says why not."""
+        if self.flow is None:
+            return "They were not started."
+        return self.flow.away.why if self.flow.away else "run"
+
 
 async def run(name: str, arguments: dict[str, Any], here: Here, say: Say) -> Result:
     """Runs one command by name. Raises Refusal."""
@@ -78,11 +85,10 @@ async def run(name: str, arguments: dict[str, Any], here: Here, say: Say) -> Res
 async def status(here: Here, say: Say) -> Result:
     """How this installation is: where, how far, what waits."""
     counts = await here.ledger.read(_counts)
-    flow = here.flow
     return {
         "address": here.address,
         "broker": here.broker.bootstrap if here.broker else None,
-        "streams": "run" if flow and flow.running else (flow.why if flow else "not started"),
+        "streams": here.streams,
         **counts,
     }
 

@@ -36,17 +36,15 @@ def add_health(app: web.Application, here: Here) -> None:
         return web.json_response({"ok": True})
 
     async def readyz(request: web.Request) -> web.Response:
-        """The desk can take reports and decisions: the ledger answers. Streams are told beside."""
-        flow = here.flow
-        body: Result = {"streams": "run" if flow and flow.running else (flow and flow.why)}
+        """The desk can take reports and decisions: the ledger can be written. Streams beside."""
         try:
-            await here.ledger.read(records.head)
+            await here.ledger.prove()
         except Refusal as refusal:
             return web.json_response(
-                {"ready": False, "why": refusal.why, **body}, status=503,
+                {"ready": False, "why": refusal.why, "streams": here.streams}, status=503,
                 headers={"Retry-After": "5"},
             )  # fmt: skip
-        return web.json_response({"ready": True, **body})
+        return web.json_response({"ready": True, "streams": here.streams})
 
     async def metrics(request: web.Request) -> web.Response:
         families = await here.ledger.read(lambda tx: list(_metrics(tx, here)))

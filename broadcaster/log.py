@@ -40,8 +40,9 @@ def configure(form: Literal["auto", "json", "text"] = "auto", level: str = "info
     root.setLevel(level.upper())
     for noisy in ("faust", "mode", "streams.faust_parts", "aiohttp.access", "alembic"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
-    # It repeats, many times a second, what we say once: that the broker is away.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # They repeat, many times a second or at length, what we say once: why the streams ended.
+    for repeating in ("aiokafka", "faust.agents.actor"):
+        logging.getLogger(repeating).setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

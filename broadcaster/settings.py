@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, Field, HttpUrl, SecretStr
+from pydantic import AfterValidator, BaseModel, Field, HttpUrl, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broadcaster.errors import Refusal
@@ -101,6 +101,17 @@ class Settings(BaseSettings):
         default_factory=list,
         description="Networks (CIDR) that webhooks may be sent to. Empty: none.",
     )
+
+    @field_validator("webhooks")
+    @classmethod
+    def _own_names(cls, hooks: list[WebhookSetting]) -> list[WebhookSetting]:
+        """A channel's name is its topic, its lease and its address."""
+        taken = {"public_page", "settled"}
+        for hook in hooks:
+            if hook.name in taken:
+                raise ValueError(f"the channel name {hook.name} is taken; choose another")
+            taken.add(hook.name)
+        return hooks
 
     @property
     def zone(self) -> ZoneInfo:

@@ -115,8 +115,9 @@ def _flow(here: Here) -> Flow:
     """How the streams are, for the pages."""
     flow = here.flow
     if flow is None:
-        return Flow(running=False, why="they are starting")
-    return Flow(flow.running, flow.since, flow.why)
+        return Flow(running=False, why="They are starting.")
+    away = flow.away
+    return Flow(running=False, since=away.since, why=away.why) if away else Flow(running=True)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -257,7 +257,7 @@ class Streams:
         finally:
             writer.close()
         self._app.goodbye = 0.0
-        self._end(BrokerLost(f"the embedded broker at {self._bootstrap} ended"))
+        self._end(BrokerLost(f"The embedded broker at {self._bootstrap} ended."))
 
 
 def _delivered(message: Any) -> Delivered:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import uuid
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -67,8 +66,9 @@ class Deliver:
         adapters: Mapping[str, AnyAdapter],
         incident_url: Callable[[str], str],
         clock: Clock,
+        holder: str,
     ) -> None:
-        holder = uuid.uuid4().hex
+        """`holder` tells this process from others that want the same channels."""
         self._lanes = {
             name: _Lane(ledger, adapter, incident_url, clock, holder)
             for name, adapter in adapters.items()

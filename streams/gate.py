@@ -8,8 +8,9 @@ made.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
-from broadcaster.approval import Case, Verdict, decide
+from broadcaster.approval import Case, Release, Verdict, decide
 from broadcaster.delivery import plan
 from broadcaster.errors import Refusal
 from broadcaster.incident import Command
@@ -43,6 +44,7 @@ def judge_decision(decision_id: str, world: Exercise) -> Callable[[Tx], bool]:
         except Refusal as refusal:
             _refused(tx, kept, incident, refusal)
             return True
+        release = _after_the_last(tx, release)
         releases.add(tx, release, revision)
         posts.replace(tx, release.replaces, release.id)
         for post in plan(release):
@@ -57,6 +59,14 @@ def judge_decision(decision_id: str, world: Exercise) -> Callable[[Tx], bool]:
         return True
 
     return step
+
+
+def _after_the_last(tx: Tx, release: Release[Exercise]) -> Release[Exercise]:
+    """Posts leave in the order of this time, so it never steps back, whatever the clock does."""
+    last = releases.newest_times(tx, [release.incident_id]).get(release.incident_id)
+    if last is None or release.released_at > last:
+        return release
+    return release.model_copy(update={"released_at": last + timedelta(microseconds=1)})
 
 
 def _case(tx: Tx, kept: approvals.KeptDecision, incident: incidents.Kept) -> tuple[Case, Revision]:

@@ -144,7 +144,9 @@ class Relay:
         """What became of each row: None if the broker has it."""
         waiting: list[asyncio.Future[object]] = []
         loop = asyncio.get_running_loop()
-        slow = loop.call_later(SLOW, self._note_away, f"no acknowledgement for {SLOW:g} s")
+        slow = loop.call_later(
+            SLOW, self._note_away, f"The message broker has acknowledged nothing for {SLOW:g} s."
+        )
         try:
             async with asyncio.timeout(PATIENCE):
                 producer = await self._connected()

@@ -11,7 +11,6 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import structlog
 from tenacity import RetryCallState, Retrying, wait_random_exponential
@@ -24,7 +23,7 @@ from streams import sweep, topics
 from streams.app import BrokerLost, OnPoison, Step, Streams
 from streams.deliver import Deliver
 from streams.errors import BrokerAway
-from streams.relay import OutboxRow, Relay
+from streams.relay import Away, OutboxRow, Relay
 
 log = structlog.get_logger(__name__)
 
@@ -65,10 +64,8 @@ class Flowing:
         sweep_seconds: float,
         watchdog_seconds: float,
     ) -> None:
-        self.running = False
-        self.since: datetime | None = clock.now()
-        self.why: str | None = "they are starting"
         self.restarts = 0
+        self._still: Away | None = Away(clock.now(), "They are starting.")
         self._unclean = False
         self._outbox = _Outbox(ledger)
         self.streams: Streams | None = None
@@ -84,6 +81,15 @@ class Flowing:
         self._sweep_seconds = sweep_seconds
         self._watchdog_seconds = watchdog_seconds
 
+    @property
+    def away(self) -> Away | None:
+        """Since when nothing moves on, and why, in words; None while the streams run."""
+        return self._still or (self.relay.away if self.relay else None)
+
+    @property
+    def running(self) -> bool:
+        return self.away is None
+
     async def run(self) -> None:
         """Until cancelled. Raises Unclean where a part could not be ended."""
         failures = 0
@@ -91,12 +97,13 @@ class Flowing:
             began = time.monotonic()
             try:
                 await self._once()
-                why = "they ended"
+                why = "They ended."
             except* (Refusal, OSError, BrokerLost) as several:
-                why = "; ".join(str(e) for e in _leaves(several))
+                why = " ".join(_in_words(e) for e in _leaves(several))
             except* Exception as several:
                 log.exception("the streams ended")
-                why = "; ".join(type(e).__name__ for e in _leaves(several))
+                names = ", ".join(type(e).__name__ for e in _leaves(several))
+                why = f"Something in them failed ({names}); the log says what."
             if self._unclean:
                 raise Unclean(why)
             failures = 0 if time.monotonic() - began > 30 else failures + 1
@@ -106,9 +113,7 @@ class Flowing:
             self.restarts += 1
 
     def _stand_still(self, why: str) -> None:
-        if self.running or self.since is None:
-            self.since = self._clock.now()
-        self.running, self.why = False, why
+        self._still = Away(self._still.since if self._still else self._clock.now(), why)
 
     async def _once(self) -> None:
         """One life of the streams: from the broker's first answer to the first thing that ends."""
@@ -129,7 +134,7 @@ class Flowing:
         self.streams, self.relay, self.deliver = streams, relay, deliver
         try:
             await streams.start()
-            self.running, self.since, self.why = True, None, None
+            self._still = None
             log.info("streams run", broker=self._broker.bootstrap)
             async with asyncio.TaskGroup() as group:
                 for part in (
@@ -182,7 +187,7 @@ class Flowing:
             elif time.monotonic() - moved > self._watchdog_seconds and _broker_answers(self):
                 raise BrokerAway(
                     self._broker.bootstrap,
-                    f"{work} things wait and nothing moved for {self._watchdog_seconds:.0f} s",
+                    f"work waits ({work}), and nothing moved for {self._watchdog_seconds:.0f} s",
                 )
 
 
@@ -197,6 +202,10 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     for each in group.exceptions:
         leaves.extend(_leaves(each) if isinstance(each, BaseExceptionGroup) else [each])
     return leaves
+
+
+def _in_words(problem: BaseException) -> str:
+    return problem.why if isinstance(problem, Refusal) else str(problem)
 
 
 def _broker_answers(flowing: Flowing) -> bool:

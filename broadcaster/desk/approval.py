@@ -7,6 +7,7 @@ bad line, is one decision.
 
 from __future__ import annotations
 
+import difflib
 import secrets
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ T = TypeVar("T", bound=Hashable)
 #: Words that stand before a change, so that an eye finds it in the text.
 CONTEXT = 3
 #: Changes with no more words than this between them are read as one.
-BRIDGE = 2
+BRIDGE = 1
 #: More changes than this are read as a new text.
 MOST_HUNKS = 8
 
@@ -80,23 +81,21 @@ def said_once(texts: Iterable[tuple[str, str]], titles: Mapping[str, str]) -> li
 
 
 def hunks(parts: Sequence[Part]) -> list[Hunk]:
-    """The changes among parts, each with the words before it."""
+    """What changed, each with the words before it. Spaces alone are no change to a reader."""
+    old = "".join(part.text for part in parts if part.how != "added").split()
+    new = "".join(part.text for part in parts if part.how != "removed").split()
     found: list[Hunk] = []
-    before = removed = added = ""
-    for number, part in enumerate(parts, 1):
-        if part.how == "removed":
-            removed += part.text
-        elif part.how == "added":
-            added += part.text
-        elif (removed or added) and number < len(parts) and len(part.text.split()) <= BRIDGE:
-            removed += part.text
-            added += part.text
+    removed, added, begins = slice(0, 0), slice(0, 0), 0
+    for op, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if op == "equal":
+            continue
+        if found and c - added.stop <= BRIDGE:
+            found.pop()
+            removed, added = slice(removed.start, b), slice(added.start, d)
         else:
-            if removed or added:
-                found.append(Hunk(before, removed.strip(), added.strip()))
-            before, removed, added = " ".join(part.text.split()[-CONTEXT:]), "", ""
-    if removed or added:
-        found.append(Hunk(before, removed.strip(), added.strip()))
+            begins, removed, added = added.stop, slice(a, b), slice(c, d)
+        before = new[max(begins, added.start - CONTEXT) : added.start]
+        found.append(Hunk(" ".join(before), " ".join(old[removed]), " ".join(new[added])))
     return found
 
 

@@ -245,7 +245,8 @@ def _all_clear(standing: board.Standing, seen: Seen) -> _Found | None:
         return None
     return _Found(
         Need.ALL_CLEAR, incident.closed_at or incident.heard_at, "ring", "No all clear yet",
-        f"the incident is closed, and update #{revision.number} still stands", link=f"/incidents/{incident.id}?kind=all+clear",
+        f"the incident is closed, and update #{revision.number} still stands",
+        link=f"/incidents/{incident.id}?kind=all+clear",
         act="Give the all clear" if seen.person.may(Act.COMPILE) else "Open",
     )  # fmt: skip
 
@@ -322,6 +323,15 @@ def _shown(tx: Tx, desk: Desk, person: Person, tab: str, number: int) -> Shown:
     return Shown(wanted, counts, max(1, -(-counts[tab] // PAGE)))
 
 
+class _About:
+    """The incident that a report is about, in words."""
+
+    def __init__(self, incident: Incident) -> None:
+        self.id = incident.id
+        self.title = type_in_words(incident.type.value)
+        self.place = incident.place.value if incident.place else "place not known"
+
+
 def why_off(incident: Incident) -> str:
     """Why an incident is kept off the board."""
     if incident.type.value in SUPPRESSED_TYPES:
@@ -348,8 +358,7 @@ routes = web.RouteTableDef()
 @routes.get("/")
 async def show(request: web.Request) -> web.Response:
     """The board."""
-    about = request.query.get("about", "")
-    return await _page(request, fields={"incident_number": about} if about else {})
+    return await _page(request, fields={})
 
 
 @routes.post("/")
@@ -397,12 +406,17 @@ async def _page(
     asked = request.query.get("page", "1")
     number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 5 else 1
     reported = request.query.get("reported", "")
+    about = fields.get("incident_number") or request.query.get("about", "")
 
-    def look(tx: Tx) -> tuple[Shown, bool]:
+    def look(tx: Tx) -> tuple[Shown, bool, Incident | None]:
         shown = _shown(tx, desk, person, tab, max(1, number))
-        return shown, bool(reported) and incidents.get(tx, reported) is not None
+        kept = incidents.get(tx, about) if about else None
+        compiled = bool(reported) and incidents.get(tx, reported) is not None
+        return shown, compiled, kept.incident if kept else None
 
-    shown, compiled = await desk.ledger.read(look)
+    shown, compiled, known = await desk.ledger.read(look)
+    if known is not None and not fields:
+        fields = {"type": known.type.value, "status": known.status.value}
     return page(
         request,
         "board.html",
@@ -414,6 +428,7 @@ async def _page(
         needs=Need,
         why_off=why_off,
         fields=fields,
+        about=_About(known) if known else None,
         refusal=refusal,
         reported=reported,
         compiled=compiled,

@@ -87,7 +87,7 @@ class Typed:
         return Preview(words=self.words, text=self.text, own_texts=dict(self.own_texts))
 
     def order(self, incident_id: str, now: datetime) -> SubmitRevision:
-        """The order to put these words before the Commander. Raises Refusal on a phrase too long."""
+        """The order to ask for these words' approval. Raises Refusal on a phrase too long."""
         for name, typed in self.phrases.items():
             if len(typed.text) > LONGEST_PHRASE:
                 raise Refusal(

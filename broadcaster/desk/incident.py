@@ -257,9 +257,7 @@ def _command(tx: Tx, request: web.Request, commander_id: str, person: Person) ->
     return "done=command"
 
 
-async def _close(
-    desk: Desk, incident_id: str, person: Person, form: Mapping[str, object]
-) -> None:
+async def _close(desk: Desk, incident_id: str, person: Person, form: Mapping[str, object]) -> None:
     """A person's report that the incident is over."""
     require(person, Act.CLOSE_INCIDENT)
     kept = await desk.ledger.read(lambda tx: incidents.get(tx, incident_id))
@@ -274,9 +272,7 @@ async def _close(
     await accept(desk, person, fields)
 
 
-async def _compose(
-    request: web.Request, desk: Desk, person: Person, *, send: bool
-) -> web.Response:
+async def _compose(request: web.Request, desk: Desk, person: Person, *, send: bool) -> web.Response:
     incident_id = request.match_info["incident_id"]
     typed = composer.read(await request.post(), desk.channels)
     if not send:

@@ -31,9 +31,7 @@ async def drop(request: web.Request) -> web.Response:
     try:
         require(person, Act.SETTLE_PROBLEM)
         number = number_in(await fields_of(request), "number") or 0
-        await desk.ledger.write(
-            lambda tx: problems.settle(tx, number, "dropped", actor=person.id)
-        )
+        await desk.ledger.write(lambda tx: problems.settle(tx, number, "dropped", actor=person.id))
     except Refusal as refusal:
         return await _page(request, refusal)
     raise web.HTTPSeeOther(request.path_qs)

@@ -70,7 +70,7 @@ async def show(request: web.Request) -> web.Response:
 
 @routes.get("/record.ndjson")
 async def export(request: web.Request) -> web.StreamResponse:
-    """Every entry in order, a JSON object a line: what `broadcaster verify` proves, to take away."""
+    """Every entry in order, a JSON object a line: what `broadcaster verify` proves."""
     desk, person = request.app[DESK], require_person(request)
     require(person, Act.READ_RECORD)
     response = web.StreamResponse(

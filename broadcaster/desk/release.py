@@ -69,7 +69,10 @@ def look(tx: Tx, release_id: str) -> View:
         release,
         revision,
         decision,
-        [OnChannel(post, posts.attempts_of(tx, post.id)) for post in posts.of_release(tx, release_id)],
+        [
+            OnChannel(each, posts.attempts_of(tx, each.id))
+            for each in posts.of_release(tx, release.id)
+        ],
         {person.id: person.name for person in people.everybody(tx)},
     )
 

@@ -39,6 +39,10 @@ class Ledger(ABC):
         """Runs a query on one consistent view of what is committed."""
 
     @abstractmethod
+    async def prove(self) -> None:
+        """Raises LedgerAway unless the ledger can be written now; reading alone proves little."""
+
+    @abstractmethod
     async def close(self) -> None:
         """Finishes what waits, then lets go of the database."""
 

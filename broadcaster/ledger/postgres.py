@@ -90,6 +90,9 @@ class PostgresLedger(Ledger):
         self._listen()
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, query)
 
+    async def prove(self) -> None:
+        await self.write(lambda tx: tx.connection.execute(select(func.pg_current_wal_lsn())))
+
     async def close(self) -> None:
         if self._hearing is not None:
             self._hearing.cancel()

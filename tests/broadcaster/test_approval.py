@@ -22,7 +22,6 @@ from broadcaster.incident import Command
 from broadcaster.roster import Person, Role
 from tests.broadcaster.values import (
     COMMANDER,
-    NOW,
     PIO,
     PLACE,
     WATCH,
@@ -30,7 +29,7 @@ from tests.broadcaster.values import (
     a_request,
     a_revision,
 )
-from tests.story import EXERCISE
+from tests.story import EXERCISE, NOW
 
 REVISION = a_revision()
 NOBODY = Command()

@@ -27,8 +27,8 @@ from broadcaster.delivery import (
     post_id,
 )
 from broadcaster.update import Rendering
-from tests.broadcaster.values import NOW, a_release, a_revision
-from tests.story import EXERCISE, HOOK, PAGE
+from tests.broadcaster.values import a_release, a_revision
+from tests.story import EXERCISE, HOOK, NOW, PAGE
 
 LATER = NOW + timedelta(hours=1)
 RECEIPT = Receipt(remote_id="r1", url="https://example/1")
@@ -47,7 +47,7 @@ def test_a_post_may_be_tried_while_nothing_stands_against_it() -> None:
     assert before_attempt(standing(), now=NOW) is None
 
 
-AGAINST = [
+AGAINST: list[tuple[dict[str, object], PostState]] = [
     ({"stopped": True}, PostState.STOPPED),
     ({"replaced_by": "release-2"}, PostState.REPLACED),
     ({"release_expires_at": NOW}, PostState.EXPIRED),

@@ -25,7 +25,7 @@ from broadcaster.record import (
     seal,
     verify,
 )
-from tests.broadcaster.values import NOW
+from tests.story import NOW
 
 
 def an_entry(number: int) -> Entry:

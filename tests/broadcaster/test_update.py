@@ -30,8 +30,8 @@ from broadcaster.update import (
     render,
     short_code,
 )
-from tests.broadcaster.values import NOW, PLACE, a_revision, some_words
-from tests.story import CHANNELS, HOOK, PAGE
+from tests.broadcaster.values import PLACE, a_revision, some_words
+from tests.story import CHANNELS, HOOK, NOW, PAGE
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 
@@ -212,7 +212,7 @@ def rendered(text: str, own_texts: dict[str, str] | None = None, **phrases: str)
     return render("exercise", CHANNELS, words, text, own_texts or {})
 
 
-def refused(*args: Any, **phrases: str) -> tuple[str, str | None]:
+def refused(*args: Any, **phrases: Any) -> tuple[str, str | None]:
     with pytest.raises(Refusal) as refusal:
         rendered(*args, **phrases)
     return refusal.value.code, refusal.value.field

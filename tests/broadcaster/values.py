@@ -52,13 +52,14 @@ def a_request(revision: Revision, **fields: Any) -> ApprovalRequest:
 def a_case(**fields: Any) -> Case:
     """A Commander's approval that stands; `fields` say what is different."""
     revision: Revision = fields.get("revision", a_revision())
-    return Case(**{
+    stands: dict[str, Any] = {
         "request": a_request(revision), "revision": revision, "head_revision_id": revision.id,
         "person": COMMANDER, "verdict": Verdict.APPROVED, "digest": revision.digest,
         "reason": None, "command": Command(person_id=COMMANDER.id, epoch=1, since=NOW),
         "commander_name": COMMANDER.name, "facts": {"type": "GASLEAK", "place": PLACE},
         "at": NOW + timedelta(minutes=1),
-    } | fields)  # fmt: skip
+    }  # fmt: skip
+    return Case(**(stands | fields))
 
 
 def a_release(**fields: Any) -> Release[Exercise]:

@@ -58,7 +58,7 @@ async def open_as(browser: Browser, stage: Stage) -> AsyncIterator[Open]:
 
     async def open_(person: str | None, path: str = "/", **options: object) -> Page:
         options.setdefault("viewport", DESK)
-        context = await browser.new_context(base_url=stage.address, **options)  # type: ignore[arg-type]
+        context = await browser.new_context(base_url=stage.address, **options)
         contexts.append(context)
         if person is not None:
             answer = await context.request.post(

@@ -11,12 +11,13 @@ import asyncio
 import base64
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aiohttp import web
+from sqlalchemy import update
 
 from broadcaster import bootstrap
 from broadcaster.approval import AnyRelease, Verdict
@@ -38,6 +39,7 @@ from broadcaster.ledger import (
     posts,
     releases,
     reports,
+    schema,
 )
 from broadcaster.orders import Decide, SubmitRevision, Submitted, decide, submit_revision
 from broadcaster.roster import Person, Role
@@ -126,7 +128,7 @@ class Stage:
         self._stack.callback(self.ledger.on_commit(self._hear))
         self._deliver = Deliver(
             self.ledger, bootstrap.make_adapters(self.settings, self.ledger),
-            lambda public_id: f"{self.address}/p/{public_id}", SystemClock(),
+            lambda public_id: f"{self.address}/p/{public_id}", SystemClock(), "stage",
         )  # fmt: skip
         self._handlers = bootstrap.handlers(
             self.settings, self.ledger, SystemClock(), lambda: self._deliver
@@ -176,7 +178,7 @@ class Stage:
         while True:
             await self._moved.wait()
             self._moved.clear()
-            while self.running and (waiting := await self.ledger.read(lambda tx: outbox.unsent(tx, 100))):
+            while self.running and (waiting := await self.ledger.read(_unsent)):
                 for _, topic, key, value, _ in waiting:
                     await self._hand_over(topic.removeprefix("exercise."), key, value)
                 done = [each[0] for each in waiting]
@@ -216,8 +218,8 @@ class Stage:
 
     def report(
         self, number: str = "2026-004417", *, type_: str = "GASLEAKO",
-        place: str | None = "66100 block of Pierson Blvd", status: Status = Status.RESOURCES_ONSCENE,
-        ago: timedelta = timedelta(minutes=4), source: str = "dhs-cad",
+        place: str | None = "66100 block of Pierson Blvd", source: str = "dhs-cad",
+        status: Status = Status.RESOURCES_ONSCENE, ago: timedelta = timedelta(minutes=4),
     ) -> str:  # fmt: skip
         """CAD reports; gives the incident's id once it is on the board."""
         now = datetime.now(UTC)
@@ -256,8 +258,11 @@ class Stage:
         person: str = "Lt J. Park", reason: str | None = None,
     ) -> None:  # fmt: skip
         order = Decide(
-            request_id=submitted.request.id, verdict=verdict, revision_id=submitted.revision.id,
-            digest=submitted.revision.digest, reason=reason,
+            request_id=submitted.request.id,
+            verdict=verdict,
+            revision_id=submitted.revision.id,
+            digest=submitted.revision.digest,
+            reason=reason,
             idempotency_key=f"key-{submitted.request.id}",
         )
         kept = self.write(lambda tx: decide(tx, order, self.people[person]))
@@ -273,10 +278,6 @@ class Stage:
 
     def run_out(self, request_id: str) -> None:
         """Lets a request's time run out, without waiting for it."""
-        from sqlalchemy import update
-
-        from broadcaster.ledger import schema
-
         table = schema.approval_requests
 
         def step(tx: Tx) -> None:
@@ -297,6 +298,10 @@ class Stage:
         )
 
 
+def _unsent(tx: Tx) -> Sequence[tuple[int, str, str, bytes, str]]:
+    return outbox.unsent(tx, 100)
+
+
 def _compiled(tx: Tx, report_id: str) -> bool | None:
     kept = reports.lock(tx, report_id)
     return True if kept and kept.compiled_at else None
@@ -312,5 +317,3 @@ async def _end(task: asyncio.Task[Any]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-
-

@@ -54,7 +54,7 @@ async def test_axe_finds_nothing(
         )
     )  # fmt: skip
     token = stage.write(lambda tx: people.enrol(tx, stage.people[PIO].id, actor="test"))
-    public_id = stage.read(lambda tx: incidents.get(tx, told)).public_id  # type: ignore[union-attr]
+    public_id = stage.read(lambda tx: incidents.get(tx, told)).public_id
     pages = [
         (None, "/sign-in"), (None, f"/enrol/{token}"), (None, "/enrol/unknown"),
         (PIO, "/"), (PIO, "/?tab=open"), (PIO, "/?tab=off"), (PIO, "/?tab=closed"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from broadcaster.ledger import approvals
 from tests.browser.conftest import Open
@@ -10,10 +10,6 @@ from tests.browser.stage import Stage
 
 PIO = "A. Reyes"
 SEND = "Send EXERCISE to the Watch Commander for approval"
-
-
-def said_by(page: Page, channel: str) -> object:
-    return page.locator(f'[data-channel="{channel}"] [data-text]')
 
 
 async def test_each_channel_is_shown_and_counted_as_one_types(stage: Stage, open_as: Open) -> None:
@@ -32,7 +28,8 @@ async def test_each_channel_is_shown_and_counted_as_one_types(stage: Stage, open
     await expect(page.get_by_label("Text", exact=True)).to_have_value(
         said.removeprefix("EXERCISE, NOT REAL. ")
     )
-    await expect(page.locator(".phrase", has_text="Hazard").locator(".origin")).to_have_text("typed")
+    hazard = page.locator(".phrase", has_text="Hazard")
+    await expect(hazard.locator(".origin")).to_have_text("typed")
 
 
 async def test_one_channel_says_something_else(stage: Stage, open_as: Open) -> None:

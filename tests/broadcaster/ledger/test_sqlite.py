@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from broadcaster.errors import LedgerAway, Refusal
 from broadcaster.ledger import Ledger, Tx, records, schema
-from broadcaster.ledger.writer import BATCH
+from broadcaster.ledger.sqlite import BATCH
 from broadcaster.record import Kind
 
 META = schema.meta

@@ -1,0 +1,92 @@
+"""A run told as a CAD system, a PIO and a Commander live it, and brought before the auditor."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.connected.installation import COMMANDER, Installation, Json, until
+
+AUDITOR = Path(__file__).with_name("auditor.py")
+
+
+@dataclass
+class Story:
+    """What the clients did, and the ids of what was answered with 2xx."""
+
+    at: Installation
+    reports: list[str] = field(default_factory=list)
+    decisions: list[str] = field(default_factory=list)
+
+    async def report(self, **fields: object) -> Json:
+        """A report over HTTP; gives it as it was sent."""
+        report = self.at.report(**fields)
+        answer = await self.at.send_report(report)
+        assert answer.good, answer
+        assert answer.body["report_id"] == self.at.id_of(report)
+        self.reports.append(self.at.id_of(report))
+        return report
+
+    async def write(self, **fields: object) -> Json:
+        """A report by its topic: the broker has acknowledged it."""
+        report = self.at.report(**fields)
+        await self.at.produce(json.dumps(report).encode())
+        self.reports.append(self.at.id_of(report))
+        return report
+
+    async def decide(self, request: Json) -> None:
+        answer = await self.at.decide(request)
+        assert answer.good, answer
+        self.decisions.append(answer.body["id"])
+
+    async def tell(self, seen: Json) -> Json:
+        """One update: submitted, decided once the Commander was called, and posted."""
+        request = await self.at.submit(seen)
+
+        async def called() -> bool:
+            shown = await self.at.request(request["id"])
+            return shown["request"]["called_at"] is not None
+
+        await until(f"{COMMANDER} is called", called)
+        await self.decide(request)
+        await self.at.settled(request)
+        return request
+
+    async def two_updates(self) -> None:
+        """An incident from CAD to the public, twice told: the whole path."""
+        first = await self.report()
+        incident_id = self.at.incident_of(first)
+        await self.at.commanded(incident_id)
+        await self.tell(await self.at.suggested(incident_id))
+        number = first["incident_number"]
+        await self.write(incident_number=number, place="Pierson Blvd / Palm Dr")
+        await self.tell(await self.at.suggested(incident_id, "place changed"))
+
+    async def case(self) -> Path:
+        """Ends it all in order, and lays before the auditor what is left."""
+        await self.at.drained()
+        feed, verified = await self.at.feed(), await self.at.order("verify")
+        assert verified["ok"], verified
+        await self.at.end()
+        case = self.at.home.parent / "case.json"
+        case.write_text(json.dumps({
+            "ledger": str(self.at.home / "ledger.db"), "address": self.at.address, "feed": feed,
+            "receivers": [{"name": each.name, "log": str(each.log), "dedupes": each.dedupes}
+                          for each in self.at.receivers.values()],
+            "reports": self.reports, "decisions": self.decisions,
+        }))  # fmt: skip
+        return case
+
+
+def faults(case: Path) -> list[str]:
+    """The auditor's verdict, from a process that cannot import the product."""
+    judge = subprocess.run(
+        [sys.executable, "-I", "-S", str(AUDITOR), str(case)], capture_output=True, text=True
+    )
+    assert judge.returncode in (0, 1) and judge.stdout, judge.stderr
+    found: list[str] = json.loads(judge.stdout)["faults"]
+    assert (judge.returncode == 1) == bool(found)
+    return found
