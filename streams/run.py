@@ -117,34 +117,66 @@ class Flowing:
 
     async def _once(self) -> None:
         """One life of the streams: from the broker's first answer to the first thing that ends."""
+        broker = self._broker
         await topics.create(
-            self._broker.bootstrap, self._topics, embedded=self._broker.embedded, deadline=5
-        )
-        if self._broker.embedded:
+            broker.bootstrap, self._topics, embedded=broker.embedded, deadline=5,
+            partitions=1 if broker.embedded else broker.partitions,
+            replication=1 if broker.embedded else broker.replication,
+        )  # fmt: skip
+        if broker.embedded:
             await self._ledger.write(sweep.forget)
         streams = Streams(
-            self._broker.bootstrap, "broadcaster", self.steps, self._on_poison,
-            embedded=self._broker.embedded, fetch_wait_ms=QUICK_MS,
-        )  # fmt: skip
-        relay = Relay(
-            self._outbox, self._broker.bootstrap,
-            idempotent=not self._broker.embedded, clock=self._clock,
-        )  # fmt: skip
-        deliver = self._make_deliver()
-        self.streams, self.relay, self.deliver = streams, relay, deliver
+            broker.bootstrap, self._group, self.steps, self._on_poison,
+            embedded=broker.embedded, fetch_wait_ms=QUICK_MS,
+        ) if self.steps else None  # fmt: skip
+        if self._relays:
+            self.relay = Relay(
+                self._outbox, broker.bootstrap, idempotent=not broker.embedded, clock=self._clock
+            )
+        if any(step.name == "deliver" for step in self.steps):
+            self.deliver = self._make_deliver()
+        self.streams = streams
         try:
-            await streams.start()
+            if streams is not None:
+                await streams.start()
             self._still = None
-            log.info("streams run", broker=self._broker.bootstrap)
+            log.info("streams run", broker=broker.bootstrap, group=self._group)
             async with asyncio.TaskGroup() as group:
-                for part in (
-                    relay.run(), deliver.run(), self._sweep(), self._pace(streams),
-                    self._watch(streams), _until_ended(streams),
-                ):  # fmt: skip
+                for part in self._parts():
                     group.create_task(part)
         finally:
             self.streams = self.relay = self.deliver = None
-            self._unclean = not await asyncio.shield(streams.stop())
+            if streams is not None:
+                self._unclean = not await asyncio.shield(streams.stop())
+
+    def _parts(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs beside each other while the streams do."""
+        parts: list[Coroutine[Any, Any, None]] = []
+        if self.streams is not None:
+            parts += [
+                self._pace(self.streams), self._watch(self.streams), _until_ended(self.streams),
+            ]  # fmt: skip
+        if self.relay is not None:
+            parts.append(self._lead(self.relay))
+        if self.deliver is not None:
+            parts.append(self.deliver.run(self.streams.assigned if self.streams else None))
+        return parts
+
+    async def _lead(self, relay: Relay) -> None:
+        """Relay, sweep and sealer: one process at a time, by lease where there may be several."""
+        if self._ledger.alone:
+            await _together(relay.run(), self._sweep())
+            return
+        while True:
+            async with Lease.held(self._ledger, "relay") as lost:
+                await _together(relay.run(), self._sweep(), self._seal(), lost)
+
+    async def _seal(self) -> None:
+        """Numbers and chains what the steps left, at most 50 ms behind them."""
+        while True:
+            sealed = await self._ledger.write(lambda tx: chain.seal_waiting(tx.connection))
+            if sealed < chain.AT_ONCE:
+                await asyncio.sleep(0.05)
 
     async def _sweep(self) -> None:
         while True:
