@@ -69,6 +69,15 @@ class Settings(BaseSettings):
     public_url: HttpUrl | None = Field(
         None, description="Address that people reach the desk by, where a proxy stands before it."
     )
+    ledger_url: SecretStr | None = Field(
+        None, description="PostgreSQL ledger, `postgresql://USER:PASSWORD@HOST/NAME`; unset: a "
+        "SQLite file in the home folder.",
+    )  # fmt: skip
+    kafka: str | None = Field(
+        None, description="Apache Kafka brokers, `HOST:PORT,HOST:PORT`; unset: the embedded broker."
+    )
+    kafka_partitions: int = Field(6, ge=1, description="Partitions of a topic made on Kafka.")
+    kafka_replication: int = Field(3, ge=1, description="Copies of each partition on Kafka.")
     broker_port: int = Field(
         0, ge=0, le=65535, description="Port of the embedded broker; 0 takes a free one."
     )

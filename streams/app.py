@@ -190,6 +190,10 @@ class Streams:
         if self._embedded:
             self._app.set_fetch_wait(ms)
 
+    def assigned(self) -> frozenset[str]:
+        """The topics of which this process has partitions now."""
+        return frozenset(place.topic for place in self._app.consumer.assignment())
+
     def stuck(self, seconds: float) -> str | None:
         """What has not moved for so long, in words; None if all is well. For the watchdog."""
         now = monotonic()

@@ -36,12 +36,12 @@ from broadcaster.delivery import (
 from broadcaster.errors import LedgerAway
 from broadcaster.ledger import Ledger, Tx, incidents, outbox, posts
 from broadcaster.record import Kind
+from streams.lease import LASTS, RENEW_EVERY, taken
 
 ACTOR = "deliver"
 
-#: How long a channel is a worker's own without being renewed, and how often it renews it.
-LEASE_LASTS = timedelta(seconds=15)
-RENEW_EVERY = timedelta(seconds=5)
+#: Seconds between two looks at whether a channel's messages come to this process.
+LOOK_EVERY = 0.2
 
 #: Posts of different incidents that one channel sends side by side.
 SIDE_BY_SIDE = 8
@@ -79,11 +79,14 @@ class Deliver:
         if lane := self._lanes.get(channel):
             lane.work.set()
 
-    async def run(self) -> None:
-        """Sends until cancelled. Raises what ended a lane: the ledger being away, above all."""
+    async def run(self, mine: Callable[[], frozenset[str]]) -> None:
+        """Sends until cancelled. Raises what ended a lane: the ledger being away, above all.
+
+        `mine` tells the channels whose messages come to this process now: their lanes run here.
+        """
         async with asyncio.TaskGroup() as group:
-            for lane in self._lanes.values():
-                group.create_task(lane.run())
+            for name, lane in self._lanes.items():
+                group.create_task(lane.run(lambda name=name: name in mine()))  # type: ignore[misc]
 
 
 class _Lane:
@@ -110,32 +113,32 @@ class _Lane:
     def _channel(self) -> str:
         return self._adapter.channel.name
 
-    async def run(self) -> None:
+    async def run(self, mine: Callable[[], bool]) -> None:
         try:
             while True:
-                lease = await self._take_lease()
+                while not mine():  # noqa: ASYNC110 - no event tells of a rebalance
+                    await asyncio.sleep(LOOK_EVERY)
+                lease = await taken(self._ledger, self._name, self._holder)
+                self._lease = lease
                 with contextlib.suppress(posts.LeaseLost):
-                    await self._hold(lease)
+                    await self._hold(lease, mine)
+                await self._end_sends()
         finally:
             await self._let_go()
 
-    async def _take_lease(self) -> posts.Lease:
-        """Waits for the channel to be free, and takes it."""
-        while True:
-            lease = await self._ledger.write(self._lease_step)
-            if lease is not None:
-                self._lease = lease
-                return lease
-            await asyncio.sleep(RENEW_EVERY.total_seconds() / 5)
+    @property
+    def _name(self) -> str:
+        """The lease's."""
+        return f"channel:{self._channel}"
 
     def _lease_step(self, tx: Tx) -> posts.Lease | None:
-        return posts.take_lease(tx, f"channel:{self._channel}", self._holder, LEASE_LASTS)
+        return posts.take_lease(tx, self._name, self._holder, LASTS)
 
-    async def _hold(self, lease: posts.Lease) -> None:
-        """Sends what is due for as long as the lease is ours. Raises LeaseLost."""
+    async def _hold(self, lease: posts.Lease, mine: Callable[[], bool]) -> None:
+        """Sends what is due while the channel and its lease are ours. Raises LeaseLost."""
         renew_at = self._clock.now() + RENEW_EVERY
         await self._settle_left_open(lease)
-        while True:
+        while mine():
             self.work.clear()
             due, next_look = await self._ledger.read(lambda tx: posts.first_due(tx, self._channel))
             for post in due:
@@ -229,18 +232,21 @@ class _Lane:
         if await self._ledger.read(lambda tx: bool(posts.left_open(tx, self._channel))):
             await self._ledger.write(step)
 
-    async def _let_go(self) -> None:
+    async def _end_sends(self) -> None:
         """Gives open sends a moment to end; what has not by then notes that it is in doubt."""
         if sending := list(self._sending.values()):
             _, late = await asyncio.wait(sending, timeout=GRACE)
             for task in late:
                 task.cancel()
             await asyncio.wait(sending, timeout=1)
-        await self._adapter.close()
-        if self._lease is not None:
-            lease = self._lease
+        if lease := self._lease:
+            self._lease = None
             with contextlib.suppress(LedgerAway):
                 await self._ledger.write(lambda tx: posts.let_go(tx, lease))
+
+    async def _let_go(self) -> None:
+        await self._end_sends()
+        await self._adapter.close()
 
 
 class _Open:

@@ -9,20 +9,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from tenacity import RetryCallState, Retrying, wait_random_exponential
 
 from broadcaster.clock import Clock
 from broadcaster.errors import Refusal
-from broadcaster.ledger import Change, Ledger, Tx, approvals, incidents, outbox, posts, reports
+from broadcaster.ledger import (
+    Change,
+    Ledger,
+    Tx,
+    approvals,
+    chain,
+    incidents,
+    outbox,
+    posts,
+    reports,
+)
 from broadcaster.world import World
 from streams import sweep, topics
 from streams.app import BrokerLost, OnPoison, Step, Streams
 from streams.deliver import Deliver
 from streams.errors import BrokerAway
+from streams.lease import while_held
 from streams.relay import Away, OutboxRow, Relay
 
 log = structlog.get_logger(__name__)
@@ -41,6 +53,8 @@ class Broker:
 
     bootstrap: str
     embedded: bool
+    partitions: int = 6
+    replication: int = 3
 
 
 class Unclean(Exception):
@@ -61,9 +75,14 @@ class Flowing:
         deliver: Callable[[], Deliver],
         clock: Clock,
         *,
+        relays: bool = True,
+        group: str = "broadcaster",
         sweep_seconds: float,
         watchdog_seconds: float,
     ) -> None:
+        """`relays`: whether relay, sweep and sealer run here; `group`: the consumer group."""
+        self._relays = relays
+        self._group = group
         self.restarts = 0
         self._still: Away | None = Away(clock.now(), "They are starting.")
         self._unclean = False
@@ -73,6 +92,7 @@ class Flowing:
         self.deliver: Deliver | None = None
         self._ledger = ledger
         self._broker = broker
+        self._world = world
         self._topics = topics.full_names(world, channels)
         self.steps = tuple(steps)
         self._on_poison = on_poison
@@ -159,17 +179,23 @@ class Flowing:
         if self.relay is not None:
             parts.append(self._lead(self.relay))
         if self.deliver is not None:
-            parts.append(self.deliver.run(self.streams.assigned if self.streams else None))
+            parts.append(self.deliver.run(self._mine))
         return parts
+
+    def _mine(self) -> frozenset[str]:
+        """The channels whose posts come to this process."""
+        prefix = topics.full_name(self._world, topics.POSTS, "")
+        assigned = self.streams.assigned() if self.streams else ()
+        return frozenset(name.removeprefix(prefix) for name in assigned if name.startswith(prefix))
 
     async def _lead(self, relay: Relay) -> None:
         """Relay, sweep and sealer: one process at a time, by lease where there may be several."""
         if self._ledger.alone:
-            await _together(relay.run(), self._sweep())
+            async with asyncio.TaskGroup() as group:
+                group.create_task(relay.run())
+                group.create_task(self._sweep())
             return
-        while True:
-            async with Lease.held(self._ledger, "relay") as lost:
-                await _together(relay.run(), self._sweep(), self._seal(), lost)
+        await while_held(self._ledger, "relay", relay.run, self._sweep, self._seal)
 
     async def _seal(self) -> None:
         """Numbers and chains what the steps left, at most 50 ms behind them."""

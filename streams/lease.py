@@ -1,0 +1,64 @@
+"""One process at a time: what is led by whoever holds a lease in the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
+from typing import Any
+
+from broadcaster.errors import LedgerAway
+from broadcaster.ledger import Ledger, posts
+
+#: How long a lease lasts without being renewed, and how often it is: work is taken over from a
+#: process that was killed within the first, and at once from one that ended in order.
+LASTS = timedelta(seconds=6)
+RENEW_EVERY = timedelta(seconds=1.5)
+
+
+async def while_held(
+    ledger: Ledger, name: str, *work: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """Runs `work` while this process holds the lease, again and again, until cancelled."""
+    holder = uuid.uuid4().hex
+    while True:
+        lease = await taken(ledger, name, holder)
+        with contextlib.suppress(posts.LeaseLost):
+            await _until_lost(ledger, lease, work)
+
+
+async def _until_lost(
+    ledger: Ledger, lease: posts.Lease, work: Sequence[Callable[[], Coroutine[Any, Any, None]]]
+) -> None:
+    """Raises LeaseLost, or what ended the work; gives the lease back."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for each in work:
+                group.create_task(each())
+            group.create_task(_renew(ledger, lease))
+    except* posts.LeaseLost as lost:
+        raise posts.LeaseLost(lease.name) from lost
+    finally:
+        with contextlib.suppress(LedgerAway):
+            await asyncio.shield(ledger.write(lambda tx: posts.let_go(tx, lease)))
+
+
+async def taken(ledger: Ledger, name: str, holder: str) -> posts.Lease:
+    """Waits for a lease to be free, and takes it."""
+    while True:
+        lease = await ledger.write(lambda tx: posts.take_lease(tx, name, holder, LASTS))
+        if lease is not None:
+            return lease
+        await asyncio.sleep(RENEW_EVERY.total_seconds() / 3)
+
+
+async def _renew(ledger: Ledger, lease: posts.Lease) -> None:
+    while True:
+        await asyncio.sleep(RENEW_EVERY.total_seconds())
+        renewed = await ledger.write(
+            lambda tx: posts.take_lease(tx, lease.name, lease.holder, LASTS)
+        )
+        if renewed is None or renewed.epoch != lease.epoch:
+            raise posts.LeaseLost(lease.name)
