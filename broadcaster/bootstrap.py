@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,7 +28,7 @@ from streams.errors import Poison
 from streams.gate import judge_decision
 from streams.intake import intake_handler
 from streams.notify import call_approver
-from streams.run import Broker, Flowing
+from streams.run import STEPS, Broker, Flowing
 
 #: The only world that starts until passkeys and the first 389.5 screening are built.
 EXERCISE: Exercise = "exercise"
@@ -97,8 +97,11 @@ def flowing(
     broker: Broker,
     public_address: str,
     clock: Clock | None = None,
+    *,
+    steps: Sequence[str] = STEPS,
+    relays: bool = True,
 ) -> Flowing:
-    """All steps of the flow in one process. `public_address` is that of the public page."""
+    """The named steps in this process. `public_address` is that of the public page."""
     clock = clock or SystemClock()
     holder = uuid.uuid4().hex  # of leases: the process, so that its next streams need not wait
     names = [each.name for each in channels(settings)]
@@ -117,12 +120,19 @@ def flowing(
             holder,
         ),
         clock,
+        relays=relays,
+        group="broadcaster"
+        if broker.embedded
+        else f"broadcaster.{settings.world}.{steps[0]}"
+        if steps
+        else "broadcaster.relay",
         sweep_seconds=settings.sweep_seconds,
         watchdog_seconds=settings.watchdog_seconds,
     )
     flow.steps = tuple(
         Step(name, topics.read_by(name, settings.world, names), handle)
         for name, handle in handlers(settings, ledger, clock, lambda: flow.deliver).items()
+        if name in steps
     )
     return flow
 

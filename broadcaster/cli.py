@@ -18,6 +18,9 @@ from broadcaster.parent import REFUSED, parent_command
 #: Each command imports what it needs when it runs, so that `--help` answers at once.
 Json = dict[str, Any]
 
+#: As in `streams.run`, which is too much to load for a word.
+STEPS = ("intake", "compile", "notify", "gate", "deliver")
+
 
 def main() -> None:
     """The entry point of `broadcaster`."""
@@ -54,11 +57,13 @@ def up(child: bool, tied: bool) -> None:
     if child:
         from broadcaster import system
         from broadcaster.log import configure
+        from streams.run import Broker
 
         settings = _settings()
         configure(settings.log_format, settings.log_level)
         try:
-            asyncio.run(system.serve(settings, os.environ["BROADCASTER_BROKER"]))
+            broker = Broker(os.environ["BROADCASTER_BROKER"], embedded=True)
+            asyncio.run(system.serve(settings, broker, system.ALL))
         except LedgerAway:
             raise  # it may come back: the parent starts us again
         except Refusal as refusal:
@@ -72,6 +77,62 @@ def up(child: bool, tied: bool) -> None:
     os.execv(sys.executable, parent_command(
         settings.folder, settings.broker_port, settings.broker_restart_mb, tied=tied
     ))  # fmt: skip
+
+
+@cli.command()
+def desk() -> None:
+    """Run the desk alone, beside workers (PostgreSQL and Apache Kafka)."""
+    _serve(None)
+
+
+@cli.command()
+@click.argument("step", type=click.Choice([*STEPS, "relay"]))
+def worker(step: str) -> None:
+    """Run one step of the flow, or the relay; as many of each as you like."""
+    _serve(step)
+
+
+def _serve(step: str | None) -> None:
+    """One process of the production shape, until it is told to end."""
+    from broadcaster import system
+    from broadcaster.log import configure
+    from streams.run import Broker
+
+    settings = _settings()
+    configure(settings.log_format, settings.log_level)
+    if settings.ledger_url is None or settings.kafka is None:
+        raise Refusal(
+            "not_production",
+            "Several processes on one ledger need PostgreSQL and Apache Kafka; this one would be "
+            "alone on SQLite.",
+            "Set BROADCASTER_LEDGER_URL and BROADCASTER_KAFKA, or use `broadcaster up`.",
+        )
+    broker = Broker(
+        settings.kafka, embedded=False, partitions=settings.kafka_partitions,
+        replication=settings.kafka_replication,
+    )  # fmt: skip
+    share = system.share_of(step) if step else system.Share(desk=True)
+    asyncio.run(system.serve(settings, broker, share))
+
+
+@cli.group()
+def ledger() -> None:
+    """The PostgreSQL ledger, for its owner."""
+
+
+@ledger.command("apply")
+@click.option("--desk-role", default="broadcaster_desk", show_default=True)
+@click.option("--worker-role", default="broadcaster_worker", show_default=True)
+def ledger_apply(desk_role: str, worker_role: str) -> None:
+    """Make or migrate the tables, and give each role its rights. The roles must exist."""
+    from broadcaster.ledger.owner import Roles, apply
+
+    settings = _settings()
+    if settings.ledger_url is None:
+        raise Refusal("no_ledger_url", "No PostgreSQL ledger is set.",
+                      "Set BROADCASTER_LEDGER_URL to the owner's.")  # fmt: skip
+    url = settings.ledger_url.get_secret_value()
+    click.echo(f"tables {apply(url, settings.world, Roles(desk_role, worker_role))}")
 
 
 @cli.command()

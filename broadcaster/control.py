@@ -28,6 +28,14 @@ from broadcaster.ledger import Tx, incidents, outbox, posts, problems, records, 
 _HERE = web.AppKey("here", Here)
 
 
+Application = web.Application
+
+
+def bare() -> Application:
+    """An application with no page of its own, for a process that only answers how it is."""
+    return web.Application()
+
+
 def add_health(app: web.Application, here: Here) -> None:
     """Adds the three addresses that a machine asks."""
 

@@ -12,6 +12,8 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -23,10 +25,10 @@ from broadcaster.desk.app import make_app
 from broadcaster.desk.deps import Flow
 from broadcaster.errors import Kind as ErrorKind
 from broadcaster.errors import Refusal
-from broadcaster.ledger import Tx, open_ledger, posts, records
+from broadcaster.ledger import Ledger, Tx, open_ledger, posts, records
 from broadcaster.record import Kind
 from broadcaster.settings import Settings
-from streams.run import Broker, Flowing
+from streams.run import STEPS, Broker
 
 log = structlog.get_logger(__name__)
 
@@ -34,26 +36,59 @@ log = structlog.get_logger(__name__)
 ANCHOR_EVERY = 60.0
 
 
-async def serve(settings: Settings, broker: str) -> None:
+@dataclass(frozen=True)
+class Share:
+    """What one process does of the whole."""
+
+    desk: bool
+    #: Steps of the flow; empty for a desk alone, and for the relay.
+    steps: tuple[str, ...] = ()
+    relays: bool = False
+
+
+#: The embedded default: everything in one process.
+ALL = Share(desk=True, steps=STEPS, relays=True)
+
+
+def share_of(worker: str) -> Share:
+    """What `broadcaster worker NAME` does."""
+    return Share(desk=False, relays=True) if worker == "relay" else Share(False, (worker,))
+
+
+async def serve(settings: Settings, broker: Broker, share: Share) -> None:
     """Runs until SIGTERM, SIGINT, or the end of standard input (the parent is gone).
 
     Raises Refusal where it cannot start.
     """
     bootstrap.refuse_live(settings)
-    stop = _stopped()
-    ledger = open_ledger(settings.ledger_path, settings.world)
+    stop = _stopped(tied=broker.embedded)
+    ledger = _open(settings)
     try:
-        here = Here(settings, ledger, SystemClock(), broker=Broker(broker, embedded=True))
-        async with _desk(here):
-            await ledger.write(_started)
-            flow = bootstrap.flowing(
-                settings, ledger, Broker(broker, embedded=True), f"{here.address}/p"
-            )
-            here.flow = flow
-            async with control.listening(here, settings.socket_path):
-                await _until(stop, flow, here)
+        here = Here(settings, ledger, SystemClock(), broker=broker)
+        async with _listening(here, share):
+            if ledger.alone:
+                await ledger.write(_started)
+            if share.steps or share.relays:
+                here.flow = bootstrap.flowing(
+                    settings, ledger, broker, f"{here.address}/p", steps=share.steps,
+                    relays=share.relays,
+                )  # fmt: skip
+            async with _commands(here, share):
+                await _until(stop, here)
     finally:
         await ledger.close()
+
+
+def _open(settings: Settings) -> Ledger:
+    url = settings.ledger_url.get_secret_value() if settings.ledger_url else None
+    return open_ledger(settings.ledger_path, settings.world, url=url)
+
+
+def _commands(here: Here, share: Share) -> AbstractAsyncContextManager[None]:
+    """The command line's socket, where this process alone has the ledger."""
+    if here.ledger.alone:
+        return control.listening(here, here.settings.socket_path)
+    return contextlib.nullcontext()
 
 
 def _started(tx: Tx) -> None:
@@ -62,9 +97,9 @@ def _started(tx: Tx) -> None:
     tx.record(Kind.STARTED, actor="broadcaster")
 
 
-async def _until(stop: asyncio.Event, flow: Flowing, here: Here) -> None:
+async def _until(stop: asyncio.Event, here: Here) -> None:
     """Until we are asked to stop, or the streams cannot be ended cleanly."""
-    streams = asyncio.create_task(flow.run())
+    streams = asyncio.create_task(here.flow.run() if here.flow else stop.wait())
     anchoring = asyncio.create_task(_take_anchors(here))
     asked = asyncio.create_task(stop.wait())
     await asyncio.wait({streams, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -96,27 +131,34 @@ async def _anchor(here: Here, last: int) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _desk(here: Here) -> AsyncIterator[None]:
-    """The desk on its port for as long as the block lasts. Raises Refusal."""
+async def _listening(here: Here, share: Share) -> AsyncIterator[None]:
+    """The desk, or a worker's health, on its port for as long as the block lasts."""
     settings = here.settings
     listener = _listen(settings)
     port = listener.getsockname()[1]
-    _port_file(settings).write_text(str(port))
+    if share.desk:
+        _port_file(settings).write_text(str(port))
     url = settings.public_url
     here.address = str(url).rstrip("/") if url else f"http://{_name(settings.host)}:{port}"
-    app = make_app(bootstrap.desk(settings, here.ledger, here.address, lambda: _flow(here)))
+    app = _application(here, share)
     control.add_health(app, here)
     async with control.serving(app, listener):
-        log.info("desk listens", address=here.address)
+        log.info("listens", address=here.address)
         yield
+
+
+def _application(here: Here, share: Share) -> control.Application:
+    """The desk; or for a worker what answers its health alone."""
+    if not share.desk:
+        return control.bare()
+    assert here.address is not None, "it listens"
+    watch = bootstrap.desk(here.settings, here.ledger, here.address, lambda: _flow(here))
+    return make_app(watch)
 
 
 def _flow(here: Here) -> Flow:
     """How the streams are, for the pages."""
-    flow = here.flow
-    if flow is None:
-        return Flow(running=False, why="They are starting.")
-    away = flow.away
+    away = here.flow.away if here.flow else None
     return Flow(running=False, since=away.since, why=away.why) if away else Flow(running=True)
 
 
@@ -151,8 +193,8 @@ def _name(host: str) -> str:
     return "localhost" if host in ("127.0.0.1", "0.0.0.0", "::1", "::") else host
 
 
-def _stopped() -> asyncio.Event:
-    """Set on a signal to end, or when standard input ends."""
+def _stopped(*, tied: bool) -> asyncio.Event:
+    """Set on a signal to end, or, where `tied` to a parent, when standard input ends."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -163,6 +205,7 @@ def _stopped() -> asyncio.Event:
             loop.remove_reader(sys.stdin.fileno())
             stop.set()
 
-    with contextlib.suppress(OSError, ValueError):  # no standard input that can be waited for
-        loop.add_reader(sys.stdin.fileno(), heard)
+    if tied:
+        with contextlib.suppress(OSError, ValueError):  # no standard input that can be waited for
+            loop.add_reader(sys.stdin.fileno(), heard)
     return stop

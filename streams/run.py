@@ -47,6 +47,10 @@ IDLE_MS = 1500
 _BACK_OFF = wait_random_exponential(multiplier=0.2, max=10)
 
 
+#: The steps that messages wake, in the order of the flow.
+STEPS = ("intake", "compile", "notify", "gate", "deliver")
+
+
 @dataclass(frozen=True)
 class Broker:
     """Where the broker is, and which sort: the embedded one forgets, and has no idempotence."""
