@@ -26,6 +26,7 @@ from broadcaster.desk.deps import Flow
 from broadcaster.errors import Kind as ErrorKind
 from broadcaster.errors import Refusal
 from broadcaster.ledger import Ledger, Tx, open_ledger, posts, records
+from broadcaster.parent import PATIENCE
 from broadcaster.record import Kind
 from broadcaster.settings import Settings
 from streams.run import STEPS, Broker
@@ -204,6 +205,7 @@ def _stopped(*, tied: bool) -> asyncio.Event:
         if not os.read(sys.stdin.fileno(), 64):
             loop.remove_reader(sys.stdin.fileno())
             stop.set()
+            loop.call_later(PATIENCE, os._exit, 1)  # our parent would see to it, but is gone
 
     if tied:
         with contextlib.suppress(OSError, ValueError):  # no standard input that can be waited for

@@ -130,6 +130,9 @@ class Flowing:
                 why = f"Something in them failed ({names}); the log says what."
             if self._unclean:
                 raise Unclean(why)
+            if (task := asyncio.current_task()) and task.cancelling():
+                # Before Python 3.13 a group whose task failed forgets that we were cancelled, too.
+                raise asyncio.CancelledError
             failures = 0 if time.monotonic() - began > 30 else failures + 1
             self._stand_still(why)
             log.warning("streams stand still", why=why)

@@ -18,16 +18,16 @@ from pydantic import ValidationError
 
 from broadcaster.approval import RequestState, Verdict
 from broadcaster.desk.api import ApprovalDetail, approval_detail
-from broadcaster.desk.board import may_decide
 from broadcaster.desk.changes import ChannelChange, Part
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.middleware import status_of
+from broadcaster.desk.needs import may_decide
 from broadcaster.desk.session import fields_of, require_person
 from broadcaster.desk.templating import page
 from broadcaster.errors import Kind, Refusal
 from broadcaster.ledger import Tx, approvals
 from broadcaster.orders import Decide, decide, renew_request
-from broadcaster.roster import Act, Person
+from broadcaster.roster import Act, Person, require
 from broadcaster.type_names import type_in_words
 from broadcaster.update import Words
 
@@ -192,6 +192,7 @@ async def _page(
     request: web.Request, *, refusal: Refusal | None = None, fields: Mapping[str, str] | None = None
 ) -> web.Response:
     desk, person = request.app[DESK], require_person(request)
+    require(person, Act.READ)
 
     def look(tx: Tx) -> tuple[ApprovalDetail, str | None]:
         kept = approvals.request(tx, request.match_info["request_id"])

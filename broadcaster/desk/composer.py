@@ -41,6 +41,9 @@ DEFAULT_EXPIRY = 24
 
 LONGEST_PHRASE = 1000
 
+#: Kinds that name the update that was wrong.
+CORRECTING = (UpdateKind.CORRECTION, UpdateKind.RETRACTION)
+
 
 @dataclass(frozen=True)
 class TypedPhrase:
@@ -100,8 +103,8 @@ class Typed:
         return SubmitRevision(
             incident_id=incident_id, kind=self.kind, words=self.words, text=self.text,
             own_texts=dict(self.own_texts), channels=self.channels, replaces=self.replaces,
-            corrects=self.corrects or None, expires_at=now + timedelta(hours=self.hours),
-            update_id=self.update_id or None,
+            corrects=(self.corrects or None) if self.kind in CORRECTING else None,
+            expires_at=now + timedelta(hours=self.hours), update_id=self.update_id or None,
         )  # fmt: skip
 
     def with_facts(self, incident: Incident) -> Typed:

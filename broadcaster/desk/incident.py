@@ -11,10 +11,11 @@ from aiohttp import web
 from broadcaster.approval import RequestState, asked_in_words
 from broadcaster.desk import composer
 from broadcaster.desk.approval import Said, said_once
-from broadcaster.desk.board import accept, may_decide
+from broadcaster.desk.board import accept
 from broadcaster.desk.composer import Typed
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.middleware import status_of
+from broadcaster.desk.needs import may_decide
 from broadcaster.desk.preview import preview
 from broadcaster.desk.session import require_person
 from broadcaster.desk.story import STATUS_WORDS, Told, tell
@@ -291,6 +292,7 @@ async def _page(
     request: web.Request, *, typed: Typed | None = None, refusal: Refusal | None = None
 ) -> web.Response:
     desk, person = request.app[DESK], require_person(request)
+    require(person, Act.READ)
     incident_id = request.match_info["incident_id"]
     titles = {channel.name: channel.title for channel in desk.channels}
     view = await desk.ledger.read(lambda tx: look(tx, incident_id, titles))
@@ -316,6 +318,7 @@ async def _page(
         typed=typed,
         fresh=fresh,
         start=start,
+        chosen="from" in request.query,
         composed=compose(typed.words),
         shown=preview(desk.settings.world, desk.channels, typed.preview()),
         titles=titles,

@@ -39,6 +39,7 @@ async def drop(request: web.Request) -> web.Response:
 
 async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Response:
     desk, person = request.app[DESK], require_person(request)
+    require(person, Act.READ)
     everything = request.query.get("show") == "all"
 
     def look(tx: Tx) -> tuple[int, list[problems.Problem]]:

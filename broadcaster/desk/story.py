@@ -48,36 +48,43 @@ class Told:
     body: str
 
 
-@dataclass(frozen=True)
-class _Line:
-    public: Mapping[str, Any]
-    private: Mapping[str, str]
-    names: Mapping[str, str]
-    channels: Mapping[str, str]
+class _Line(dict[str, str]):
+    """An entry's fields by name; nothing where it has none of that name."""
 
-    def name(self, person_id: object) -> str:
-        return self.names.get(str(person_id), str(person_id))
+    def __init__(
+        self,
+        line: records.Line,
+        body: Mapping[str, Any],
+        names: Mapping[str, str],
+        channels: Mapping[str, str],
+    ) -> None:
+        super().__init__(line.private)
+        self.names, self.channels = names, channels
+        for field, value in body["public"].items():
+            self[field] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
-    def get(self, field: str) -> str:
-        return str(self.public.get(field, ""))
+    def __missing__(self, field: str) -> str:
+        return ""
+
+    def name(self, field: str) -> str:
+        return self.names.get(self[field], self[field])
 
 
 def tell(line: records.Line, names: Mapping[str, str], channels: Mapping[str, str]) -> Told:
     """The entry in words. `names` are the roster's by id, `channels` the channels' titles."""
     body = json.loads(line.body)
-    told = _Line(body["public"], line.private, names, channels)
-    words = _WORDS.get(line.kind)
-    what, tone = words(told) if words else (line.kind, "")
+    told = _Line(line, body, names, channels)
+    words = WORDS.get(line.kind, line.kind)
+    what = words(told) if callable(words) else words.format_map(told)
     actor = str(body["actor"])
-    release = told.public.get("release_id")
-    request = told.public.get("request_id")
+    release, request = told["release_id"], told["request_id"]
     return Told(
         number=line.number,
         at=datetime.fromisoformat(line.at),
         kind=line.kind,
         who="" if actor in _STEPS else names.get(actor, actor),
         what=what,
-        tone=tone,
+        tone=_TONES.get(line.kind, ""),
         quote=tuple(
             (_quoted(field, channels), value)
             for field, value in line.private.items()
@@ -95,119 +102,88 @@ def _quoted(field: str, channels: Mapping[str, str]) -> str:
     return channels.get(name, name.replace("_", " ").capitalize())
 
 
-def _report(line: _Line) -> tuple[str, str]:
-    place = line.private.get("place")
-    status = STATUS_WORDS.get(line.get("status"), line.get("status"))
-    where = f", {place}" if place else ""
-    return f"Report: {type_in_words(line.get('type'))}{where}; {status}", ""
+def _incident(line: _Line) -> str:
+    """What a report said, or an incident became: type, place, status."""
+    if not line["type"]:
+        return line["why"]
+    place = f", {line['place']}" if line["place"] else ""
+    status = STATUS_WORDS.get(line["status"], line["status"])
+    return f"{type_in_words(line['type'])}{place}; {status}"
 
 
-def _incident(verb: str) -> Callable[[_Line], tuple[str, str]]:
-    def words(line: _Line) -> tuple[str, str]:
-        if "type" not in line.public:
-            return f"Incident {verb}: {line.get('why')}", ""
-        status = STATUS_WORDS.get(line.get("status"), line.get("status"))
-        place = line.private.get("place")
-        where = f", {place}" if place else ""
-        return f"Incident {verb}: {type_in_words(line.get('type'))}{where}; {status}", ""
-
-    return words
+def _command(line: _Line) -> str:
+    return f"{line.name('commander')} commands" if line["commander"] else "Command has ended"
 
 
-def _submitted(line: _Line) -> tuple[str, str]:
-    kind = line.get("update_kind") or "update"
-    return f"Submitted {kind} #{line.get('number')} for approval", ""
+def _called(line: _Line) -> str:
+    watch = line["called"] == "watch-commander"
+    who = "the Watch Commander" if watch else line.name("called")
+    return f"Called {who} by the {line['via']}"
 
 
-def _command(line: _Line) -> tuple[str, str]:
-    commander = line.public.get("commander")
-    if commander is None:
-        return "Command has ended", ""
-    return f"{line.name(commander)} commands", ""
+def _released(line: _Line) -> str:
+    count = len(line["channels"].split(", "))
+    where = "1 channel" if count == 1 else f"{count} channels"
+    return f"Released update #{line['number']} to {where}"
 
 
-def _called(line: _Line) -> tuple[str, str]:
-    called = line.get("called")
-    who = "the Watch Commander" if called == "watch-commander" else line.name(called)
-    return f"Called {who} by the {line.get('via')}", ""
-
-
-def _decided(line: _Line) -> tuple[str, str]:
-    verdict = line.get("verdict")
-    return f"{verdict.capitalize()} the words #{line.get('code')}", (
-        "" if verdict == "approved" else "look"
-    )
-
-
-def _released(line: _Line) -> tuple[str, str]:
-    channels = line.public.get("channels") or []
-    where = "1 channel" if len(channels) == 1 else f"{len(channels)} channels"
-    return f"Released update #{line.get('number')} to {where}", ""
-
-
-def _post(words: str, tone: str = "") -> Callable[[_Line], tuple[str, str]]:
-    def told(line: _Line) -> tuple[str, str]:
-        why = line.public.get("why") or line.private.get("why")
-        channel = line.channels.get(line.get("channel"), line.get("channel"))
-        return f"{channel}: {words}" + (f". {why}" if why else ""), tone
+def _post(words: str) -> Callable[[_Line], str]:
+    def told(line: _Line) -> str:
+        channel = line.channels.get(line["channel"], line["channel"])
+        return f"{channel}: {words}" + (f". {line['why']}" if line["why"] else "")
 
     return told
 
 
-def _plain(words: str, tone: str = "") -> Callable[[_Line], tuple[str, str]]:
-    return lambda line: (words, tone)
-
-
-def _filled(pattern: str, tone: str = "") -> Callable[[_Line], tuple[str, str]]:
-    """The pattern with the entry's own fields in it."""
-    return lambda line: (pattern.format_map(_Fields(line)), tone)
-
-
-class _Fields(dict[str, str]):
-    def __init__(self, line: _Line) -> None:
-        self._line = line
-
-    def __missing__(self, field: str) -> str:
-        value = self._line.public.get(field)
-        return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "")
-
-
-_WORDS: dict[str, Callable[[_Line], tuple[str, str]]] = {
-    Kind.LEDGER_CREATED: _filled("This ledger was made, for the {world} world"),
-    Kind.STARTED: _plain("Broadcaster started"),
-    Kind.REPORT_ACCEPTED: _report,
-    Kind.PROBLEM_NOTED: _filled("Something came in wrong: problem {problem} ({code})", "look"),
-    Kind.PROBLEM_SETTLED: _filled("Problem {problem} was {state}"),
-    Kind.INCIDENT_OPENED: _incident("opened"),
-    Kind.INCIDENT_CHANGED: _incident("changed"),
-    Kind.INCIDENT_CLOSED: _incident("closed"),
-    Kind.INCIDENT_REOPENED: _incident("opened again"),
-    Kind.UPDATE_SUGGESTED: _filled("Suggested an update: {why}"),
+#: What each kind of entry says: its fields in a pattern, or a function of them.
+WORDS: dict[str, str | Callable[[_Line], str]] = {
+    Kind.LEDGER_CREATED: "This ledger was made, for the {world} world",
+    Kind.STARTED: "Broadcaster started",
+    Kind.REPORT_ACCEPTED: lambda line: f"Report: {_incident(line)}",
+    Kind.PROBLEM_NOTED: "Something came in wrong: problem {problem} ({code})",
+    Kind.PROBLEM_SETTLED: "Problem {problem} was {state}",
+    Kind.INCIDENT_OPENED: lambda line: f"Incident opened: {_incident(line)}",
+    Kind.INCIDENT_CHANGED: lambda line: f"Incident changed: {_incident(line)}",
+    Kind.INCIDENT_CLOSED: lambda line: f"Incident closed: {_incident(line)}",
+    Kind.INCIDENT_REOPENED: lambda line: f"Incident opened again: {_incident(line)}",
+    Kind.UPDATE_SUGGESTED: "Suggested an update: {why}",
     Kind.COMMAND_RECORDED: _command,
-    Kind.REVISION_SUBMITTED: _submitted,
-    Kind.REQUEST_RENEWED: _plain("Asked again for the same words"),
-    Kind.REQUEST_LAPSED: _filled("The request lapsed: {changed} changed", "look"),
-    Kind.REQUEST_EXPIRED: _plain("Nobody decided in time: the request expired", "look"),
-    Kind.REQUEST_WITHDRAWN: _plain("Took the submission back"),
+    Kind.REVISION_SUBMITTED: "Submitted {update_kind} #{number} for approval",
+    Kind.REQUEST_RENEWED: "Asked again for the same words",
+    Kind.REQUEST_LAPSED: "The request lapsed: {changed} changed",
+    Kind.REQUEST_EXPIRED: "Nobody decided in time: the request expired",
+    Kind.REQUEST_WITHDRAWN: "Took the submission back",
     Kind.APPROVER_CALLED: _called,
-    Kind.DECISION_RECORDED: _decided,
-    Kind.DECISION_REFUSED: _filled("A decision ({verdict}) was refused: {code}", "look"),
-    Kind.UPDATE_RELEASED: _released,
-    Kind.RELEASE_REFUSED: _filled("Not released: {code}", "look"),
-    Kind.ATTEMPT_STARTED: _post("sending"),
-    Kind.POST_DELIVERED: _post("posted", "good"),
-    Kind.POST_DEFERRED: _post("not posted yet, will be tried again"),
-    Kind.POST_REFUSED: _post("refused", "look"),
-    Kind.POST_IN_DOUBT: _post("in doubt", "look"),
-    Kind.POST_REPLACED: _post("replaced before it was sent"),
-    Kind.POST_EXPIRED: _post("expired before it was sent", "look"),
-    Kind.POST_STOPPED: _post("stopped before it was sent", "look"),
-    Kind.POST_HELD: _post("held back", "look"),
-    Kind.PERSON_ADDED: lambda line: (f"Added to the roster: {line.private.get('name', '')}", ""),
-    Kind.ENROLMENT_ISSUED: lambda line: (
-        f"Sign-in link for {line.name(line.get('person_id'))}",
-        "",
+    Kind.DECISION_RECORDED: lambda line: (
+        f"{line['verdict'].capitalize()} the words #{line['code']}"
     ),
-    Kind.SIGNED_IN: _plain("Signed in"),
-    Kind.SIGNED_OUT: _plain("Signed out"),
+    Kind.DECISION_REFUSED: "A decision ({verdict}) was refused: {code}",
+    Kind.UPDATE_RELEASED: _released,
+    Kind.RELEASE_REFUSED: "Not released: {code}",
+    Kind.ATTEMPT_STARTED: _post("sending"),
+    Kind.POST_DELIVERED: _post("posted"),
+    Kind.POST_DEFERRED: _post("not posted yet, will be tried again"),
+    Kind.POST_REFUSED: _post("refused"),
+    Kind.POST_IN_DOUBT: _post("in doubt"),
+    Kind.POST_REPLACED: _post("replaced before it was sent"),
+    Kind.POST_EXPIRED: _post("expired before it was sent"),
+    Kind.POST_STOPPED: _post("stopped before it was sent"),
+    Kind.POST_HELD: _post("held back"),
+    Kind.PERSON_ADDED: "Added to the roster: {name}",
+    Kind.ENROLMENT_ISSUED: lambda line: f"Sign-in link for {line.name('person_id')}",
+    Kind.SIGNED_IN: "Signed in",
+    Kind.SIGNED_OUT: "Signed out",
 }
+
+#: Green is proven; amber is for somebody to look at.
+_TONES: dict[str, str] = {
+    Kind.POST_DELIVERED: "good",
+    **dict.fromkeys(
+        (
+            Kind.PROBLEM_NOTED, Kind.REQUEST_LAPSED, Kind.REQUEST_EXPIRED, Kind.DECISION_REFUSED,
+            Kind.RELEASE_REFUSED, Kind.POST_REFUSED, Kind.POST_IN_DOUBT, Kind.POST_EXPIRED,
+            Kind.POST_HELD,
+        ),
+        "look",
+    ),
+}  # fmt: skip

@@ -189,3 +189,24 @@ def test_what_moved_is_said() -> None:
     assert moved(type="EXPLOS", status=Status.RESOURCES_ONSCENE) == "type changed, status changed"
     unplaced = an_incident(place=None)
     assert why_suggest(unplaced, before) == "place changed"
+
+
+@pytest.mark.parametrize(
+    ("said", "at", "by"),
+    [
+        ("As of 14:02 PST; next update by 14:17.", "14:02", "14:17"),
+        ("As of 23:55 PST; next update by 00:10.", "23:55", "00:10+1"),
+        ("Next update by 14:00.", "14:05", "14:00"),  # broken already when it was said
+        ("As of 14:02 PST.", "14:02", None),
+        ("next update by 25:10", "14:02", None),
+    ],
+)
+def test_a_promise_is_read_from_the_words(said: str, at: str, by: str | None) -> None:
+    zone = ZoneInfo("America/Los_Angeles")
+
+    def on_the_day(clock: str) -> datetime:
+        time, _, days = clock.partition("+")
+        day = datetime(2026, 11, 22, *map(int, time.split(":")), tzinfo=zone)
+        return day + timedelta(days=int(days or 0))
+
+    assert promised(said, on_the_day(at), zone) == (by and on_the_day(by))

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from broadcaster.incident import Status
 from tests.browser.conftest import Open
 from tests.browser.stage import Stage
 
 PIO = "A. Reyes"
+
+
+async def on_the_board(page: Page) -> None:
+    """Arrived, and its script has begun."""
+    await expect(page).to_have_title("EXERCISE · Board · Desert Hot Springs PD")
+    await page.wait_for_load_state("load")
 
 
 async def test_the_board_moves_without_reloading(stage: Stage, open_as: Open) -> None:
@@ -43,10 +49,26 @@ async def test_a_silent_stream_is_said(stage: Stage, open_as: Open) -> None:
     await page.clock.install()
     await page.route("**/events*", lambda route: asyncio.sleep(0))  # never answered
     await page.get_by_role("button", name=PIO).click()
+    await on_the_board(page)
     await expect(page.locator("#not-live")).to_be_hidden()
     await page.clock.fast_forward(25_000)
     await expect(page.locator("#not-live")).to_contain_text("Not live since")
     await expect(page.locator("#not-live")).to_contain_text("What you send still goes to the desk")
+
+
+async def test_signed_out_elsewhere_is_said_and_leads_back(stage: Stage, open_as: Open) -> None:
+    incident = stage.report()
+    page = await open_as(PIO, f"/incidents/{incident}")
+    await page.get_by_label("Do", exact=True).fill("Stay inside, please.")
+    elsewhere = await page.context.new_page()
+    await elsewhere.goto("/")
+    await elsewhere.locator("#you summary").click()
+    await elsewhere.get_by_role("button", name="Sign out").click()
+    await expect(elsewhere).to_have_url(f"{stage.address}/sign-in")
+    await asyncio.to_thread(stage.report, status=Status.STRUCTURE_CLEARED)
+    await page.get_by_role("link", name="Sign in, and go on here").click()
+    await page.get_by_role("button", name=PIO).click()
+    await expect(page.get_by_label("Do", exact=True)).to_have_value("Stay inside, please.")
 
 
 async def test_times_grow_older_without_a_word_to_a_screen_reader(
@@ -56,6 +78,7 @@ async def test_times_grow_older_without_a_word_to_a_screen_reader(
     page = await open_as(None, "/sign-in")
     await page.clock.install()
     await page.get_by_role("button", name=PIO).click()
+    await on_the_board(page)
     await page.clock.fast_forward(3 * 60_000)
     await expect(page.locator(".times").first).to_contain_text("Reported 3 min ago")
     await expect(page.locator("#said")).to_have_text("")

@@ -13,6 +13,7 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import io
 import json
 import os
 import secrets
@@ -341,6 +342,15 @@ class Installation:
         self._started |= {each.pid for each in family(self._pid)}
         return status
 
+    async def streams_restarted(self) -> None:
+        """Returns once the streams stood still, and run again."""
+
+        async def still() -> bool:
+            return bool((await self.order("status"))["streams"] != "run")
+
+        await until("the streams stand still", still)
+        await self.ready()
+
     async def order(self, name: str, **arguments: Any) -> Json:
         """A command, through the socket. Raises Refusal."""
 
@@ -419,6 +429,11 @@ class Installation:
         }  # fmt: skip
 
     @staticmethod
+    def in_seconds(seconds: float) -> str:
+        """A time, as a report writes it."""
+        return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+    @staticmethod
     def id_of(report: Json) -> str:
         """The id that a report has here, whoever asks."""
         return Report.model_construct(source=report["source"], message_id=report["id"]).id
@@ -431,14 +446,18 @@ class Installation:
     async def send_report(self, report: Json, **fields: object) -> Answer:
         """Signs and posts a report, again and again until it is answered."""
         report = {**report, **fields}
-        return await self.send_raw(json.dumps(report).encode(), report["id"])
+        return await self.send_raw(self.bytes_of(report), report["id"])
+
+    @staticmethod
+    def bytes_of(report: Json) -> bytes:
+        return json.dumps(report).encode()
 
     async def send_raw(
         self, body: bytes, message_id: str = "raw-1", headers: dict[str, str] | None = None
     ) -> Answer:
         http = self._http
         return await insist(
-            lambda: ask(http, "POST", "/api/v1/reports", data=body,
+            lambda: ask(http, "POST", "/api/v1/reports", data=io.BytesIO(body),
                         headers=headers or signed(self.cad_secret, message_id, body))
         )  # fmt: skip
 

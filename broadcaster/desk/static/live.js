@@ -106,7 +106,7 @@ async function refresh() {
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
     if (answer.redirected && new URL(answer.url).pathname === "/sign-in")
-      return away("You are signed out. What you typed is kept here; sign in, and come back to it.");
+      return signedOut(answer.url);
     if (answer.ok) show(parse(await answer.text()), ready);
     else ready.forEach((id) => due.add(id));
   } catch {
@@ -129,7 +129,9 @@ function moved(changes) {
 // --- Whether we hear anything ----------------------------------------------------------------
 
 const SILENT_MS = 20_000;
+const AGAIN_MS = 5_000;
 let heard = Date.now();
+let gone = false;
 
 /** @param {string} words */
 function away(words) {
@@ -139,8 +141,19 @@ function away(words) {
   notice.hidden = false;
 }
 
+/** @param {string} address */
+function signedOut(address) {
+  gone = true;
+  away("You are signed out. What you typed is kept in this tab. ");
+  const link = document.createElement("a");
+  link.href = address;
+  link.textContent = "Sign in, and go on here";
+  document.getElementById("not-live")?.append(link);
+}
+
 function hear() {
   heard = Date.now();
+  if (gone) return;
   const notice = document.getElementById("not-live");
   if (notice) notice.hidden = true;
 }
@@ -153,10 +166,15 @@ function listen() {
     hear();
     moved(JSON.parse(event.data));
   });
+  stream.addEventListener("error", () => {
+    if (stream.readyState !== EventSource.CLOSED) return; // it connects again by itself
+    setTimeout(listen, AGAIN_MS);
+    moved(["all"]); // and if we were signed out, this finds it
+  });
 }
 
 function watch() {
-  if (Date.now() - heard < SILENT_MS) return;
+  if (gone || Date.now() - heard < SILENT_MS) return;
   const since = new Date(heard).toLocaleTimeString("en-GB");
   away(
     `Not live since ${since}. What you see may be old: reload before you rely on it. ` +

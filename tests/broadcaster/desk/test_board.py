@@ -9,15 +9,14 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
 from broadcaster.approval import AnyRelease, Verdict
-from broadcaster.desk import board as page
-from broadcaster.desk.board import Need, Row, Seen
+from broadcaster.desk.board import PAGE
+from broadcaster.desk.needs import Need, Row, Seen, row
 from broadcaster.incident import Report, Status
 from broadcaster.ledger import Ledger, Tx, board, incidents, reports
 from broadcaster.orders import Submitted, decide, record_command, withdraw_request
 from broadcaster.roster import Person
 from streams.compile import compile_reports
 from tests.broadcaster.desk import scene
-
 
 RowOf = Callable[..., Awaitable[Row]]
 
@@ -35,7 +34,7 @@ def row_of(ledger: Ledger, persons: scene.Persons, clock: scene.HeldClock) -> Ro
         def look(tx: Tx) -> Row:
             kept = incidents.get(tx, incident.incident.id)
             assert kept is not None
-            return page.row(board.standings(tx, [kept])[0], seen)
+            return row(board.standings(tx, [kept])[0], seen)
 
         return await ledger.read(look)
 
@@ -159,12 +158,12 @@ async def test_a_held_type_is_on_the_board_without_a_suggestion(
 async def test_tabs_and_paging(
     client: TestClient, ledger: Ledger, persons: scene.Persons, clock: scene.HeldClock
 ) -> None:
-    for number in range(page.PAGE + 1):
+    for number in range(PAGE + 1):
         await scene.add_incident(ledger, clock.now(), number=f"n{number}", type_="NOISE")
     await scene.sign_in(client, persons.records)
     first = await (await client.get("/?tab=off", headers=scene.PAGE)).text()
     second = await (await client.get("/?tab=off&page=2", headers=scene.PAGE)).text()
-    assert first.count('<li class="row') == page.PAGE and second.count('<li class="row') == 1
+    assert first.count('<li class="row') == PAGE and second.count('<li class="row') == 1
     assert "not on the list of those that the public is told about" in first
     needs = await (await client.get("/?page=999999999", headers=scene.PAGE)).text()
     assert "Nothing needs words now." in needs

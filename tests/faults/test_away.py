@@ -1,0 +1,277 @@
+"""A part is away, stands still or is killed: the desk goes on, says so, and all drains in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from tests.connected.installation import (
+    PIO,
+    Installation,
+    ask,
+    family,
+    gone,
+    processes,
+    signed,
+    until,
+)
+from tests.faults.judging import Story, faults
+
+#: Seconds within which the pages and /readyz say that the streams stand still.
+SAID_WITHIN = 3.0
+
+
+async def streams(at: Installation) -> str:
+    """What /readyz says of the streams; it answers 200 as long as the desk can do its part."""
+    answer = await at.get("/readyz")
+    assert answer.status == 200, answer
+    said: str = answer.body["streams"]
+    return said
+
+
+async def stand_still(at: Installation) -> str | None:
+    said = await streams(at)
+    return None if said == "run" else said
+
+
+async def page(at: Installation) -> str:
+    """The board, as the PIO's browser gets it."""
+    pio = await at.person(PIO)
+    answer = await ask(pio.session, "GET", "/", headers={"Accept": "text/html"})
+    assert answer.status == 200, answer
+    return answer.raw.decode()
+
+
+async def run_again(at: Installation) -> None:
+    async def so() -> bool:
+        return await streams(at) == "run" and "The streams stand still" not in await page(at)
+
+    await until("the pages say no more that the streams stand still", so)
+
+
+# --- The broker -------------------------------------------------------------------------------
+
+
+async def test_the_broker_stands_still_for_ten_seconds() -> None:
+    async with Installation.fresh(receivers={"county": True}, sweep_seconds=0.5) as at:
+        story = Story(at)
+        incident_id = at.incident_of(report := await story.report())
+        await at.commanded(incident_id)
+        seen = await at.suggested(incident_id)
+        at.kill("broker", signal.SIGSTOP)
+        stopped_at = time.monotonic()
+        for _ in range(2):  # two updates are approved, though none can be released now
+            await story.decide(await at.submit(seen))
+        said = await until("/readyz says so", lambda: stand_still(at), SAID_WITHIN)
+        assert "broker" in said
+        shown = await page(at)
+        assert "The streams stand still" in shown and said in shown
+        while time.monotonic() - stopped_at < 10:
+            began = time.monotonic()
+            await story.report(incident_number=report["incident_number"])
+            assert time.monotonic() - began < 1, "intake does not wait for the broker"
+            assert await stand_still(at) and not at.receivers["county"].acted()
+        at.kill("broker", signal.SIGCONT)
+        await run_again(at)
+        assert faults(await story.case()) == [], "nothing lost, and in order"
+        assert len(at.receivers["county"].acted()) == 2
+
+
+async def test_the_broker_is_killed() -> None:
+    async with Installation.fresh(receivers={"county": True}, sweep_seconds=0.5) as at:
+        story = Story(at)
+        incident_id = at.incident_of(await story.report())
+        await at.commanded(incident_id)
+        seen = await at.suggested(incident_id)
+        request = await at.submit(seen)
+        killed = at.kill("broker")
+        await story.decide(request)
+        await story.report()
+        said = await until("/readyz says so", lambda: stand_still(at), SAID_WITHIN)
+        assert "broker" in said and said in await page(at)
+        await run_again(at)
+        assert at.pid("broker") != killed
+        report = await story.write()
+        await at.suggested(at.incident_of(report))
+        assert faults(await story.case()) == []
+
+
+async def test_the_broker_is_killed_again_and_again() -> None:
+    """At whatever moment: each time something is on its way."""
+    async with Installation.fresh(receivers={"county": True}, sweep_seconds=0.5) as at:
+        story = Story(at)
+        for _ in range(3):
+            incident_id = at.incident_of(await story.report())
+            at.kill("broker")
+            await at.commanded(incident_id)
+            await story.tell(await at.suggested(incident_id))
+        assert faults(await story.case()) == []
+
+
+# --- Processes --------------------------------------------------------------------------------
+
+
+async def test_the_child_is_killed_while_much_is_on_its_way() -> None:
+    async with Installation.fresh(receivers={"county": True}, sweep_seconds=0.5) as at:
+        story = Story(at)
+        sending = asyncio.gather(*(story.report() for _ in range(200)))
+        await until("some were accepted", lambda: len(story.reports) > 20)
+        killed = at.kill("child")
+        await sending
+        await at.ready()
+        assert at.pid("child") != killed
+        incident_id = at.incident_of(await story.report())
+        await at.commanded(incident_id)
+        await story.tell(await at.suggested(incident_id))
+        assert faults(await story.case()) == []
+        assert len(set(story.reports)) == 201
+
+
+async def test_the_parent_is_killed_and_takes_both_with_it() -> None:
+    async with Installation.fresh(sweep_seconds=0.5) as at:
+        story = Story(at)
+        incident_id = at.incident_of(await story.report())
+        await at.commanded(incident_id)
+        await at.suggested(incident_id)
+        pids = [each.pid for each in family(at.pid("parent"))]
+        assert len(pids) == 3
+        at.kill("parent")
+        await gone(pids, within=5)
+        await at.end()
+        await at.start()
+        await story.tell(await at.suggested(incident_id))
+        assert faults(await story.case()) == []
+
+
+async def test_streams_that_are_wedged_are_started_again() -> None:
+    """The broker lost a topic: it answers, yet what is written there reaches nobody."""
+    async with Installation.fresh(sweep_seconds=0.5, watchdog_seconds=5) as at:
+        story = Story(at)
+        await at.suggested(at.incident_of(await story.report()))
+        admin = AIOKafkaAdminClient(bootstrap_servers=at.broker)
+        await admin.start()
+        await admin.delete_topics(["exercise.incident.reports"])
+        await admin.close()
+        child = at.pid("child")
+        report = await story.report()
+        await at.suggested(at.incident_of(report))
+        assert "nothing moved for 5 s" in at.log.read_text()
+        assert at.pid("child") == child, "the streams alone were started again"
+        metrics = (await at.get("/metrics")).raw.decode().splitlines()
+        assert "broadcaster_streams_restarts_total 1.0" in metrics
+        assert faults(await story.case()) == []
+
+
+# --- The disk ---------------------------------------------------------------------------------
+
+#: Makes the disk full, or of no use; gives what mends it.
+Breaks = Callable[[Installation], Callable[[], None]]
+
+
+@contextlib.contextmanager
+def small_disk(home: Path) -> Iterator[None]:
+    """A file system of 2 MB for the home folder."""
+    home.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(home)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(home)], check=True)
+
+
+def fill(at: Installation) -> Callable[[], None]:
+    filler = at.home / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 256):
+            with contextlib.suppress(OSError):
+                while file.write(b"x" * size):
+                    pass
+    return filler.unlink
+
+
+def limit_files(at: Installation) -> Callable[[], None]:
+    """No file of the child's may grow or be written beyond its first bytes."""
+    pid = at.pid("child")
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, before[1]))
+    return lambda: resource.prlimit(pid, resource.RLIMIT_FSIZE, before)  # type: ignore[func-returns-value]
+
+
+@contextlib.asynccontextmanager
+async def on_disk(how: str) -> AsyncIterator[tuple[Installation, Breaks]]:
+    """An installation whose disk can be made to refuse."""
+    async with Installation.fresh(
+        receivers={"county": True, "school": False}, start=False, sweep_seconds=0.5
+    ) as at:
+        with small_disk(at.home) if how == "full" else contextlib.nullcontext():
+            try:
+                await at.start()
+                yield at, fill if how == "full" else limit_files
+            finally:
+                await at.end()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets limits of a process that runs")
+@pytest.mark.parametrize("how", ["full", "broken"])
+async def test_the_disk_takes_nothing_more(how: str) -> None:
+    async with on_disk(how) as (at, breaks):
+        story = Story(at)
+        incident_id = at.incident_of(await story.report())
+        await at.commanded(incident_id)
+        request = await at.submit(await at.suggested(incident_id))
+        await at.drained()
+        mend = breaks(at)
+        refused = [at.report() for _ in range(5)]
+        async with aiohttp.ClientSession(at.address) as http:
+            for report in refused:
+                body = at.bytes_of(report)
+                headers = signed(at.cad_secret, report["id"], body)
+                answer = await ask(http, "POST", "/api/v1/reports", data=body, headers=headers)
+                assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+                assert answer.body["code"] == "ledger_away" and "disk" in answer.body["why"]
+        ready = await at.get("/readyz")
+        assert (ready.status, ready.body["ready"]) == (503, False) and "disk" in ready.body["why"]
+        assert (await at.get("/healthz")).status == 200
+        assert "</html>" in await page(at), "what is there can be read"
+        mend()
+        for report in refused:  # as CAD does, since it was told to
+            await story.report(**report)
+        await story.decide(request)
+        await at.settled(request)
+        assert await streams(at) == "run"
+        assert all("Traceback" not in line for line in at.log.read_text().splitlines())
+        assert faults(await story.case()) == [], "no half state"
+
+
+async def test_nothing_is_left_of_a_commit_that_was_cut_off() -> None:
+    """A killed child leaves its journal; the next process reads it, whole entries alone."""
+    async with Installation.fresh(sweep_seconds=0.5) as at:
+        story = Story(at)
+        for _ in range(5):
+            await story.report()
+        child = at.kill("child")
+        await gone([child])
+        parent = at.pid("parent")
+        os.kill(parent, signal.SIGKILL)
+        await gone([each for each in (parent, child) if each in processes()])
+        await at.end()
+        code, out, err = await at.run("verify", "--json")
+        assert code == 0, (out, err)
+        await at.start()
+        assert faults(await story.case()) == []
