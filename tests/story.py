@@ -131,12 +131,13 @@ async def _new_ledger() -> bytes:
 
 
 @asynccontextmanager
-async def a_story(folder: Path) -> AsyncIterator[Story]:
-    """A new ledger in `folder`, its clock held still."""
+async def a_story(folder: Path, url: str | None = None) -> AsyncIterator[Story]:
+    """A new ledger in `folder`, or the PostgreSQL one at `url`; its clock held still."""
     clock = StillClock()
     path = folder / "ledger.db"
-    path.write_bytes(await _new_ledger())
-    ledger = open_ledger(path, EXERCISE, clock)
+    if url is None:
+        path.write_bytes(await _new_ledger())
+    ledger = open_ledger(path, EXERCISE, clock, url=url)
     try:
         story = Story(ledger, clock)
         await story._begin()

@@ -21,12 +21,9 @@ __all__ = ["Change", "Ledger", "Tx", "open_ledger"]
 def open_ledger(
     path: Path, world: World, clock: Clock | None = None, *, url: str | None = None
 ) -> Ledger:
-    """The SQLite ledger in a file, or with `url` the PostgreSQL one. Raises Refusal, LedgerAway.
-
-    PostgreSQL's time is its own; `clock` is SQLite's.
-    """
+    """The SQLite ledger in a file, or with `url` the PostgreSQL one. Raises Refusal, LedgerAway."""
     if url is None:
         return open_sqlite(path, world, clock)
     from broadcaster.ledger.postgres import open_postgres  # its driver is loaded where it is used
 
-    return open_postgres(url, world)
+    return open_postgres(url, world, clock)

@@ -24,6 +24,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from broadcaster import failpoint
+from broadcaster.clock import Clock
 from broadcaster.errors import LedgerAway
 from broadcaster.ledger import schema
 from broadcaster.ledger.base import Ledger, Step, never_made, wrong_world
@@ -62,9 +63,11 @@ class PostgresLedger(Ledger):
 
     alone = False
 
-    def __init__(self, url: str, world: World) -> None:
+    def __init__(self, url: str, world: World, clock: Clock | None = None) -> None:
+        """`clock`: in the place of the database's own time, for tests that hold it still."""
         super().__init__()
         self.world = world
+        self._clock = clock
         self._me = secrets.token_hex(4)
         self._url = url
         self._engine = create_engine(
@@ -110,7 +113,7 @@ class PostgresLedger(Ledger):
 
     def _once(self, step: Step[T]) -> tuple[T, frozenset[Change]]:
         with self._engine.begin() as connection:
-            tx = Tx(connection, lambda: _time(connection), self.world)
+            tx = Tx(connection, lambda: self._now(connection), self.world)
             value = step(tx)
             entries, changes = tx.flush()
             self._notify(connection, changes)
@@ -125,9 +128,12 @@ class PostgresLedger(Ledger):
                 connection.execute(
                     text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 )
-                return query(Tx(connection, lambda: _time(connection), self.world))
+                return query(Tx(connection, lambda: self._now(connection), self.world))
         except DatabaseError as problem:
             raise _away(problem) from problem
+
+    def _now(self, connection: Connection) -> datetime:
+        return self._clock.now() if self._clock else _time(connection)
 
     def _notify(self, connection: Connection, changes: set[Change]) -> None:
         if not changes:
@@ -160,9 +166,9 @@ class PostgresLedger(Ledger):
             await asyncio.sleep(1)
 
 
-def open_postgres(url: str, world: World) -> PostgresLedger:
+def open_postgres(url: str, world: World, clock: Clock | None = None) -> PostgresLedger:
     """Opens the ledger that its owner made. Raises Refusal, or LedgerAway where it is not there."""
-    ledger = PostgresLedger(url, world)
+    ledger = PostgresLedger(url, world, clock)
     try:
         with ledger._engine.connect() as connection:
             if version_of(connection) != HEAD:

@@ -21,6 +21,11 @@ from broadcaster.record import Kind
 META = schema.meta
 
 
+@pytest.fixture
+def url() -> None:
+    """These cases are SQLite's alone."""
+
+
 def note(name: str, value: str = "x") -> Callable[[Tx], str]:
     """A step that writes a row, an entry and a message."""
 

@@ -1,0 +1,162 @@
+"""What PostgreSQL adds: roles with exactly their rights, a sealer behind the steps, many writers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from broadcaster.errors import LedgerAway, Refusal
+from broadcaster.incident import Report
+from broadcaster.ledger import Ledger, Tx, chain, open_ledger, outbox, records, reports
+from broadcaster.record import Kind
+from tests.postgres import Database, Server
+from tests.story import EXERCISE, NOW
+
+NOWHERE = Path("unused")
+
+
+@pytest.fixture
+def database(postgres: Server) -> Iterator[Database]:
+    with postgres.database() as made:
+        yield made
+
+
+async def opened(database: Database, role: str) -> AsyncIterator[Ledger]:
+    ledger = open_ledger(NOWHERE, EXERCISE, url=database.url(role))
+    yield ledger
+    await ledger.close()
+
+
+@pytest.fixture
+async def desk(database: Database) -> AsyncIterator[Ledger]:
+    async for ledger in opened(database, "broadcaster_desk"):
+        yield ledger
+
+
+@pytest.fixture
+async def worker(database: Database) -> AsyncIterator[Ledger]:
+    async for ledger in opened(database, "broadcaster_worker"):
+        yield ledger
+
+
+def a_report(number: int) -> Report:
+    return Report(source="cad", message_id=f"m{number}", number="1", type="GASLEAK",
+                  opened_at=NOW, reported_at=NOW)  # fmt: skip
+
+
+async def run(ledger: Ledger, sql: str) -> None:
+    await ledger.write(lambda tx: tx.connection.exec_driver_sql(sql))
+
+
+async def test_the_desk_takes_reports(desk: Ledger) -> None:
+    await desk.write(lambda tx: reports.accept(tx, a_report(1), actor="cad"))
+    assert await desk.read(reports.count) == 1
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO releases SELECT * FROM releases",
+        "INSERT INTO posts SELECT * FROM posts",
+        "INSERT INTO attempts SELECT * FROM attempts",
+        "INSERT INTO publications SELECT * FROM publications",
+        "UPDATE posts SET state = 'posted'",
+        "UPDATE decisions SET outcome = 'released'",
+        "INSERT INTO seals SELECT * FROM seals",
+        "UPDATE meta SET value = 'live' WHERE name = 'world'",
+        "INSERT INTO outbox (topic, key, value, message_id, at) "
+        "VALUES ('exercise.posts.public_page', 'k', 'v', 'm', now())",
+        "DELETE FROM outbox",
+        "DELETE FROM entries",
+    ],
+)
+async def test_the_desks_role_cannot_publish(desk: Ledger, sql: str) -> None:
+    with pytest.raises(LedgerAway, match="permission denied|row-level security"):
+        await run(desk, sql)
+
+
+@pytest.mark.parametrize("sql", ["DELETE FROM entries", "UPDATE seals SET hash = ''",
+                                 "DELETE FROM people", "DROP TABLE posts"])  # fmt: skip
+async def test_the_workers_role_cannot_rewrite_the_record(worker: Ledger, sql: str) -> None:
+    with pytest.raises(LedgerAway, match="permission denied|must be owner"):
+        await run(worker, sql)
+
+
+async def test_not_even_the_owner_changes_an_entry(database: Database, worker: Ledger) -> None:
+    await worker.write(lambda tx: tx.record(Kind.STARTED, actor="test"))
+    owner = open_ledger(NOWHERE, EXERCISE, url=database.url())
+    try:
+        with pytest.raises(Exception, match="append-only"):
+            await run(owner, "UPDATE entries SET kind = 'Other'")
+    finally:
+        await owner.close()
+
+
+async def test_two_sealers_make_one_chain(desk: Ledger, worker: Ledger) -> None:
+    async def note(number: int) -> None:
+        await desk.write(lambda tx: tx.record(Kind.STARTED, actor=f"n{number}"))
+
+    async def seal() -> int:
+        return await worker.write(lambda tx: chain.seal_waiting(tx.connection))
+
+    await asyncio.gather(*(note(number) for number in range(60)), *(seal() for _ in range(6)))
+    while await seal():
+        pass
+    verdict = await worker.read(lambda tx: records.verify(tx, []))
+    assert (verdict.ok, verdict.entries) == (True, 60)
+
+
+async def test_reports_that_come_at_once_are_accepted_once(desk: Ledger) -> None:
+    answers = await asyncio.gather(*(
+        desk.write(lambda tx, number=number: reports.accept(tx, a_report(number % 5), actor="cad"))
+        for number in range(40)
+    ))  # fmt: skip
+    assert len({answer.report_id for answer in answers}) == 5
+    assert sum(not answer.repeated for answer in answers) == 5
+    assert (await desk.read(outbox.waiting))[0] == 5
+
+
+async def test_a_commit_is_heard_by_every_process(desk: Ledger, worker: Ledger) -> None:
+    heard: asyncio.Queue[frozenset[str]] = asyncio.Queue()
+    worker.on_commit(heard.put_nowait)
+    await worker.read(reports.count)  # it listens from its first use
+    async with asyncio.timeout(10):
+        assert "all" in await heard.get()  # connected: what was missed is not known
+        await desk.write(lambda tx: reports.accept(tx, a_report(1), actor="cad"))
+        while "outbox" not in await heard.get():
+            pass
+
+
+async def test_a_step_that_fails_leaves_nothing(desk: Ledger) -> None:
+    def failing(tx: Tx) -> None:
+        reports.accept(tx, a_report(1), actor="cad")
+        raise Refusal("no", "No.", "Stop.")
+
+    with pytest.raises(Refusal):
+        await desk.write(failing)
+    assert await desk.read(reports.count) == 0
+    assert (await desk.read(outbox.waiting))[0] == 0
+
+
+async def test_a_reader_cannot_write(worker: Ledger) -> None:
+    with pytest.raises(LedgerAway, match="read-only"):
+        await worker.read(lambda tx: tx.connection.exec_driver_sql("DELETE FROM outbox"))
+
+
+async def test_a_server_that_is_not_there_is_said_in_one_sentence() -> None:
+    with pytest.raises(LedgerAway, match="cannot take this now"):
+        open_ledger(NOWHERE, EXERCISE, url="postgresql://nobody@127.0.0.1:1/none")
+
+
+async def test_a_ledger_without_tables_names_the_cure(postgres: Server) -> None:
+    with pytest.raises(Refusal, match="broadcaster ledger apply"):
+        open_ledger(NOWHERE, EXERCISE, url=Database("postgres", postgres.port).url())
+
+
+async def test_a_key_that_is_taken_twice_is_a_mistake_not_an_outage(worker: Ledger) -> None:
+    with pytest.raises(IntegrityError):
+        await run(worker, "INSERT INTO meta VALUES ('world', 'exercise')")
