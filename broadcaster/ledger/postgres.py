@@ -101,8 +101,23 @@ class PostgresLedger(Ledger):
             self._hearing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._hearing
+        await asyncio.to_thread(self.dispose)
+
+    def check(self) -> None:
+        """Raises Refusal unless the tables are this version's and the world is ours."""
+        with self._engine.connect() as connection:
+            if version_of(connection) != HEAD:
+                raise never_made()
+            owner = connection.execute(
+                select(schema.meta.c.value).where(schema.meta.c.name == "world")
+            ).scalar()
+            if owner != self.world:
+                raise wrong_world(owner or "no", self.world)
+
+    def dispose(self) -> None:
+        """Lets go of every connection and thread."""
         for pool in (self._writers, self._urgent, self._readers):
-            await asyncio.to_thread(pool.shutdown)
+            pool.shutdown()
         self._engine.dispose()
 
     def _run(self, step: Step[T]) -> tuple[T, frozenset[Change]]:
@@ -170,17 +185,13 @@ def open_postgres(url: str, world: World, clock: Clock | None = None) -> Postgre
     """Opens the ledger that its owner made. Raises Refusal, or LedgerAway where it is not there."""
     ledger = PostgresLedger(url, world, clock)
     try:
-        with ledger._engine.connect() as connection:
-            if version_of(connection) != HEAD:
-                raise never_made()
-            owner = connection.execute(
-                select(schema.meta.c.value).where(schema.meta.c.name == "world")
-            ).scalar()
-            if owner != world:
-                raise wrong_world(owner or "no", world)
+        ledger.check()
     except DatabaseError as problem:
-        ledger._engine.dispose()
+        ledger.dispose()
         raise _away(problem) from problem
+    except BaseException:
+        ledger.dispose()
+        raise
     return ledger
 
 

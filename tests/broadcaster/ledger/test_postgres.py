@@ -1,4 +1,4 @@
-"""What PostgreSQL adds: roles with exactly their rights, a sealer behind the steps, many writers."""
+"""What PostgreSQL adds: roles with exactly their rights, a sealer, many writers at once."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ async def test_the_desk_takes_reports(desk: Ledger) -> None:
     ],
 )
 async def test_the_desks_role_cannot_publish(desk: Ledger, sql: str) -> None:
-    with pytest.raises(LedgerAway, match="permission denied|row-level security"):
+    with pytest.raises(LedgerAway, match=r"permission denied|row-level security"):
         await run(desk, sql)
 
 
 @pytest.mark.parametrize("sql", ["DELETE FROM entries", "UPDATE seals SET hash = ''",
                                  "DELETE FROM people", "DROP TABLE posts"])  # fmt: skip
 async def test_the_workers_role_cannot_rewrite_the_record(worker: Ledger, sql: str) -> None:
-    with pytest.raises(LedgerAway, match="permission denied|must be owner"):
+    with pytest.raises(LedgerAway, match=r"permission denied|must be owner"):
         await run(worker, sql)
 
 

@@ -65,7 +65,7 @@ async def test_the_same_id_with_another_body_is_refused_and_the_first_stands(
         await accept(ledger, a_report(**other))
     assert (refused.value.code, refused.value.kind) == ("repeated_id", Kind.CONFLICT)
     assert (refused.value.field, refused.value.facts) == ("id", {"report_id": first.report_id})
-    kept = await ledger.read(lambda tx: reports.lock(tx, first.report_id))
+    kept = await ledger.write(lambda tx: reports.lock(tx, first.report_id))
     assert kept is not None and kept.report == a_report()
     assert await counted(ledger) == (1, 1, 1)
 
