@@ -36,6 +36,7 @@ from broadcaster.delivery import (
 from broadcaster.errors import LedgerAway
 from broadcaster.ledger import Ledger, Tx, incidents, outbox, posts
 from broadcaster.record import Kind
+from streams.together import together
 
 ACTOR = "deliver"
 
@@ -81,9 +82,7 @@ class Deliver:
 
     async def run(self) -> None:
         """Sends until cancelled. Raises what ended a lane: the ledger being away, above all."""
-        async with asyncio.TaskGroup() as group:
-            for lane in self._lanes.values():
-                group.create_task(lane.run())
+        await together(*(lane.run() for lane in self._lanes.values()))
 
 
 class _Lane:

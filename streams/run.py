@@ -24,6 +24,7 @@ from streams.app import BrokerLost, OnPoison, Step, Streams
 from streams.deliver import Deliver
 from streams.errors import BrokerAway
 from streams.relay import Away, OutboxRow, Relay
+from streams.together import together
 
 log = structlog.get_logger(__name__)
 
@@ -98,17 +99,13 @@ class Flowing:
             try:
                 await self._once()
                 why = "They ended."
-            except* (Refusal, OSError, BrokerLost) as several:
-                why = " ".join(_in_words(e) for e in _leaves(several))
-            except* Exception as several:
+            except (Refusal, OSError, BrokerLost) as problem:
+                why = problem.why if isinstance(problem, Refusal) else str(problem)
+            except Exception as problem:
                 log.exception("the streams ended")
-                names = ", ".join(type(e).__name__ for e in _leaves(several))
-                why = f"Something in them failed ({names}); the log says what."
+                why = f"Something in them failed ({type(problem).__name__}); the log says what."
             if self._unclean:
                 raise Unclean(why)
-            if (task := asyncio.current_task()) and task.cancelling():
-                # Before Python 3.13 a group whose task failed forgets that we were cancelled, too.
-                raise asyncio.CancelledError
             failures = 0 if time.monotonic() - began > 30 else failures + 1
             self._stand_still(why)
             log.warning("streams stand still", why=why)
@@ -139,12 +136,10 @@ class Flowing:
             await streams.start()
             self._still = None
             log.info("streams run", broker=self._broker.bootstrap)
-            async with asyncio.TaskGroup() as group:
-                for part in (
-                    relay.run(), deliver.run(), self._sweep(), self._pace(streams),
-                    self._watch(streams), _until_ended(streams),
-                ):  # fmt: skip
-                    group.create_task(part)
+            await together(
+                relay.run(), deliver.run(), self._sweep(), self._pace(streams),
+                self._watch(streams), _until_ended(streams),
+            )  # fmt: skip
         finally:
             self.streams = self.relay = self.deliver = None
             self._unclean = not await asyncio.shield(streams.stop())
@@ -198,17 +193,6 @@ async def _until_ended(streams: Streams) -> None:
     reason = await asyncio.shield(streams.ended)
     if reason is not None:
         raise reason
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    leaves: list[BaseException] = []
-    for each in group.exceptions:
-        leaves.extend(_leaves(each) if isinstance(each, BaseExceptionGroup) else [each])
-    return leaves
-
-
-def _in_words(problem: BaseException) -> str:
-    return problem.why if isinstance(problem, Refusal) else str(problem)
 
 
 def _broker_answers(flowing: Flowing) -> bool:

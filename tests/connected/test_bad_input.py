@@ -16,7 +16,6 @@ from tests.connected.installation import Installation, Json, new_secret, signed,
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-
 #: What every wrong message is called, in its body as in its header.
 WRONG_ID = "wrong-1"
 
@@ -74,9 +73,9 @@ WRONG: dict[str, tuple[Made, int, str, str | None]] = {
 
 def said_well(refusal: Json) -> bool:
     """In words for a person: what, and what to do; whole sentences, and nothing of ours."""
-    whole = all(refusal[part][0].isupper() and refusal[part].endswith(".") for part in ("why", "do"))
-    return whole and not any(
-        word in f"{refusal['why']} {refusal['do']}" for word in ("Traceback", "pydantic", "Error")
+    said = (refusal["why"], refusal["do"])
+    return all(each[0].isupper() and each.endswith(".") for each in said) and not any(
+        word in " ".join(said) for word in ("Traceback", "pydantic", "Error")
     )
 
 

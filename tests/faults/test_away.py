@@ -127,7 +127,11 @@ async def test_the_child_is_killed_while_much_is_on_its_way() -> None:
     async with Installation.fresh(receivers={"county": True}, sweep_seconds=0.5) as at:
         story = Story(at)
         sending = asyncio.gather(*(story.report() for _ in range(200)))
-        await until("some were accepted", lambda: len(story.reports) > 20)
+
+        async def some_came() -> bool:
+            return len(story.reports) > 20
+
+        await until("some were accepted", some_came)
         killed = at.kill("child")
         await sending
         await at.ready()
@@ -210,7 +214,11 @@ def limit_files(at: Installation) -> Callable[[], None]:
     pid = at.pid("child")
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, before[1]))
-    return lambda: resource.prlimit(pid, resource.RLIMIT_FSIZE, before)  # type: ignore[func-returns-value]
+
+    def mend() -> None:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+    return mend
 
 
 @contextlib.asynccontextmanager
