@@ -149,7 +149,7 @@ class _Lane:
             await self._wait(min(renew_at, next_look or renew_at))
 
     async def _wait(self, until: Any) -> None:
-        pause = (until - self._clock.now()).total_seconds()
+        pause = min(until - self._clock.now(), RENEW_EVERY).total_seconds()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(pause, 0)):
                 await self.work.wait()
@@ -167,9 +167,11 @@ class _Lane:
 
     def _done(self, key: str, task: asyncio.Task[None]) -> None:
         self._sending.pop(key, None)
-        self.work.set()
         if not task.cancelled() and (problem := task.exception()):
+            # It is looked at again when the lease is renewed, not at once and without end.
             log.error("a send could not be noted", channel=self._channel, cause=str(problem))
+        else:
+            self.work.set()
 
     async def _send(self, post_id: str, lease: posts.Lease) -> None:
         deadline = self._adapter.channel.deadline

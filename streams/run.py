@@ -74,6 +74,7 @@ class Flowing:
         self.deliver: Deliver | None = None
         self._ledger = ledger
         self._broker = broker
+        self._channels = tuple(channels)
         self._topics = topics.full_names(world, channels)
         self.steps = tuple(steps)
         self._on_poison = on_poison
@@ -122,6 +123,7 @@ class Flowing:
         )
         if self._broker.embedded:
             await self._ledger.write(sweep.forget)
+        await self._ledger.write(lambda tx: posts.hold_unknown(tx, self._channels))
         streams = Streams(
             self._broker.bootstrap, "broadcaster", self.steps, self._on_poison,
             embedded=self._broker.embedded, fetch_wait_ms=QUICK_MS,

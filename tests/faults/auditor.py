@@ -74,7 +74,7 @@ class Audit:
     # --- the record ---
 
     def _chain(self) -> Iterator[str]:
-        """Each entry has the hash that is noted, follows the one before, and agrees with its row."""
+        """Each entry follows the one before, and is what its hash, digests and columns say."""
         entries = {row["id"]: row for row in self.all("entries")}
         private: dict[str, dict[str, str]] = defaultdict(dict)
         for row in self.all("private_values"):
