@@ -21,6 +21,7 @@ from broadcaster.world import Exercise, Frozen, Live, W, World
 
 #: A gate that comes this late asks again instead of releasing (security facts §1).
 GATE_MAY_BE_LATE = timedelta(seconds=60)
+GATE_LATE = "gate_late"
 
 #: The revision's world is checked against the worlds that may run at all.
 WORLDS_THAT_MAY_RUN: frozenset[World] = frozenset({"exercise"})
@@ -141,7 +142,7 @@ def decide(case: Case, decision_id: str, world: W, *, now: datetime) -> Release[
         )
     if now - case.at > GATE_MAY_BE_LATE:
         raise Refusal(
-            "gate_late",
+            GATE_LATE,
             f"The approval was given {int((now - case.at).total_seconds())} s ago and could not be "
             "acted on since.",
             "Ask the Commander again: what was true then may not be true now.",

@@ -131,7 +131,7 @@ async def report(
             form, about=about.incident if about else None, message_id=message_id,
             new_number=new_number, now=tx.now,
         )  # fmt: skip
-        return reports.accept(tx, made, actor=OPERATOR, about=about.incident.id if about else None)
+        return reports.accept(tx, made, actor=OPERATOR)
 
     accepted = await here.ledger.write(step)
     return {"report_id": accepted.report_id, "incident_id": accepted.incident_id,

@@ -73,8 +73,10 @@ class Memory:
         return cls(_secret(), {name: _secret() for name, _, _ in RECEIVERS})
 
     def save(self, path: Path) -> None:
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(asdict(self)))
+        new = path.with_suffix(".new")
+        new.touch(mode=0o600)
+        new.write_text(json.dumps(asdict(self)))
+        new.replace(path)
 
 
 @dataclass
@@ -107,6 +109,9 @@ async def play(settings: Settings, *, once: bool, as_json: bool) -> int:
     make_home(settings)
     path = settings.folder / "demo.json"
     memory = Memory.load(path)
+    if once and memory.incident_id is not None:
+        raise Refusal("not_fresh", f"A practice run has played in {settings.folder} already.",
+                      "Set BROADCASTER_HOME to a new folder for `--once`.")  # fmt: skip
     stop = _stopped()
     say = _silent_say if as_json else _say
     say("start", "broker, ledger, desk and streams, in the exercise world")
@@ -117,8 +122,16 @@ async def play(settings: Settings, *, once: bool, as_json: bool) -> int:
         asked.cancel()
         if not run.done():
             run.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             return await run
+        except asyncio.CancelledError:
+            return 0
+        except TimeoutError:
+            raise Refusal(
+                "story_stuck", f"The story did not go on within {PATIENCE:.0f} s.",
+                f"Read {settings.folder / 'up.log'}; `broadcaster doctor` says more.",
+                kind=Kind.UNAVAILABLE,
+            ) from None  # fmt: skip
     return 0
 
 
@@ -221,6 +234,8 @@ class Story:
     commander: Actor
     people: dict[str, str]
     say: Say
+    #: The incident's number at CAD; a story that was broken off is begun anew under another.
+    number: str = field(default_factory=lambda: f"DHS-26-{secrets.randbelow(90_000) + 10_000}")
 
     async def play(self, *, to_the_end: bool) -> None:
         """A leak is reported, confirmed and moves; two updates; in the end an all clear."""
@@ -282,7 +297,7 @@ class Story:
         now = datetime.now(UTC)
         body = json.dumps({
             "version": 1, "id": message_id, "source": "cad",
-            "incident_number": f"DHS-{began:%y%m%d}-0417", "type": "GASLEAKO", "status": status,
+            "incident_number": self.number, "type": "GASLEAKO", "status": status,
             "place": place, "latitude": 33.9611, "longitude": -116.5017, "priority": 2,
             "opened_at": began.isoformat(),
             "reported_at": min(began + timedelta(minutes=minutes), now).isoformat(),

@@ -110,7 +110,7 @@ def submit_revision(
         expires_at=expires_at,
         words=order.words,
         compiled_by=person.id,
-        compiled_at=tx.now,
+        compiled_at=approvals.after_the_last(tx, update_id),
     )
     approvals.add_revision(tx, revision)
     request = approvals.open_request(tx, revision, incident.command)

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -37,6 +38,7 @@ from broadcaster.errors import LedgerAway
 from broadcaster.ledger import Ledger, Tx, incidents, outbox, posts
 from broadcaster.record import Kind
 from streams.lease import LASTS, RENEW_EVERY, taken
+from streams.together import together
 
 ACTOR = "deliver"
 
@@ -84,9 +86,13 @@ class Deliver:
 
         `mine` tells the channels whose messages come to this process now: their lanes run here.
         """
-        async with asyncio.TaskGroup() as group:
-            for name, lane in self._lanes.items():
-                group.create_task(lane.run(lambda name=name: name in mine()))  # type: ignore[misc]
+        await together(*(
+            lane.run(partial(_among, name, mine)) for name, lane in self._lanes.items()
+        ))  # fmt: skip
+
+
+def _among(name: str, mine: Callable[[], frozenset[str]]) -> bool:
+    return name in mine()
 
 
 class _Lane:
@@ -153,7 +159,7 @@ class _Lane:
             await self._wait(min(renew_at, next_look or renew_at))
 
     async def _wait(self, until: Any) -> None:
-        pause = (until - self._clock.now()).total_seconds()
+        pause = min(until - self._clock.now(), RENEW_EVERY).total_seconds()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(pause, 0)):
                 await self.work.wait()
@@ -171,9 +177,11 @@ class _Lane:
 
     def _done(self, key: str, task: asyncio.Task[None]) -> None:
         self._sending.pop(key, None)
-        self.work.set()
         if not task.cancelled() and (problem := task.exception()):
+            # It is looked at again when the lease is renewed, not at once and without end.
             log.error("a send could not be noted", channel=self._channel, cause=str(problem))
+        else:
+            self.work.set()
 
     async def _send(self, post_id: str, lease: posts.Lease) -> None:
         deadline = self._adapter.channel.deadline

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from broadcaster.approval import Case, Release, Verdict, decide
+from broadcaster.approval import GATE_LATE, Case, Release, RequestState, Verdict, decide
 from broadcaster.delivery import plan
 from broadcaster.errors import Refusal
 from broadcaster.incident import Command
@@ -102,6 +102,9 @@ def _refused(
 ) -> None:
     """Nothing is released; the decision says why, and both pages move."""
     approvals.judged(tx, kept.decision.id, refusal.code, f"{refusal.why} {refusal.do}")
+    if refusal.code == GATE_LATE and (request := approvals.request(tx, kept.decision.request_id)):
+        # Nothing was wrong with it but the time: it can be renewed by one button.
+        approvals.end_request(tx, request.request, RequestState.EXPIRED, refusal.why)
     tx.record(Kind.RELEASE_REFUSED, actor=ACTOR, incident_id=incident.incident.id,
               decision_id=kept.decision.id, code=refusal.code)  # fmt: skip
     tx.changed("board", f"incident:{incident.incident.id}", f"request:{kept.decision.request_id}")

@@ -11,6 +11,7 @@ from typing import Any
 
 from broadcaster.errors import LedgerAway
 from broadcaster.ledger import Ledger, posts
+from streams.together import together
 
 #: How long a lease lasts without being renewed, and how often it is: work is taken over from a
 #: process that was killed within the first, and at once from one that ended in order.
@@ -34,12 +35,7 @@ async def _until_lost(
 ) -> None:
     """Raises LeaseLost, or what ended the work; gives the lease back."""
     try:
-        async with asyncio.TaskGroup() as group:
-            for each in work:
-                group.create_task(each())
-            group.create_task(_renew(ledger, lease))
-    except* posts.LeaseLost as lost:
-        raise posts.LeaseLost(lease.name) from lost
+        await together(_renew(ledger, lease), *(each() for each in work))
     finally:
         with contextlib.suppress(LedgerAway):
             await asyncio.shield(ledger.write(lambda tx: posts.let_go(tx, lease)))

@@ -28,6 +28,7 @@ def call_approver(request_id: str) -> Callable[[Tx], bool]:
             return True
         command = incident.incident.command
         if kept.called_at is not None and (command.since is None or command.since < kept.called_at):
+            approvals.wait_for_decision(tx, request)
             return True
         approvals.called(tx, request)
         tx.record(Kind.APPROVER_CALLED, actor=ACTOR, incident_id=request.incident_id,

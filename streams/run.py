@@ -36,6 +36,7 @@ from streams.deliver import Deliver
 from streams.errors import BrokerAway
 from streams.lease import while_held
 from streams.relay import Away, OutboxRow, Relay
+from streams.together import together
 
 log = structlog.get_logger(__name__)
 
@@ -97,6 +98,7 @@ class Flowing:
         self._ledger = ledger
         self._broker = broker
         self._world = world
+        self._channels = tuple(channels)
         self._topics = topics.full_names(world, channels)
         self.steps = tuple(steps)
         self._on_poison = on_poison
@@ -122,17 +124,13 @@ class Flowing:
             try:
                 await self._once()
                 why = "They ended."
-            except* (Refusal, OSError, BrokerLost) as several:
-                why = " ".join(_in_words(e) for e in _leaves(several))
-            except* Exception as several:
+            except (Refusal, OSError, BrokerLost) as problem:
+                why = problem.why if isinstance(problem, Refusal) else str(problem)
+            except Exception as problem:
                 log.exception("the streams ended")
-                names = ", ".join(type(e).__name__ for e in _leaves(several))
-                why = f"Something in them failed ({names}); the log says what."
+                why = f"Something in them failed ({type(problem).__name__}); the log says what."
             if self._unclean:
                 raise Unclean(why)
-            if (task := asyncio.current_task()) and task.cancelling():
-                # Before Python 3.13 a group whose task failed forgets that we were cancelled, too.
-                raise asyncio.CancelledError
             failures = 0 if time.monotonic() - began > 30 else failures + 1
             self._stand_still(why)
             log.warning("streams stand still", why=why)
@@ -152,6 +150,7 @@ class Flowing:
         )  # fmt: skip
         if broker.embedded:
             await self._ledger.write(sweep.forget)
+        await self._ledger.write(lambda tx: posts.hold_unknown(tx, self._channels))
         streams = Streams(
             broker.bootstrap, self._group, self.steps, self._on_poison,
             embedded=broker.embedded, fetch_wait_ms=QUICK_MS,
@@ -168,9 +167,7 @@ class Flowing:
                 await streams.start()
             self._still = None
             log.info("streams run", broker=broker.bootstrap, group=self._group)
-            async with asyncio.TaskGroup() as group:
-                for part in self._parts():
-                    group.create_task(part)
+            await together(*self._parts())
         finally:
             self.streams = self.relay = self.deliver = None
             if streams is not None:
@@ -198,9 +195,7 @@ class Flowing:
     async def _lead(self, relay: Relay) -> None:
         """Relay, sweep and sealer: one process at a time, by lease where there may be several."""
         if self._ledger.alone:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(relay.run())
-                group.create_task(self._sweep())
+            await together(relay.run(), self._sweep())
             return
         await while_held(self._ledger, "relay", relay.run, self._sweep, self._seal)
 
@@ -260,17 +255,6 @@ async def _until_ended(streams: Streams) -> None:
     reason = await asyncio.shield(streams.ended)
     if reason is not None:
         raise reason
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    leaves: list[BaseException] = []
-    for each in group.exceptions:
-        leaves.extend(_leaves(each) if isinstance(each, BaseExceptionGroup) else [each])
-    return leaves
-
-
-def _in_words(problem: BaseException) -> str:
-    return problem.why if isinstance(problem, Refusal) else str(problem)
 
 
 def _broker_answers(flowing: Flowing) -> bool:

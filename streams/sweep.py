@@ -29,7 +29,7 @@ class Swept:
     @property
     def more(self) -> bool:
         """Whether a kind was cut off, so that another sweep should follow at once."""
-        return AT_MOST in (self.reports, self.decisions, self.posts, self.closed)
+        return AT_MOST in (self.reports, self.decisions, self.closed)
 
 
 def sweep(tx: Tx) -> Swept:
@@ -38,7 +38,7 @@ def sweep(tx: Tx) -> Swept:
         reports=reports.look_again(tx, limit=AT_MOST),
         requests=_requests(tx),
         decisions=approvals.decisions_look_again(tx, limit=AT_MOST),
-        posts=posts.look_again(tx, limit=AT_MOST),
+        posts=posts.look_again(tx),
         closed=_close_silent(tx),
     )
 
@@ -54,7 +54,7 @@ def _requests(tx: Tx) -> int:
     for kept in due:
         if kept.request.expires_at <= tx.now:
             expire_request(tx, kept.request)
-        elif kept.called_at is None:
+        else:
             approvals.look_again(tx, kept.request)
     return len(due)
 

@@ -131,7 +131,7 @@ async def enter_report(request: web.Request) -> web.Response:
 
 async def accept(desk: Desk, person: Person, fields: Mapping[str, str]) -> str:
     """Accepts a person's report, once however often its form is sent; gives its incident's id."""
-    message_id = fields.get("message_id") or str(uuid.uuid4())
+    message_id = _message_id(fields)
 
     def step(tx: Tx) -> str:
         def find(number: str) -> Incident | None:
@@ -142,14 +142,21 @@ async def accept(desk: Desk, person: Person, fields: Mapping[str, str]) -> str:
             fields, find=find, message_id=message_id, now=tx.now,
             new_number=f"P-{tx.now.astimezone(desk.settings.zone):%y%m%d-%H%M%S}-{message_id[:4]}",
         )  # fmt: skip
+        if not report.status.open:
+            require(person, Act.CLOSE_INCIDENT)
         if earlier := reports.lock(tx, report.id):
             return earlier.incident_id
-        about = find(report.number)
-        return reports.accept(
-            tx, report, actor=person.id, about=about.id if about else None
-        ).incident_id
+        return reports.accept(tx, report, actor=person.id).incident_id
 
     return await desk.ledger.write(step)
+
+
+def _message_id(fields: Mapping[str, str]) -> str:
+    """The id that the form was made with; a new one where it carries none that we made."""
+    try:
+        return str(uuid.UUID(fields.get("message_id", "")))
+    except ValueError:
+        return str(uuid.uuid4())
 
 
 async def _page(

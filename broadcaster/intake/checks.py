@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel, ValidationError
 
@@ -31,8 +31,22 @@ def refusal(model: type[BaseModel], error: ValidationError) -> Refusal:
     return invalid(name, must, missing=first["type"] == "missing")
 
 
+#: Nothing that is reported happened before it.
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 def past(field: str, at: datetime, now: datetime) -> datetime:
-    """`at`, unless it lies in the future: then raises Refusal `in_future`."""
+    """`at`, unless it lies in the future, or before anybody dispatched by computer.
+
+    Raises Refusal `in_future` or `too_old`: some systems send the year 1 where they know no time.
+    """
+    if at < EARLIEST:
+        raise Refusal(
+            "too_old",
+            f"The time in {field} is before 1970, which no report is.",
+            "Send the real time, or correct what the sender writes where it knows none.",
+            field=field,
+        )
     if at - now > SKEW:
         raise Refusal(
             "in_future",

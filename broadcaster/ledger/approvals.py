@@ -73,7 +73,7 @@ def add_revision(tx: Tx, revision: Revision) -> None:
         insert(schema.revisions).values(
             id=revision.id, update_id=revision.update_id, incident_id=revision.incident_id,
             body=revision.model_dump_json(), digest=revision.digest,
-            compiled_by=revision.compiled_by, compiled_at=tx.now,
+            compiled_by=revision.compiled_by, compiled_at=revision.compiled_at,
         )
     )  # fmt: skip
 
@@ -95,6 +95,16 @@ def head_revision_id(tx: Tx, update_id: str) -> str:
         .limit(1)
     ).scalar_one()
     return newest
+
+
+def after_the_last(tx: Tx, update_id: str) -> datetime:
+    """Now, or just after the update's newest wording where the clock has stepped back."""
+    newest = tx.connection.execute(
+        select(func.max(schema.revisions.c.compiled_at)).where(
+            schema.revisions.c.update_id == update_id
+        )
+    ).scalar()
+    return tx.now if newest is None else max(tx.now, newest + timedelta(microseconds=1))
 
 
 def revisions_of(tx: Tx, incident_id: str) -> list[Revision]:
@@ -169,6 +179,15 @@ def end_request(tx: Tx, kept: ApprovalRequest, state: RequestState, why: str | N
         .values(state=str(state), why=why, next_look=None)
     )
     _changed(tx, kept)
+
+
+def wait_for_decision(tx: Tx, kept: ApprovalRequest) -> None:
+    """Whoever commands has been called; the next look is at the request's end."""
+    tx.connection.execute(
+        update(schema.approval_requests)
+        .where(schema.approval_requests.c.id == kept.id)
+        .values(next_look=kept.expires_at)
+    )
 
 
 def called(tx: Tx, kept: ApprovalRequest) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,6 +11,7 @@ from sqlalchemy import Row, func, insert, select, true, update
 from broadcaster.delivery import InDoubt, Next, PostState, Receipt, Standing, before_attempt
 from broadcaster.ledger import approvals, incidents, outbox, releases, schema
 from broadcaster.ledger.tx import Tx
+from broadcaster.record import Kind
 from broadcaster.update import Revision
 
 #: Deliver is looked for again this long after it was last called, by the sweep.
@@ -325,18 +327,35 @@ def hold(tx: Tx, lease: Lease) -> None:
         raise LeaseLost(f"{lease.name}: epoch {lease.epoch} was followed by {epoch}")
 
 
-def look_again(tx: Tx, *, limit: int) -> int:
-    """Calls deliver again for posts well past their `next_look`, and answers how many."""
+def look_again(tx: Tx) -> int:
+    """Calls deliver again, once for each channel with posts well past their `next_look`.
+
+    A channel that is called looks at all that is due, so one post stands for all of them.
+    """
     table = schema.posts.c
     rows = tx.connection.execute(
-        select(table.id, table.incident_id, table.channel)
+        select(table.channel, func.min(table.id))
         .where(table.next_look <= tx.now - LOOK_AGAIN)
-        .order_by(table.released_at)
-        .limit(limit)
+        .group_by(table.channel)
     ).all()
-    for row in rows:
-        outbox.post_planned(tx, row.id, row.incident_id, row.channel)
+    for channel, post_id in rows:
+        post = get(tx, post_id)
+        assert post is not None, "it was just read"
+        outbox.post_planned(tx, post_id, post.incident_id, channel)
     return len(rows)
+
+
+def hold_unknown(tx: Tx, channels: Sequence[str]) -> None:
+    """Holds what was to go to channels that are in the settings no more: nobody would end it."""
+    table = schema.posts.c
+    rows = tx.connection.execute(
+        select(schema.posts).where(table.state.in_(_GOES_ON), table.channel.not_in(channels))
+    ).all()
+    why = "Its channel is in the settings no more. Put it back and submit the update again."
+    for row in rows:
+        _set(tx, _kept(row), Next(PostState.HELD, why=why))
+        tx.record(Kind.POST_HELD, actor="deliver", incident_id=row.incident_id, post_id=row.id,
+                  channel=row.channel, private={"why": why})  # fmt: skip
 
 
 def by_channel_and_state(tx: Tx) -> dict[tuple[str, PostState], int]:

@@ -39,18 +39,15 @@ class Kept:
     compiled_at: datetime | None
 
 
-def accept(tx: Tx, report: Report, *, actor: str, about: str | None = None) -> Accepted:
+def accept(tx: Tx, report: Report, *, actor: str) -> Accepted:
     """Takes a report in, once: the same id and body again gets the first answer again.
 
-    `about` is the incident that a person reports on; else the source's number tells it. Raises
-    Refusal `repeated_id` where the same message id comes with another body.
+    Raises Refusal `repeated_id` where the same message id comes with another body.
     """
-    return accept_many(tx, [report], actor=actor, about=about)[0]
+    return accept_many(tx, [report], actor=actor)[0]
 
 
-def accept_many(
-    tx: Tx, several: Sequence[Report], *, actor: str, about: str | None = None
-) -> list[Accepted]:
+def accept_many(tx: Tx, several: Sequence[Report], *, actor: str) -> list[Accepted]:
     """Takes reports in together, all or none. Raises as `accept` does, at the first that fails."""
     known = _known(tx, several)
     answers: list[Accepted] = []
@@ -60,7 +57,7 @@ def accept_many(
         if earlier := known.get(report.id):
             answers.append(_again(report, digest, earlier))
             continue
-        incident = about or incident_id(tx.world, report.source, report.number)
+        incident = incident_id(tx.world, report.source, report.number)
         accepted = Accepted(report.id, incident, tx.now, repeated=False)
         answers.append(accepted)
         known[report.id] = (digest, accepted)

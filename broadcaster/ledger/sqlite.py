@@ -256,6 +256,7 @@ def _engine(path: Path, *, read_only: bool = False) -> Engine:
         f"sqlite:///{path}",
         poolclass=QueuePool,
         pool_size=READERS if read_only else 1,
+        hide_parameters=True,  # an error's text never holds what a row says
         connect_args={"check_same_thread": False, "isolation_level": None, "timeout": 5},
     )
 

@@ -36,7 +36,8 @@ from aiokafka import AIOKafkaProducer
 
 from broadcaster import control
 from broadcaster.errors import Refusal
-from broadcaster.incident import Report, incident_id
+from broadcaster.incident import incident_id
+from broadcaster.intake import native
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -57,17 +58,15 @@ MOVING = ("planned", "waiting", "sending")
 
 
 async def until(
-    what: str, holds: Callable[[], T | Awaitable[T]], within: float = PATIENCE
+    what: str, holds: Callable[[], Awaitable[T | None]], within: float = PATIENCE
 ) -> T:  # fmt: skip
     """What `holds` gives once that is true; fails with `what` if it is not so in time."""
-    end, last = time.monotonic() + within, None
-    while time.monotonic() < end:
-        found = holds()
-        last = await found if isinstance(found, Awaitable) else found
-        if last:
-            return last
+    end = time.monotonic() + within
+    while not (found := await holds()):
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {within:g} s: {what}; last: {str(found)[:2000]}")
         await asyncio.sleep(0.02)
-    raise AssertionError(f"not within {within:g} s: {what}; last seen: {str(last)[:2000]}")
+    return found
 
 
 # --- Processes --------------------------------------------------------------------------------
@@ -108,7 +107,7 @@ def family(pid: int) -> list[Process]:
 async def gone(pids: Sequence[int], within: float = 10.0) -> None:
     """Returns once none of them lives."""
 
-    def none_lives() -> bool:
+    async def none_lives() -> bool:
         return not processes().keys() & set(pids)
 
     await until(f"processes {pids} end", none_lives, within)
@@ -290,9 +289,10 @@ class Installation:
 
     def spawn(self, *arguments: str, **more: Any) -> subprocess.Popen[bytes]:
         """`broadcaster` with these arguments, on this home."""
+        others = {k: v for k, v in os.environ.items() if not k.startswith("BROADCASTER_")}
         return subprocess.Popen(
             [sys.executable, "-m", "broadcaster.cli", *arguments], cwd=ROOT,
-            env={**os.environ, **self.settings()}, **more,
+            env={**others, **self.settings()}, **more,
         )  # fmt: skip
 
     async def run(self, *arguments: str, within: float = PATIENCE) -> tuple[int, str, str]:
@@ -346,7 +346,9 @@ class Installation:
         """Returns once the streams stood still, and run again."""
 
         async def still() -> bool:
-            return bool((await self.order("status"))["streams"] != "run")
+            with contextlib.suppress(Refusal):
+                return bool((await self.order("status"))["streams"] != "run")
+            return False
 
         await until("the streams stand still", still)
         await self.ready()
@@ -436,7 +438,7 @@ class Installation:
     @staticmethod
     def id_of(report: Json) -> str:
         """The id that a report has here, whoever asks."""
-        return Report.model_construct(source=report["source"], message_id=report["id"]).id
+        return native.parse(json.dumps(report).encode(), now=datetime.now(UTC)).report.id
 
     @staticmethod
     def incident_of(report: Json) -> str:
@@ -461,13 +463,15 @@ class Installation:
                         headers=headers or signed(self.cad_secret, message_id, body))
         )  # fmt: skip
 
-    async def produce(self, *bodies: bytes, topic: str = "exercise.incident.intake") -> None:
+    async def produce(
+        self, *bodies: bytes, topic: str = "exercise.incident.intake", key: bytes = b"cad"
+    ) -> None:
         """Writes messages to a topic, as a CAD system with a Kafka client does."""
         producer = AIOKafkaProducer(bootstrap_servers=self.broker, max_request_size=4 * 2**20)
         await producer.start()
         try:
             for body in bodies:
-                await producer.send_and_wait(topic, body, key=b"cad")
+                await producer.send_and_wait(topic, body, key=key)
         finally:
             await producer.stop()
 

@@ -46,8 +46,9 @@ async def test_a_signed_report_becomes_a_post_on_every_channel(at: Installation)
     shown = {each["channel"]: each for each in (await at.request(request["id"]))["renderings"]}
     assert shown["public_page"]["text"].startswith("EXERCISE, NOT REAL. ")
     on_page = {item["id"]: item["content_text"] for item in await at.feed()}
-    assert on_page[f"urn:uuid:{await id_on(at, request, 'public_page')}"] == (
-        shown["public_page"]["text"]
+    assert (
+        on_page[f"urn:uuid:{await id_on(at, request, 'public_page')}"]
+        == (shown["public_page"]["text"])
     )
     for name, receiver in at.receivers.items():
         assert receiver.acted()[await id_on(at, request, name)] == 1

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
+import pytest
+
+from broadcaster.errors import Refusal
 from tests.connected.installation import Installation, Json, until
 
 
-async def listed(at: Installation, *arguments: str) -> list[Json]:
-    code, out, err = await at.run("problems", "list", "--json", *arguments)
-    assert code == 0, err
-    found: list[Json] = json.loads(out)
+async def listed(at: Installation, *, all: bool = False) -> list[Json]:
+    found: list[Json] = (await at.order("problems_list", all=all))["problems"]
     return found
+
+
+async def refused(at: Installation, number: int) -> Refusal:
+    """What a second reading of a problem's message is refused with."""
+    with pytest.raises(Refusal) as refusal:
+        await at.order("problems_retry", number=number)
+    return refusal.value
 
 
 async def open_problem(at: Installation) -> Json:
     """The newest, once it is there."""
 
     async def there() -> Json | None:
-        problems: list[Json] = (await at.order("problems_list"))["problems"]
-        return problems[0] if problems else None
+        return next(iter(await listed(at)), None)
 
     return await until("a problem is noted", there)
 
@@ -35,43 +41,46 @@ async def test_retry_and_drop_while_the_broker_has_it_and_after() -> None:
         assert problem["code"] == "in_future"
         (shown,) = await listed(at)
         assert shown == problem
+        code, out, _ = await at.run("problems", "list", "--json")
+        assert (code, json.loads(out)) == (0, [problem])
         code, out, _ = await at.run("problems", "list")
         where = f"exercise.incident.intake partition 0 offset {problem['place']['offset']}"
         assert code == 0 and where in out and problem["why"] in out and problem["do"] in out
 
         async def retried() -> bool:
-            code, _, err = await at.run("problems", "retry", str(problem["id"]))
-            assert code == 0 or "[in_future]" in err, err
-            return code == 0
+            try:
+                answer = await at.order("problems_retry", number=problem["id"])
+            except Refusal as refusal:
+                assert refusal.code == "in_future"
+                return False
+            return bool(answer["state"] == "retried")
 
         await until("it is no longer from the future", retried)
         await at.suggested(at.incident_of(early))
         assert await listed(at) == []
-        assert [each["state"] for each in await listed(at, "--all")] == ["retried"]
+        assert [each["state"] for each in await listed(at, all=True)] == ["retried"]
 
         await at.produce(b"never JSON")
         broken = await open_problem(at)
         code, _, err = await at.run("problems", "retry", str(broken["id"]))
-        assert code == 1 and err.strip().endswith("[not_json]") and len(err.splitlines()) == 1
+        assert code == 1 and err.strip().endswith("[not_json]") and len(err.splitlines()) == 1, err
         assert [each["id"] for each in await listed(at)] == [broken["id"]], "it stays open"
 
         at.kill("broker")
         await at.streams_restarted()
-        code, _, err = await at.run("problems", "retry", str(broken["id"]))
-        assert code == 1 and err.strip().endswith("[original_gone]")
-        assert "whoever writes to that topic" in err and f"problems drop {broken['id']}" in err
+        gone = await refused(at, broken["id"])
+        assert gone.code == "original_gone" and "whoever writes to that topic" in gone.do
+        assert f"problems drop {broken['id']}" in gone.do
         await at.produce(b"another, in its place")
         second = await until("it is noted", lambda: newer(at, broken["id"]))
         assert second["place"]["offset"] <= broken["place"]["offset"], "the same place, new message"
-        code, _, err = await at.run("problems", "retry", str(broken["id"]))
-        assert code == 1 and "[original_gone]" in err, "not the one that stands there now"
+        stale = await refused(at, broken["id"])
+        assert stale.code == "original_gone", "not the one that stands there now"
 
-        for each in (broken, second):
-            code, out, err = await at.run("problems", "drop", str(each["id"]))
-            assert code == 0, err
-        assert await listed(at) == []
-        code, _, err = await at.run("problems", "retry", "99")
-        assert code == 1 and err.strip().endswith("[no_such_problem]")
+        code, _, err = await at.run("problems", "drop", str(broken["id"]))
+        assert code == 0, err
+        assert [each["id"] for each in await listed(at)] == [second["id"]]
+        assert (await refused(at, 99)).code == "no_such_problem"
 
 
 async def newer(at: Installation, than: int) -> Json | None:
@@ -79,16 +88,15 @@ async def newer(at: Installation, than: int) -> Json | None:
     return newest if newest["id"] > than else None
 
 
-async def test_what_came_by_http_or_file_cannot_be_read_again(tmp_path: Path) -> None:
+async def test_what_came_by_http_cannot_be_read_again() -> None:
     """Whom to ask, without a running `up` as with one."""
     async with Installation.fresh(sweep_seconds=0.5) as at:
         assert (await at.send_raw(b"not JSON")).status == 400
-        (http,) = await listed(at)
-        code, _, err = await at.run("problems", "retry", str(http["id"]))
-        assert code == 1 and "[original_gone]" in err and "the sender of the report" in err
+        (problem,) = await listed(at)
+        gone = await refused(at, problem["id"])
+        assert gone.code == "original_gone" and "the sender of the report" in gone.do
         await at.end()
-        code, _, err = await at.run("problems", "retry", str(http["id"]))
-        assert code == 1 and "[original_gone]" in err and "the sender of the report" in err
-        code, _, err = await at.run("problems", "drop", str(http["id"]))
+        code, _, err = await at.run("problems", "retry", str(problem["id"]))
+        assert code == 1 and gone.do in err
+        code, _, err = await at.run("problems", "drop", str(problem["id"]))
         assert code == 0, err
-        assert await listed(at) == []

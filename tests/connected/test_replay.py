@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from broadcaster.errors import Refusal
 from tests.connected.installation import Installation, short_folder
 
 #: Seconds for one replay of the whole file beside another (each takes about 45 alone).
@@ -138,5 +139,8 @@ async def test_it_says_why_not(at: Installation, tmp_path: Path) -> None:
         ("other.csv", "sapd", "columns_missing"),
         ("other.csv", "nobody", "map_unknown"),
     ):
-        left, _, err = await at.run("replay", str(tmp_path / file), "--map", map_)
-        assert left == 1 and err.strip().endswith(f"[{code}]") and len(err.splitlines()) == 1
+        with pytest.raises(Refusal) as refusal:
+            await at.order("replay", file=str(tmp_path / file), map=map_)
+        assert refusal.value.code == code
+    left, _, err = await at.run("replay", str(tmp_path / "absent.csv"), "--map", "sapd")
+    assert left == 1 and "[file_unreadable]" in err and len(err.splitlines()) == 1

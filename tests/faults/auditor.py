@@ -74,15 +74,14 @@ class Audit:
     # --- the record ---
 
     def _chain(self) -> Iterator[str]:
-        """Each entry hashes to what is noted, follows the one before, and says what its facts do."""
+        """Each entry follows the one before, and is what its hash, digests and columns say."""
         entries = {row["id"]: row for row in self.all("entries")}
-        private = defaultdict(dict)
+        private: dict[str, dict[str, str]] = defaultdict(dict)
         for row in self.all("private_values"):
             digest = hmac.digest(row["salt"], row["value"].encode(), "sha256").hex()
             private[row["entry_id"]][row["field"]] = digest
-        previous, number = sha256(CHAIN + b"the first entry"), 0
-        for seal in self.all("seals", "number"):
-            number += 1
+        previous = sha256(CHAIN + b"the first entry")
+        for number, seal in enumerate(self.all("seals", "number"), start=1):
             entry = entries.pop(seal["entry_id"], None)
             if entry is None or seal["number"] != number or seal["previous_hash"] != previous:
                 yield f"record: entry {number} is missing, or does not follow"
@@ -158,10 +157,10 @@ class Audit:
         for release in self.releases.values():
             revision = self.revisions[release["revision_id"]]
             decision = decisions[release["decision_id"]]
-            digests = {_digest(revision), decision["digest"],
-                       requests[decision["request_id"]]["digest"],
+            request = requests[decision["request_id"]]
+            digests = {_digest(revision), decision["digest"], request["digest"],
                        json.loads(release["body"])["digest"]}  # fmt: skip
-            if len(digests) != 1 or requests[decision["request_id"]]["revision_id"] != revision["id"]:
+            if len(digests) != 1 or request["revision_id"] != revision["id"]:
                 yield f"release {release['id']}: approved were other words"
             if decision["person_id"] == revision["compiled_by"]:
                 yield f"release {release['id']}: who compiled it approved it"

@@ -82,16 +82,18 @@ SPOILED: dict[str, tuple[Callable[[Case], None], str]] = {
     "an entry never sealed": (
         sql("DELETE FROM seals WHERE number = (SELECT max(number) FROM seals)"),
         "was never sealed"),
-    "a report lost": (sql("DELETE FROM reports WHERE rowid = 1"), "accepted, and not in the ledger"),
+    "a report lost": (
+        sql("DELETE FROM reports WHERE rowid = 1"), "accepted, and not in the ledger"),
     "a report not compiled": (sql("UPDATE reports SET compiled_at = NULL"), "was not compiled"),
     "a decision lost": (lambda case: case["decisions"].append("x"), "answered, and not in"),
     "a message left": (
-        sql("INSERT INTO outbox (topic, key, value, message_id, at) VALUES ('t', 'k', '', 'm', '')"),
+        sql("INSERT INTO outbox (topic, key, value, message_id, at) "
+            "VALUES ('t', 'k', '', 'm', '')"),
         "left in the outbox"),
     "a decision not released": (
         sql("UPDATE decisions SET verdict = 'declined' WHERE rowid = 1"), "was released 1 times"),
     "other words than approved": (
-        sql("""UPDATE revisions SET body = replace(body, '"text":"EXERCISE', '"text":"exercise')"""),
+        sql("""UPDATE revisions SET body = replace(body, '"text":"EXERCISE', '"text":"GUESS')"""),
         "approved were other words"),
     "approved by who compiled": (
         sql("UPDATE decisions SET person_id = (SELECT compiled_by FROM revisions)"),
@@ -102,7 +104,8 @@ SPOILED: dict[str, tuple[Callable[[Case], None], str]] = {
     "other words on the page": (item(0, content_text="!"), "on the page stand other words"),
     "a post twice on the page": (
         lambda case: case["feed"].append(case["feed"][0]), "on the page 2 times"),
-    "a post not on the page": (lambda case: case["feed"].pop(), "in the ledger, and not on the page"),
+    "a post not on the page": (
+        lambda case: case["feed"].pop(), "in the ledger, and not on the page"),
     "a post of nobody's on the page": (
         item(0, id="urn:uuid:0"), "on the page, and not in the ledger"),
     "acted twice": (log("county", lambda lines: lines + acted(lines)[:1]), "acted 2 times"),
@@ -118,7 +121,8 @@ SPOILED: dict[str, tuple[Callable[[Case], None], str]] = {
         log("county", lambda lines: [each.replace('"verified": true', '"verified": false')
                                      for each in lines]), "came unsigned"),
     "other bytes": (
-        log("county", lambda lines: [each.replace('"sha256": "', '"sha256": "0') for each in lines]),
+        log("county", lambda lines: [each.replace('"sha256": "', '"sha256": "0')
+                                     for each in lines]),
         "came in other words"),
     "a post that hangs": (
         sql(f"UPDATE posts SET state = 'waiting' WHERE id = {FIRST_POST}"), "is waiting"),

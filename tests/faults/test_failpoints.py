@@ -53,8 +53,8 @@ class Played:
 @pytest.fixture(scope="module")
 def played(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Played]]]:
     """The cases that were asked for, on their way."""
-    wanted = [item.callspec.params["case"] for item in request.session.items
-              if getattr(item, "originalname", "") == test_killed_at.__name__]  # fmt: skip
+    wanted = [str(item.callspec.params["case"]) for item in request.session.items
+              if isinstance(item, pytest.Function) and item.function is test_killed_at]  # fmt: skip
     with ThreadPoolExecutor(AT_ONCE) as pool:
         yield {case: pool.submit(asyncio.run, play(CASES[case])) for case in wanted}
         pool.shutdown(cancel_futures=True)

@@ -86,10 +86,3 @@ async def test_several_are_accepted_together_or_not_at_all(ledger: Ledger) -> No
     with pytest.raises(Refusal):
         await ledger.write(lambda tx: reports.accept_many(tx, conflicting, actor="cad"))
     assert await counted(ledger) == (2, 2, 2)
-
-
-async def test_a_report_about_an_incident_that_a_person_names(ledger: Ledger) -> None:
-    answer = await ledger.write(
-        lambda tx: reports.accept(tx, a_report(), actor="a person", about="incident-1")
-    )
-    assert answer.incident_id == "incident-1"
