@@ -78,11 +78,12 @@ class Story:
         text: str = "",
         channels: Sequence[Channel[Exercise]] = CHANNELS,
         replaces: tuple[str, ...] = (),
+        update_id: str | None = None,
     ) -> Submitted:
         kept = await self.ledger.read(lambda tx: incidents.get(tx, incident_id))
         assert kept is not None
         order = SubmitRevision(
-            incident_id=incident_id, text=text, replaces=replaces,
+            incident_id=incident_id, text=text, replaces=replaces, update_id=update_id,
             channels=tuple(each.name for each in channels),
             words=words(kept.incident, department="DHSPD", zone=ZONE, now=self.clock.at),
         )  # fmt: skip

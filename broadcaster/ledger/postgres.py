@@ -75,6 +75,7 @@ class PostgresLedger(Ledger):
             pool_size=WRITERS + URGENT + READERS,
             max_overflow=0,
             pool_pre_ping=True,
+            hide_parameters=True,  # an error never holds what a row says
             connect_args={"connect_timeout": 3, "options": "-c statement_timeout=15000"},
         )
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="ledger-write")

@@ -8,10 +8,12 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from broadcaster.demo import Memory
 from tests.connected.installation import Installation, short_folder
 from tests.faults.judging import faults
 
@@ -60,6 +62,31 @@ def test_the_auditor_agrees(played: tuple[Installation, str], tmp_path: Path) ->
     assert len(faults(case)) == releases, "one post each for the page, whose feed it was not given"
 
 
+# --- What it keeps ----------------------------------------------------------------------------
+
+
+def test_what_it_remembers_is_replaced_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "demo.json"
+    memory = Memory("whsec_a", {"county_eoc": "whsec_b"})
+    memory.save(path)
+    write = Path.write_text
+
+    def broken_off(at: Path, text: str) -> int:
+        write(at, text[: len(text) // 2])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", broken_off)
+        with pytest.raises(OSError, match="No space"):
+            replace(memory, incident_id="1").save(path)
+    assert Memory.load(path) == memory
+    replace(memory, incident_id="2").save(path)
+    assert Memory.load(path).incident_id == "2"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 # --- The record, changed in a copy ------------------------------------------------------------
 
 
@@ -68,6 +95,16 @@ def copy(played: tuple[Installation, str]) -> Iterator[Installation]:
     with short_folder() as folder:
         shutil.copytree(played[0].home, folder / "home")
         yield Installation(folder / "home", {}, {})
+
+
+async def test_once_is_for_a_new_home(copy: Installation) -> None:
+    """What an earlier run left would be counted with it. Nothing is started to say so."""
+    log = copy.home / "up.log"
+    before = log.stat().st_mtime_ns, (copy.home / "ledger.db").read_bytes()
+    code, out, err = await copy.run("demo", "--once", "--json")
+    assert (code, out) == (1, "")
+    assert err.strip().endswith("[not_fresh]") and len(err.splitlines()) == 1
+    assert (log.stat().st_mtime_ns, (copy.home / "ledger.db").read_bytes()) == before
 
 
 async def test_as_it_is_it_verifies(copy: Installation) -> None:

@@ -95,6 +95,15 @@ async def test_the_same_report_again_gets_the_first_answer_again(at: Installatio
     assert problems[0]["code"] == "repeated_id"
 
 
+async def test_a_hundred_times_the_same_report_is_one(at: Installation) -> None:
+    report = at.report()
+    answers = await asyncio.gather(*(at.send_report(report) for _ in range(100)))
+    assert sorted(each.status for each in answers) == [200] * 99 + [202]
+    assert len({each.body["received_at"] for each in answers}) == 1
+    seen = await at.suggested(at.incident_of(report))
+    assert seen["incident"]["reports"] == 1
+
+
 # --- Decisions --------------------------------------------------------------------------------
 
 

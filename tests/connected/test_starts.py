@@ -72,10 +72,16 @@ async def test_two_run_side_by_side() -> None:
 
 
 async def test_ctrl_c_ends_everything() -> None:
-    """Within 5 s, also while a receiver keeps us waiting."""
-    async with Installation.fresh(receivers={"county": True}) as at:
-        await at.receivers["county"].set_ways("slow:60")
-        await at.approved(await at.opened())
+    """Within 5 s, also while receivers keep us waiting: what was being sent is then in doubt."""
+    async with Installation.fresh(receivers={"county": True, "school": False}) as at:
+        for receiver in at.receivers.values():
+            await receiver.set_ways("slow:60")
+        request = await at.approved(await at.opened())
+
+        async def both_wait() -> bool:
+            return all(each.acted() for each in at.receivers.values())
+
+        await until("both have it, and do not answer", both_wait)
         pids = [each.pid for each in family(at.pid("parent"))]
         assert len(pids) == 3, "parent, child and broker"
         began = time.monotonic()
@@ -84,6 +90,14 @@ async def test_ctrl_c_ends_everything() -> None:
         assert time.monotonic() - began < ENDS_WITHIN
         assert not (at.home / "control.sock").exists()
         assert "Traceback" not in at.log.read_text()
+        await at.receivers["county"].set_ways("ok")
+        await at.start()
+        states = {name: post["state"] for name, post in (await at.settled(request)).items()}
+        assert states == {"public_page": "posted", "county": "posted", "school": "in doubt"}
+        assert {name: len(each.acted()) for name, each in at.receivers.items()} == {
+            "county": 1, "school": 1,
+        }  # fmt: skip
+        assert len(at.receivers["school"].lines("request")) == 1, "it was not sent again"
 
 
 async def test_ctrl_c_ends_the_practice_run() -> None:
@@ -138,6 +152,10 @@ async def test_a_ledger_in_use() -> None:
         assert str(at.home) in said and "BROADCASTER_HOME" in said
         await at.ready()
         assert (await at.opened())["incident"]["open"], "the one that had it goes on"
+        code, out, err = await at.run("doctor", "--json")
+        found = {each["what"]: each for each in json.loads(out)}
+        assert code == 0 and all(each["ok"] for each in found.values()), err
+        assert found["streams"]["told"] == "run" and "whole" in found["record"]["told"]
 
 
 async def test_a_port_that_is_taken() -> None:
@@ -211,5 +229,5 @@ async def test_commands_without_a_running_up_say_so_or_do_it_alone() -> None:
         code, out, _ = await at.run("roster", "list", "--json")
         assert json.loads(out) == [{"name": "A. Person", "roles": ["pio"]}]
         (at.home / "control.sock").touch()  # left behind by a crash
-        code, out, _ = await at.run("verify", "--json")
-        assert (code, json.loads(out)["ok"]) == (0, True)
+        code, out, _ = await at.run("doctor")
+        assert code == 0 and "MEND" not in out and "not started" in out

@@ -79,4 +79,4 @@ async def play(places: tuple[str, ...]) -> Played:
         story = Story(at)
         await story.two_updates()
         found = faults(await story.case())
-        return Played(found, at.log.read_text().count('"desk listens"'), armed.read_text())
+        return Played(found, at.log.read_text().count('"event": "listens"'), armed.read_text())

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient
 from broadcaster.approval import AnyRelease, Verdict
 from broadcaster.desk.board import PAGE
 from broadcaster.desk.needs import Need, Row, Seen, row
-from broadcaster.incident import Report, Status
+from broadcaster.incident import Report, Status, incident_id
 from broadcaster.ledger import Ledger, Tx, board, incidents, reports
 from broadcaster.orders import Submitted, decide, record_command, withdraw_request
 from broadcaster.roster import Person
@@ -19,6 +19,9 @@ from streams.compile import compile_reports
 from tests.broadcaster.desk import scene
 
 RowOf = Callable[..., Awaitable[Row]]
+
+#: A form's own id.
+FORM_ID = "0a0a0a0a-0000-4000-8000-000000000001"
 
 
 @pytest.fixture
@@ -180,7 +183,7 @@ async def test_a_persons_report_is_taken_once(
     client: TestClient, ledger: Ledger, persons: scene.Persons
 ) -> None:
     await scene.sign_in(client, persons.pio)
-    answers = [await post(client, message_id="0a0a0a0a-0000-4000-8000-000000000001") for _ in range(2)]
+    answers = [await post(client, message_id=FORM_ID) for _ in range(2)]
     assert [answer.status for answer in answers] == [303, 303]
     assert answers[0].headers["Location"] == answers[1].headers["Location"]
     assert await ledger.read(reports.count) == 1
@@ -203,3 +206,48 @@ async def test_who_may_not_report_is_told_who_may(
     answer = await post(client)
     assert answer.status == 403
     assert "Enter a report" not in await (await client.get("/", headers=scene.PAGE)).text()
+
+
+@pytest.mark.parametrize("status", [Status.RESOURCES_ONSCENE, Status.CLOSED])
+async def test_a_report_lands_on_its_incident_not_on_a_namesake(
+    client: TestClient,
+    ledger: Ledger,
+    persons: scene.Persons,
+    clock: scene.HeldClock,
+    status: Status,
+) -> None:
+    """Two systems may give one number; the one heard of last is not the one that is meant."""
+    meant = await scene.add_incident(ledger, clock.now(), number="2026-1")
+    clock.on(minutes=1)
+    await reported(ledger, clock, source="fire-cad", number="2026-1", type="FSTRU")
+    namesake = incident_id("exercise", "fire-cad", "2026-1")
+    before = await ledger.read(lambda tx: incidents.get(tx, namesake))
+    clock.on(minutes=1)
+    await scene.sign_in(client, persons.pio)
+    answer = await post(
+        client, incident_number=meant.incident.id, status=status, place="", message_id=FORM_ID
+    )
+    assert answer.status == 303
+    assert answer.headers["Location"] == f"/?reported={meant.incident.id}#reported"
+    sent = Report(
+        source="dhs-cad", message_id=FORM_ID, number="2026-1", type="GASLEAKO",
+        opened_at=clock.now(), reported_at=clock.now(),
+    )  # fmt: skip
+    step = compile_reports(sent.id, department=scene.DEPARTMENT, zone=scene.ZONE)
+    assert await ledger.write(step)
+    after = await ledger.read(lambda tx: incidents.get(tx, meant.incident.id))
+    assert after is not None and after.incident.status.value == status
+    assert await ledger.read(lambda tx: incidents.get(tx, namesake)) == before
+
+
+async def test_who_may_report_may_not_always_close(
+    client: TestClient, ledger: Ledger, persons: scene.Persons, incident: incidents.Kept
+) -> None:
+    await scene.sign_in(client, persons.supervisor)
+    about = {"incident_number": incident.incident.id, "place": ""}
+    for status in ("Closed", "Cancelled"):
+        answer = await post(client, status=status, **about)
+        assert answer.status == 403
+        assert "may not close an incident" in await answer.text()
+    assert await ledger.read(reports.count) == 1, "the one that CAD sent"
+    assert (await post(client, **about)).status == 303

@@ -164,6 +164,24 @@ def test_a_bad_cell_refuses_its_row_alone(column: str, value: str, code: str) ->
     assert column in refusal(bad).why
 
 
+@pytest.mark.parametrize(
+    ("opened", "sent", "column"),
+    [
+        ("01/01/0001", "2026-11-22T14:00:00-08:00", "Day Hour"),
+        ("11/22/2026", "0001-01-01T00:00:00-08:00", "Sent"),
+    ],
+)
+def test_a_time_before_anybody_dispatched_by_computer(
+    tmp_path: Path, opened: str, sent: str, column: str
+) -> None:
+    (row,) = read(
+        f"g-1;7;gas leak;12 Oak St;{opened};13:58;{sent}\n",
+        map=other_map(tmp_path),
+        header="Id;No;Kind;Where;Day;Hour;Sent",
+    )
+    assert (refusal(row).code, refusal(row).field) == ("too_old", column)
+
+
 def test_five_minutes_ahead_are_allowed() -> None:
     ahead = NOW + timedelta(minutes=5)
     (row,) = read(a_row(ResponseDate=str(int(ahead.timestamp() * 1000))))

@@ -147,6 +147,15 @@ def test_a_time_in_the_future(field: str) -> None:
     assert (told.code, told.field) == ("in_future", field)
 
 
+@pytest.mark.parametrize("field", ["opened_at", "reported_at"])
+def test_a_time_before_anybody_dispatched_by_computer(field: str) -> None:
+    """Some systems send the year 1 where they know no time."""
+    told = refusal(sent(**{field: "0001-01-01T00:00:00Z"}))
+    assert (told.code, told.field) == ("too_old", field)
+    assert refusal(sent(**{field: "1969-12-31T23:59:59Z"})).code == "too_old"
+    assert parse(sent(**{field: "1970-01-01T00:00:00Z"}), now=NOW)
+
+
 def test_the_body_says_what_the_signature_proved() -> None:
     told = refusal(sent(), source="other-cad")
     assert (told.code, told.field, told.kind) == ("source_wrong", "source", Kind.FORBIDDEN)

@@ -375,6 +375,36 @@ async def _invariant(story: Story, post: Kept) -> None:
     assert (now.state is PostState.SENDING) == (len(still_open) == 1) or proven
 
 
+# --- A channel that is in the settings no more ------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["planned", "waiting", "sending"])
+async def test_what_nobody_would_send_is_held_and_waits_no_more(story: Story, state: str) -> None:
+    _, planned = await story.released(await story.reported())
+    here, gone = planned[PAGE.name], planned[HOOK.name]
+    await change(story, f"UPDATE posts SET state = '{state}' WHERE id = :id", gone.id)
+    assert await story.ledger.read(posts.waiting) == 2
+    await story.ledger.write(lambda tx: posts.hold_unknown(tx, [PAGE.name]))
+    now = await kept(story, gone)
+    assert (now.state, now.next_look) == (PostState.HELD, None)
+    assert now.why and "in the settings no more" in now.why
+    assert await kept(story, here) == here
+    assert await story.ledger.read(posts.waiting) == 1
+    noted = text("SELECT count(*) FROM entries WHERE kind = 'PostHeld'")
+    assert await story.ledger.read(lambda tx: tx.connection.execute(noted).scalar()) == 1
+
+
+async def test_what_has_ended_on_such_a_channel_stays_as_it_ended(story: Story) -> None:
+    _, planned = await story.released(await story.reported())
+    gone = planned[HOOK.name]
+    await change(
+        story, "UPDATE posts SET state = 'posted', next_look = NULL WHERE id = :id", gone.id
+    )
+    before = await kept(story, gone)
+    await story.ledger.write(lambda tx: posts.hold_unknown(tx, [PAGE.name]))
+    assert await kept(story, gone) == before
+
+
 # --- Leases -----------------------------------------------------------------------------------
 
 

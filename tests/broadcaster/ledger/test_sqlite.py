@@ -118,6 +118,14 @@ async def test_a_step_that_breaks_a_rule_of_the_tables_undoes_itself_alone(ledge
     assert await noted(ledger) == {"a", "b"}
 
 
+async def test_an_errors_text_does_not_say_what_a_row_says(ledger: Ledger) -> None:
+    await ledger.write(note("a"))
+    with pytest.raises(IntegrityError) as broken:
+        await ledger.write(note("a", "4 Elm St, Apt 12"))
+    assert "UNIQUE constraint failed" in str(broken.value)
+    assert "4 Elm St" not in str(broken.value) and "4 Elm St" not in repr(broken.value)
+
+
 async def test_two_hundred_writers_are_served_in_their_order(ledger: Ledger) -> None:
     ran: list[int] = []
 

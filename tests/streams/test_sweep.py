@@ -1,0 +1,80 @@
+"""The sweep calls again what a lost message was to wake, once each."""
+
+from __future__ import annotations
+
+import json
+
+from broadcaster.ledger import Tx, approvals, outbox, people, records
+from broadcaster.orders import record_command
+from broadcaster.roster import Role
+from streams.notify import call_approver
+from streams.sweep import sweep
+from tests.story import CHANNELS, Story
+
+IDS = ("report_id", "request_id", "decision_id", "post_id")
+
+
+async def taken_out(story: Story) -> list[tuple[str, str]]:
+    """Topic and id in all that waits for the relay, taken out as if the broker then forgot it."""
+
+    def step(tx: Tx) -> list[tuple[str, str]]:
+        rows = outbox.unsent(tx, 1000)
+        outbox.sent(tx, [row[0] for row in rows])
+        bodies = [(topic, json.loads(value)) for _, topic, _, value, _ in rows]
+        return [(topic, next(body[i] for i in IDS if i in body)) for topic, body in bodies]
+
+    return await story.ledger.write(step)
+
+
+async def called(story: Story) -> list[str]:
+    """Who has been called to decide, newest first."""
+    lines = await story.ledger.read(lambda tx: records.lines(tx, kinds=["ApproverCalled"]))
+    return [json.loads(line.body)["public"]["called"] for line in lines]
+
+
+async def test_a_channel_is_called_once_however_much_is_overdue(story: Story) -> None:
+    for number in range(4):
+        await story.released(await story.reported(f"2026-{number}"))
+    await taken_out(story)
+    story.clock.move(seconds=6)
+    swept = await story.ledger.write(sweep)
+    assert swept.posts == len(CHANNELS) and not swept.more
+    topics = [topic for topic, _ in await taken_out(story)]
+    assert sorted(topics) == sorted(f"exercise.posts.{channel.name}" for channel in CHANNELS)
+
+
+async def test_a_new_commander_whose_call_was_lost_is_called_again(story: Story) -> None:
+    incident_id = await story.reported()
+    request = (await story.submitted(incident_id)).request
+    await story.ledger.write(call_approver(request.id))
+    assert await called(story) == ["watch-commander"]
+    story.clock.move(seconds=1)
+    commander = await story.ledger.write(
+        lambda tx: people.add(tx, "Sgt Lee", [Role.COMMANDER], actor="test")
+    )
+    await story.ledger.write(lambda tx: record_command(tx, incident_id, commander.id, story.pio))
+    await taken_out(story)
+    story.clock.move(seconds=6)
+    await story.ledger.write(sweep)
+    assert await taken_out(story) == [("exercise.update.submitted", request.id)]
+    story.clock.move(seconds=1)
+    for _ in range(2):  # the sweep's message, and the lost one after all
+        await story.ledger.write(call_approver(request.id))
+    assert await called(story) == [commander.id, "watch-commander"]
+    story.clock.move(seconds=6)
+    await story.ledger.write(sweep)
+    assert await taken_out(story) == [], "the call is made; what is left is to decide"
+
+
+async def test_who_was_called_already_is_not_looked_for_again_and_again(story: Story) -> None:
+    """The sweep called once more while the first message was on its way."""
+    request = (await story.submitted(await story.reported())).request
+    await story.ledger.write(call_approver(request.id))
+    story.clock.move(seconds=1)
+    await story.ledger.write(lambda tx: approvals.look_again(tx, request))
+    await story.ledger.write(call_approver(request.id))
+    await taken_out(story)
+    story.clock.move(seconds=6)
+    await story.ledger.write(sweep)
+    assert await taken_out(story) == []
+    assert await called(story) == ["watch-commander"]
