@@ -126,14 +126,15 @@ class Stage:
         self.address = await self._serve_desk()
         self._moved = asyncio.Event()
         self._stack.callback(self.ledger.on_commit(self._hear))
+        adapters = bootstrap.make_adapters(self.settings, self.ledger)
         self._deliver = Deliver(
-            self.ledger, bootstrap.make_adapters(self.settings, self.ledger),
+            self.ledger, adapters,
             lambda public_id: f"{self.address}/p/{public_id}", SystemClock(), "stage",
         )  # fmt: skip
         self._handlers = bootstrap.handlers(
             self.settings, self.ledger, SystemClock(), lambda: self._deliver
         )
-        for work in (self._pump(), self._deliver.run()):
+        for work in (self._pump(), self._deliver.run(lambda: frozenset(adapters))):
             self._stack.push_async_callback(_end, asyncio.create_task(work))
 
     async def _serve_desk(self) -> str:
