@@ -2,7 +2,8 @@
 .PHONY: setup setup-dev run test quick lint bench lock clean
 
 APART = --ignore=tests/bench
-SLOW = --ignore=tests/browser --ignore=tests/connected --ignore=tests/faults
+SLOW = --ignore=tests/browser --ignore=tests/connected --ignore=tests/faults -k "not postgres" \
+    $(patsubst %,--ignore=tests/streams/test_%.py,again app embedded reader relay run topics)
 
 setup: ## what `run` needs
 	@scripts/setup
@@ -18,7 +19,7 @@ test: setup-dev ## every test
 	@scripts/test-deps
 	.venv/bin/pytest $(APART)
 
-quick: setup-dev ## under a minute: no browser, no broker, nothing killed
+quick: setup-dev ## under a minute: no browser, no broker, no PostgreSQL, nothing killed
 	.venv/bin/pytest $(APART) $(SLOW)
 
 lint: setup-dev ## style, types, who may import whom
