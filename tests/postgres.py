@@ -20,7 +20,7 @@ import pytest
 from broadcaster.ledger.owner import Roles, apply
 
 #: Debian's servers lie in a folder for each version; elsewhere they are on the path.
-FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+FOLDERS = [found.parent for found in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
 NUMBERS = itertools.count()
 
 
