@@ -190,8 +190,8 @@ CHANGES: dict[str, Change] = {
         "IncidentOpened", "UPDATE private_values SET salt = zeroblob(16) WHERE entry_id = ?"),
     "a private value taken out": of(
         "IncidentOpened", "DELETE FROM private_values WHERE entry_id = ?"),
-    "an entry taken out": of("ApproverCalled", "DELETE FROM seals WHERE entry_id = ?"),
-    "an entry's body taken out": of("ApproverCalled", "DELETE FROM entries WHERE id = ?"),
+    "an entry taken out": of("UpdateReleased", "DELETE FROM seals WHERE entry_id = ?"),
+    "an entry's body taken out": of("UpdateReleased", "DELETE FROM entries WHERE id = ?"),
     "the last entry taken out": last_entry_taken_out,
     "the chain made anew": chain_made_anew,
 }  # fmt: skip
