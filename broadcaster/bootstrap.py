@@ -121,11 +121,7 @@ def flowing(
         ),
         clock,
         relays=relays,
-        group="broadcaster"
-        if broker.embedded
-        else f"broadcaster.{settings.world}.{steps[0]}"
-        if steps
-        else "broadcaster.relay",
+        group=_group(settings, broker, steps),
         sweep_seconds=settings.sweep_seconds,
         watchdog_seconds=settings.watchdog_seconds,
     )
@@ -135,6 +131,13 @@ def flowing(
         if name in steps
     )
     return flow
+
+
+def _group(settings: Settings, broker: Broker, steps: Sequence[str]) -> str:
+    """The consumer group: one for everything embedded, else one a step."""
+    if broker.embedded:
+        return "broadcaster"
+    return f"broadcaster.{settings.world}.{steps[0]}" if steps else "broadcaster.relay"
 
 
 #: Reports remembered as compiled before their own message came; forgetting costs one look each.

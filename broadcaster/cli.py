@@ -311,20 +311,18 @@ def _run(
 ) -> Json:  # fmt: skip
     """Runs a command where the ledger is open: in the running process, else here."""
     from broadcaster import control, here
+    from broadcaster.commands import unheard
     from broadcaster.log import configure
 
     settings = _settings()
     configure(settings.log_format, "warning")
 
-    async def nothing(line: Json) -> None:
-        """Nobody watches."""
-
     async def go() -> Json:
         if control.is_listening(settings.socket_path):
-            return await control.ask(settings.socket_path, name, arguments, say or nothing)
+            return await control.ask(settings.socket_path, name, arguments, say or unheard)
         if with_streams:
             async with here.running(settings):
-                return await control.ask(settings.socket_path, name, arguments, say or nothing)
+                return await control.ask(settings.socket_path, name, arguments, say or unheard)
         return await here.alone(settings, name, arguments)
 
     return asyncio.run(go())

@@ -151,11 +151,7 @@ def _remove(path: Path) -> None:
 
 
 async def _idle(request: web.Request) -> web.Response:
-    return web.json_response(await commands.run("idle", {}, request.app[_HERE], _silent))
-
-
-async def _silent(line: Result) -> None:
-    """Nobody listens to how far it is."""
+    return web.json_response(await commands.run("idle", {}, request.app[_HERE]))
 
 
 async def _command(request: web.Request) -> web.StreamResponse:
@@ -181,7 +177,9 @@ def _as_json(refusal: Refusal) -> Result:
             "field": refusal.field, "facts": refusal.facts}  # fmt: skip
 
 
-async def ask(path: Path, name: str, arguments: Result, say: commands.Say) -> Result:
+async def ask(
+    path: Path, name: str, arguments: Result, say: commands.Say = commands.unheard
+) -> Result:
     """Has the process behind the socket run a command. Raises Refusal, its own or `not_running`."""
     try:
         async with (

@@ -266,7 +266,12 @@ def after(
 
 
 def backoff(attempts: int) -> timedelta:
-    """The pause before the next try, with full jitter."""
+    """The pause before the next try of a post, with full jitter."""
+    return pause(_WAIT, attempts)
+
+
+def pause(wait: tenacity.wait.wait_base, attempts: int) -> timedelta:
+    """How long tenacity's `wait` waits after so many attempts, for whoever waits by itself."""
     state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
     state.attempt_number = max(1, attempts)
-    return timedelta(seconds=_WAIT(state))
+    return timedelta(seconds=wait(state))

@@ -141,10 +141,8 @@ async def _run(
 ) -> int:  # fmt: skip
     async with here.running(settings, _environment(memory, receivers)):
         memory.save(path)
-        status = await control.ask(settings.socket_path, "status", {}, _nothing)
-        made = await control.ask(
-            settings.socket_path, "roster_practice", {"names": PEOPLE}, _nothing
-        )
+        status = await control.ask(settings.socket_path, "status", {})
+        made = await control.ask(settings.socket_path, "roster_practice", {"names": PEOPLE})
         async with (
             Actor.signed_in(status["address"], made["people"][PIO]) as pio,
             Actor.signed_in(status["address"], made["people"][COMMANDER]) as commander,
@@ -164,9 +162,9 @@ async def _run(
 
 async def _finish(settings: Settings, receivers: list[Receiver], pio: Actor, as_json: bool) -> int:
     """Waits until all is delivered, counts at the receivers, and tells the figures."""
-    await control.ask(settings.socket_path, "drained", {"seconds": PATIENCE}, _nothing)
-    status = await control.ask(settings.socket_path, "status", {}, _nothing)
-    verdict = await control.ask(settings.socket_path, "verify", {}, _nothing)
+    await control.ask(settings.socket_path, "drained", {"seconds": PATIENCE})
+    status = await control.ask(settings.socket_path, "status", {})
+    verdict = await control.ask(settings.socket_path, "verify", {})
     on_page = len((await pio.get("/p/feed.json"))["items"])
     delivered = on_page + sum(len(receiver.arrived) for receiver in receivers)
     figures = {
@@ -441,7 +439,3 @@ def _say(who: str, what: str) -> None:
 
 def _silent_say(who: str, what: str) -> None:
     """The figures alone are wanted."""
-
-
-async def _nothing(line: Json) -> None:
-    """Nobody watches how far it is."""

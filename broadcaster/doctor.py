@@ -72,8 +72,8 @@ async def _ledger(settings: Settings) -> list[Finding]:
     running = control.is_listening(settings.socket_path)
     try:
         if running:
-            status = await control.ask(settings.socket_path, "status", {}, _silent)
-            verdict = await control.ask(settings.socket_path, "verify", {}, _silent)
+            status = await control.ask(settings.socket_path, "status", {})
+            verdict = await control.ask(settings.socket_path, "verify", {})
         else:
             status = await alone(settings, "status", {})
             verdict = await alone(settings, "verify", {})
@@ -94,7 +94,3 @@ def _streams(running: bool, said: str) -> Finding:
     if not running:
         return Finding("streams", True, "not started; `broadcaster up` starts them")
     return Finding("streams", said == "run", "run" if said == "run" else f"stand still: {said}")
-
-
-async def _silent(line: dict[str, object]) -> None:
-    """Nobody watches."""

@@ -29,7 +29,7 @@ async def alone(settings: Settings, name: str, arguments: dict[str, Any]) -> dic
     try:
         before = await ledger.read(records.head)
         here = Here(settings, ledger, SystemClock(), address=_address(settings))
-        result = await commands.run(name, arguments, here, _silent)
+        result = await commands.run(name, arguments, here)
         if (after := await ledger.read(records.head)) != before:
             commands.take_anchor(settings, after)
         return result
@@ -82,7 +82,7 @@ async def _streams_run(settings: Settings) -> bool:
     if not control.is_listening(settings.socket_path):
         return False
     with contextlib.suppress(Refusal):
-        status = await control.ask(settings.socket_path, "status", {}, _silent)
+        status = await control.ask(settings.socket_path, "status", {})
         return bool(status["streams"] == "run")
     return False
 
@@ -103,7 +103,3 @@ def _address(settings: Settings) -> str | None:
     with contextlib.suppress(OSError):
         return f"http://localhost:{(settings.folder / 'desk.port').read_text().strip()}"
     return None
-
-
-async def _silent(line: dict[str, Any]) -> None:
-    """Nobody watches."""

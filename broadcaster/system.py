@@ -74,7 +74,7 @@ async def serve(settings: Settings, broker: Broker, share: Share) -> None:
                     settings, ledger, broker, f"{here.address}/p", steps=share.steps,
                     relays=share.relays,
                 )  # fmt: skip
-            async with _commands(here, share):
+            async with _commands(here):
                 await _until(stop, here)
     finally:
         await ledger.close()
@@ -85,7 +85,7 @@ def _open(settings: Settings) -> Ledger:
     return open_ledger(settings.ledger_path, settings.world, url=url)
 
 
-def _commands(here: Here, share: Share) -> AbstractAsyncContextManager[None]:
+def _commands(here: Here) -> AbstractAsyncContextManager[None]:
     """The command line's socket, where this process alone has the ledger."""
     if here.ledger.alone:
         return control.listening(here, here.settings.socket_path)
@@ -153,8 +153,7 @@ def _application(here: Here, share: Share) -> control.Application:
     if not share.desk:
         return control.bare()
     assert here.address is not None, "it listens"
-    watch = bootstrap.desk(here.settings, here.ledger, here.address, lambda: _flow(here))
-    return make_app(watch)
+    return make_app(bootstrap.desk(here.settings, here.ledger, here.address, lambda: _flow(here)))
 
 
 def _flow(here: Here) -> Flow:

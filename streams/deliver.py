@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -37,7 +38,7 @@ from broadcaster.delivery import (
 from broadcaster.errors import LedgerAway
 from broadcaster.ledger import Ledger, Tx, incidents, outbox, posts
 from broadcaster.record import Kind
-from streams.lease import LASTS, RENEW_EVERY, taken
+from streams.lease import RENEW_EVERY, renew, taken
 from streams.together import together
 
 ACTOR = "deliver"
@@ -124,21 +125,13 @@ class _Lane:
             while True:
                 while not mine():  # noqa: ASYNC110 - no event tells of a rebalance
                     await asyncio.sleep(LOOK_EVERY)
-                lease = await taken(self._ledger, self._name, self._holder)
+                lease = await taken(self._ledger, f"channel:{self._channel}", self._holder)
                 self._lease = lease
                 with contextlib.suppress(posts.LeaseLost):
                     await self._hold(lease, mine)
                 await self._end_sends()
         finally:
             await self._let_go()
-
-    @property
-    def _name(self) -> str:
-        """The lease's."""
-        return f"channel:{self._channel}"
-
-    def _lease_step(self, tx: Tx) -> posts.Lease | None:
-        return posts.take_lease(tx, self._name, self._holder, LASTS)
 
     async def _hold(self, lease: posts.Lease, mine: Callable[[], bool]) -> None:
         """Sends what is due while the channel and its lease are ours. Raises LeaseLost."""
@@ -151,9 +144,7 @@ class _Lane:
                 self._begin(post, lease)
             now = self._clock.now()
             if now >= renew_at:
-                renewed = await self._ledger.write(self._lease_step)
-                if renewed is None or renewed.epoch != lease.epoch:
-                    raise posts.LeaseLost(self._channel)
+                await renew(self._ledger, lease)
                 renew_at = now + RENEW_EVERY
                 await self._settle_left_open(lease)
             await self._wait(min(renew_at, next_look or renew_at))
@@ -194,7 +185,10 @@ class _Lane:
         failpoint.reach("before_send", (self._channel,))
         happened = await self._try(message, deadline)
         failpoint.reach("after_send", (self._channel,))
-        await asyncio.shield(self._ledger.write(self._close(opened, lease, happened)))
+        idempotency = self._adapter.channel.idempotency
+        await asyncio.shield(
+            self._ledger.write(lambda tx: _close(tx, opened, lease, happened, idempotency))
+        )
 
     async def _try(self, message: Message[Any], deadline: timedelta) -> Happened:
         """One call of the adapter. Whatever it raises unasked, the send is then in doubt."""
@@ -210,25 +204,6 @@ class _Lane:
         except Exception as problem:
             log.exception("an adapter failed", channel=self._channel)
             return Happened(error=InDoubt(f"The send broke off ({type(problem).__name__})."))
-
-    def _close(self, opened: _Open, lease: posts.Lease, happened: Happened) -> Callable[[Tx], None]:
-        def step(tx: Tx) -> None:
-            then = after(
-                happened, idempotency=self._adapter.channel.idempotency,
-                attempts=opened.attempt.number, expires_at=opened.attempt.revision.expires_at,
-                now=tx.now,
-            )  # fmt: skip
-            if posts.close_attempt(
-                tx,
-                opened.attempt,
-                lease=lease,
-                outcome=_outcome(happened),
-                then=then,
-                receipt=happened.receipt,
-            ):
-                _note(tx, opened, then, happened.receipt)
-
-        return step
 
     async def _settle_left_open(self, lease: posts.Lease) -> None:
         """Ends attempts whose sender is gone: what became of them is not known."""
@@ -257,12 +232,12 @@ class _Lane:
         await self._adapter.close()
 
 
+@dataclass(frozen=True)
 class _Open:
     """An attempt that is noted, and what its message is made of."""
 
-    def __init__(self, attempt: posts.Opened, public_id: str) -> None:
-        self.attempt = attempt
-        self.public_id = public_id
+    attempt: posts.Opened
+    public_id: str
 
 
 def _open(tx: Tx, post_id: str, lease: posts.Lease, lasts: timedelta) -> _Open | None:
@@ -297,8 +272,17 @@ def _outcome(happened: Happened) -> str:
     return "receipt" if happened.error is None else type(happened.error).__name__
 
 
-def _note(tx: Tx, opened: _Open, then: Next, receipt: Receipt | None) -> None:
-    _note_end(tx, opened.attempt.post, opened.public_id, then, receipt)
+def _close(
+    tx: Tx, opened: _Open, lease: posts.Lease, happened: Happened, idempotency: Idempotency
+) -> None:
+    """Notes how an attempt ended, and what becomes of its post."""
+    attempt = opened.attempt
+    then = after(happened, idempotency=idempotency, attempts=attempt.number,
+                 expires_at=attempt.revision.expires_at, now=tx.now)  # fmt: skip
+    if posts.close_attempt(
+        tx, attempt, lease=lease, outcome=_outcome(happened), then=then, receipt=happened.receipt
+    ):
+        _note_end(tx, attempt.post, opened.public_id, then, happened.receipt)
 
 
 _KINDS = {
@@ -341,7 +325,4 @@ def _gave_up(
     if kept is None or opened is None:
         return
     happened = Happened(error=InDoubt("The program ended while this was being sent."))
-    then = after(happened, idempotency=idempotency, attempts=number,
-                 expires_at=opened.revision.expires_at, now=tx.now)  # fmt: skip
-    posts.close_attempt(tx, opened, lease=lease, outcome="InDoubt", then=then, receipt=None)
-    _note_end(tx, post, kept.public_id, then, None)
+    _close(tx, _Open(opened, kept.public_id), lease, happened, idempotency)

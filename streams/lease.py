@@ -35,7 +35,7 @@ async def _until_lost(
 ) -> None:
     """Raises LeaseLost, or what ended the work; gives the lease back."""
     try:
-        await together(_renew(ledger, lease), *(each() for each in work))
+        await together(_keep(ledger, lease), *(each() for each in work))
     finally:
         with contextlib.suppress(LedgerAway):
             await asyncio.shield(ledger.write(lambda tx: posts.let_go(tx, lease)))
@@ -50,11 +50,14 @@ async def taken(ledger: Ledger, name: str, holder: str) -> posts.Lease:
         await asyncio.sleep(RENEW_EVERY.total_seconds() / 3)
 
 
-async def _renew(ledger: Ledger, lease: posts.Lease) -> None:
+async def _keep(ledger: Ledger, lease: posts.Lease) -> None:
     while True:
         await asyncio.sleep(RENEW_EVERY.total_seconds())
-        renewed = await ledger.write(
-            lambda tx: posts.take_lease(tx, lease.name, lease.holder, LASTS)
-        )
-        if renewed is None or renewed.epoch != lease.epoch:
-            raise posts.LeaseLost(lease.name)
+        await renew(ledger, lease)
+
+
+async def renew(ledger: Ledger, lease: posts.Lease) -> None:
+    """Makes a lease last again. Raises LeaseLost where another has it, or had it since."""
+    renewed = await ledger.write(lambda tx: posts.take_lease(tx, lease.name, lease.holder, LASTS))
+    if renewed is None or renewed.epoch != lease.epoch:
+        raise posts.LeaseLost(lease.name)

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from tenacity import RetryCallState, Retrying, wait_random_exponential
+from tenacity import wait_random_exponential
 
 from broadcaster.clock import Clock
+from broadcaster.delivery import pause
 from broadcaster.errors import Refusal
 from broadcaster.ledger import (
     Change,
@@ -134,7 +135,7 @@ class Flowing:
             failures = 0 if time.monotonic() - began > 30 else failures + 1
             self._stand_still(why)
             log.warning("streams stand still", why=why)
-            await asyncio.sleep(_pause(failures))
+            await asyncio.sleep(pause(_BACK_OFF, failures).total_seconds())
             self.restarts += 1
 
     def _stand_still(self, why: str) -> None:
@@ -150,7 +151,6 @@ class Flowing:
         )  # fmt: skip
         if broker.embedded:
             await self._ledger.write(sweep.forget)
-        await self._ledger.write(lambda tx: posts.hold_unknown(tx, self._channels))
         streams = Streams(
             broker.bootstrap, self._group, self.steps, self._on_poison,
             embedded=broker.embedded, fetch_wait_ms=QUICK_MS,
@@ -160,6 +160,7 @@ class Flowing:
                 self._outbox, broker.bootstrap, idempotent=not broker.embedded, clock=self._clock
             )
         if any(step.name == "deliver" for step in self.steps):
+            await self._ledger.write(lambda tx: posts.hold_unknown(tx, self._channels))
             self.deliver = self._make_deliver()
         self.streams = streams
         try:
@@ -276,12 +277,6 @@ def _work_for_steps(tx: Tx) -> int:
 
 def _work(tx: Tx) -> int:
     return _work_for_steps(tx) + posts.waiting(tx) + outbox.waiting(tx)[0]
-
-
-def _pause(failures: int) -> float:
-    state = RetryCallState(Retrying(), None, (), {})
-    state.attempt_number = max(1, failures)
-    return _BACK_OFF(state)
 
 
 class _Outbox:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from broadcaster import record
-from broadcaster.ledger import schema
+from broadcaster.ledger import chain, schema
 from broadcaster.ledger.tx import Tx
 
 
@@ -25,14 +25,9 @@ class Line:
     private: dict[str, str]
 
 
-def head(tx: Tx) -> tuple[int, str]:
+def head(tx: Tx) -> chain.Head:
     """The number and hash of the newest sealed entry."""
-    row = tx.connection.execute(
-        select(schema.seals.c.number, schema.seals.c.hash)
-        .order_by(schema.seals.c.number.desc())
-        .limit(1)
-    ).first()
-    return (row.number, row.hash) if row else (0, record.FIRST_HASH)
+    return chain.newest(tx.connection)
 
 
 def lines(
