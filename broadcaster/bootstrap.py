@@ -134,10 +134,11 @@ def flowing(
 
 
 def _group(settings: Settings, broker: Broker, steps: Sequence[str]) -> str:
-    """The consumer group: one for everything embedded, else one a step."""
+    """The consumer group: one for everything in one process, else one a step."""
     if broker.embedded:
         return "broadcaster"
-    return f"broadcaster.{settings.world}.{steps[0]}" if steps else "broadcaster.relay"
+    name = steps[0] if len(steps) == 1 else "up" if steps else "relay"
+    return f"broadcaster.{settings.world}.{name}"
 
 
 #: Reports remembered as compiled before their own message came; forgetting costs one look each.

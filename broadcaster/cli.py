@@ -53,17 +53,18 @@ def cli() -> None:
 @click.option("--child", is_flag=True, hidden=True)
 @click.option("--tied", is_flag=True, hidden=True)
 def up(child: bool, tied: bool) -> None:
-    """Run everything on this machine: broker, ledger, desk and streams. Ctrl-C ends it."""
+    """Run everything on this machine: broker, ledger, desk and streams. Ctrl-C ends it.
+
+    Where BROADCASTER_KAFKA names brokers, those are used and none is started.
+    """
     if child:
         from broadcaster import system
         from broadcaster.log import configure
-        from streams.run import Broker
 
         settings = _settings()
         configure(settings.log_format, settings.log_level)
         try:
-            broker = Broker(os.environ["BROADCASTER_BROKER"], embedded=True)
-            asyncio.run(system.serve(settings, broker, system.ALL))
+            asyncio.run(system.serve(settings, _broker(settings), system.ALL))
         except LedgerAway:
             raise  # it may come back: the parent starts us again
         except Refusal as refusal:
@@ -75,7 +76,8 @@ def up(child: bool, tied: bool) -> None:
     settings = _settings()
     make_home(settings)
     os.execv(sys.executable, parent_command(
-        settings.folder, settings.broker_port, settings.broker_restart_mb, tied=tied
+        settings.folder, settings.broker_port, settings.broker_restart_mb,
+        embedded=settings.kafka is None, tied=tied,
     ))  # fmt: skip
 
 
@@ -96,7 +98,6 @@ def _serve(step: str | None) -> None:
     """One process of the production shape, until it is told to end."""
     from broadcaster import system
     from broadcaster.log import configure
-    from streams.run import Broker
 
     settings = _settings()
     configure(settings.log_format, settings.log_level)
@@ -107,12 +108,20 @@ def _serve(step: str | None) -> None:
             "alone on SQLite.",
             "Set BROADCASTER_LEDGER_URL and BROADCASTER_KAFKA, or use `broadcaster up`.",
         )
-    broker = Broker(
+    share = system.share_of(step) if step else system.Share(desk=True)
+    asyncio.run(system.serve(settings, _broker(settings), share))
+
+
+def _broker(settings: Any) -> Any:
+    """The brokers that the settings name, else the embedded one that our parent started."""
+    from streams.run import Broker
+
+    if settings.kafka is None:
+        return Broker(os.environ["BROADCASTER_BROKER"], embedded=True)
+    return Broker(
         settings.kafka, embedded=False, partitions=settings.kafka_partitions,
         replication=settings.kafka_replication,
     )  # fmt: skip
-    share = system.share_of(step) if step else system.Share(desk=True)
-    asyncio.run(system.serve(settings, broker, share))
 
 
 @cli.group()

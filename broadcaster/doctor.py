@@ -31,7 +31,7 @@ async def examine(settings: Settings) -> list[Finding]:
         _home(settings),
         _disk(settings),
         _libraries(),
-        _broker(),
+        *([_broker()] if settings.kafka is None else []),
         *await _ledger(settings),
     ]
 

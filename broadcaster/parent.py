@@ -1,5 +1,6 @@
 """The parent of `broadcaster up`: keeps the embedded broker and one child alive, and ends both.
 
+Where BROADCASTER_KAFKA names brokers, there is no embedded one and the child alone is kept.
 Standard library alone, so that it stays small. The child holds the ledger, the desk and the
 streams; it ends by itself when its parent is gone (its standard input then ends).
 """
@@ -36,7 +37,7 @@ class Parent:
     """Broker and child of one home folder."""
 
     home: Path
-    broker_port: int
+    broker: Broker | None  #: None: the child's settings name brokers elsewhere
     broker_restart_bytes: int
     command: tuple[str, ...]
     tied: bool = False  #: ends when standard input does: with the program that started it
@@ -48,32 +49,31 @@ class Parent:
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
         if self.tied:
             asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._hear)
-        self._broker = Broker(self.broker_port or free_port(), self._log("broker.log"))
-        self._broker.start()
+        if self.broker is None:
+            return await self._keep_child()
+        self.broker.start()
+        watch = asyncio.create_task(self._keep_broker(self.broker))
         try:
-            return await self._keep()
+            return await self._keep_child()
         finally:
-            await self._broker.stop()
+            watch.cancel()
+            await self.broker.stop()
 
     def _hear(self) -> None:
         if not os.read(sys.stdin.fileno(), 64):
             asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
             self._stop.set()
 
-    async def _keep(self) -> int:
-        watch = asyncio.create_task(self._keep_broker())
+    async def _keep_child(self) -> int:
         failures = 0
-        try:
-            while not self._stop.is_set():
-                began = monotonic()
-                code = await self._one_child()
-                if code == REFUSED or (code == 0 and not self._stop.is_set()):
-                    return 1 if code == REFUSED else 0
-                failures = 0 if monotonic() - began > 30 else failures + 1
-                await self._pause(failures)
-            return 0
-        finally:
-            watch.cancel()
+        while not self._stop.is_set():
+            began = monotonic()
+            code = await self._one_child()
+            if code == REFUSED or (code == 0 and not self._stop.is_set()):
+                return 1 if code == REFUSED else 0
+            failures = 0 if monotonic() - began > 30 else failures + 1
+            await self._pause(failures)
+        return 0
 
     async def _one_child(self) -> int:
         """One life of the child, from start to end; ends it in order when we are asked to end."""
@@ -81,7 +81,7 @@ class Parent:
             *self.command,
             stdin=asyncio.subprocess.PIPE,
             process_group=0,  # Ctrl-C is for us; the child ends when we say so
-            env={**os.environ, "BROADCASTER_BROKER": self._broker.bootstrap},
+            env={**os.environ, **self._told()},
         )
         ended = asyncio.create_task(child.wait())
         stop = asyncio.create_task(self._stop.wait())
@@ -96,6 +96,10 @@ class Parent:
             child.kill()
         return await ended
 
+    def _told(self) -> dict[str, str]:
+        """What the child's settings do not say: where the embedded broker is."""
+        return {"BROADCASTER_BROKER": self.broker.bootstrap} if self.broker else {}
+
     async def _pause(self, failures: int) -> None:
         if failures:
             longest = min(LONGEST_PAUSE, 0.25 * 2**failures)
@@ -103,32 +107,27 @@ class Parent:
                 async with asyncio.timeout(random.uniform(longest / 2, longest)):
                     await self._stop.wait()
 
-    async def _keep_broker(self) -> None:
+    async def _keep_broker(self, broker: Broker) -> None:
         """Starts an ended broker again, and an idle one that grew past its limit anew."""
         failures = 0
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY):
-                    await self._broker.wait()
-            if self._broker.running:
+                    await broker.wait()
+            if broker.running:
                 failures = 0
-                if self._broker.rss_bytes() > self.broker_restart_bytes and await self._idle():
-                    await self._broker.stop()
+                if broker.rss_bytes() > self.broker_restart_bytes and await self._idle():
+                    await broker.stop()
                 else:
                     continue
             await self._pause(failures)
             failures += 1
             with contextlib.suppress(Exception):  # the port may still be held for a moment
-                self._broker.start()
+                broker.start()
 
     async def _idle(self) -> bool:
         """Whether the child says that nothing waits and no incident is open."""
         return await asyncio.to_thread(ask_idle, self.home / "control.sock")
-
-    def _log(self, name: str) -> Path:
-        path = self.home / name
-        path.write_bytes(b"")
-        return path
 
 
 def ask_idle(path: Path) -> bool:
@@ -149,18 +148,26 @@ def ask_idle(path: Path) -> bool:
         return False
 
 
-def parent_command(home: Path, port: int, restart_mb: int, *, tied: bool) -> list[str]:
+def parent_command(
+    home: Path, port: int, restart_mb: int, *, embedded: bool, tied: bool
+) -> list[str]:
     """How `broadcaster up`, once it has read its settings, becomes the parent."""
-    this = [sys.executable, "-m", "broadcaster.parent"]
-    return [*this, str(home), str(port), str(restart_mb), "tied" if tied else "free"]
+    this = [sys.executable, "-m", "broadcaster.parent", str(home), str(port), str(restart_mb)]
+    return [*this, "embedded" if embedded else "outside", "tied" if tied else "free"]
+
+
+def _embedded(home: Path, port: int) -> Broker:
+    log = home / "broker.log"
+    log.write_bytes(b"")
+    return Broker(port or free_port(), log)
 
 
 def main() -> int:
     """The parent's own process, begun by `parent_command`."""
-    home, port, restart_mb, tied = sys.argv[1:]
+    home, port, restart_mb, broker, tied = sys.argv[1:]
     parent = Parent(
         Path(home),
-        broker_port=int(port),
+        broker=_embedded(Path(home), int(port)) if broker == "embedded" else None,
         broker_restart_bytes=int(restart_mb) << 20,
         command=(sys.executable, "-m", "broadcaster.cli", "up", "--child"),
         tied=tied == "tied",

@@ -1,4 +1,4 @@
-"""One process of the embedded default: ledger and desk first, the streams when the broker answers.
+"""One process: ledger and desk first, the streams when the broker answers.
 
 What ends the streams (broker away, ledger away, a wedged step) leaves the desk standing.
 """
@@ -47,7 +47,7 @@ class Share:
     relays: bool = False
 
 
-#: The embedded default: everything in one process.
+#: `broadcaster up`: everything in one process, which lives and ends with its parent.
 ALL = Share(desk=True, steps=STEPS, relays=True)
 
 
@@ -62,7 +62,7 @@ async def serve(settings: Settings, broker: Broker, share: Share) -> None:
     Raises Refusal where it cannot start.
     """
     bootstrap.refuse_live(settings)
-    stop = _stopped(tied=broker.embedded)
+    stop = _stopped(tied=share is ALL)
     ledger = _open(settings)
     try:
         here = Here(settings, ledger, SystemClock(), broker=broker)
