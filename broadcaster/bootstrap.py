@@ -91,6 +91,16 @@ def read_native(raw: bytes, now: datetime) -> Report:
     return native.parse(raw, now=now).report
 
 
+def outside_broker(settings: Settings) -> Broker | None:
+    """The Apache Kafka cluster of the settings; None where they name none."""
+    if settings.kafka is None:
+        return None
+    return Broker(
+        settings.kafka, embedded=False, partitions=settings.kafka_partitions,
+        replication=settings.kafka_replication,
+    )  # fmt: skip
+
+
 def flowing(
     settings: Settings,
     ledger: Ledger,

@@ -58,13 +58,17 @@ def up(child: bool, tied: bool) -> None:
     Where BROADCASTER_KAFKA names brokers, those are used and none is started.
     """
     if child:
-        from broadcaster import system
+        from broadcaster import bootstrap, system
         from broadcaster.log import configure
+        from streams.run import Broker
 
         settings = _settings()
         configure(settings.log_format, settings.log_level)
+        broker = bootstrap.outside_broker(settings)
+        if broker is None:  # then our parent started one
+            broker = Broker(os.environ["BROADCASTER_BROKER"], embedded=True)
         try:
-            asyncio.run(system.serve(settings, _broker(settings), system.ALL))
+            asyncio.run(system.serve(settings, broker, system.ALL))
         except LedgerAway:
             raise  # it may come back: the parent starts us again
         except Refusal as refusal:
@@ -96,12 +100,13 @@ def worker(step: str) -> None:
 
 def _serve(step: str | None) -> None:
     """One process of the production shape, until it is told to end."""
-    from broadcaster import system
+    from broadcaster import bootstrap, system
     from broadcaster.log import configure
 
     settings = _settings()
     configure(settings.log_format, settings.log_level)
-    if settings.ledger_url is None or settings.kafka is None:
+    broker = bootstrap.outside_broker(settings)
+    if settings.ledger_url is None or broker is None:
         raise Refusal(
             "not_production",
             "Several processes on one ledger need PostgreSQL and Apache Kafka; this one would be "
@@ -109,19 +114,7 @@ def _serve(step: str | None) -> None:
             "Set BROADCASTER_LEDGER_URL and BROADCASTER_KAFKA, or use `broadcaster up`.",
         )
     share = system.share_of(step) if step else system.Share(desk=True)
-    asyncio.run(system.serve(settings, _broker(settings), share))
-
-
-def _broker(settings: Any) -> Any:
-    """The brokers that the settings name, else the embedded one that our parent started."""
-    from streams.run import Broker
-
-    if settings.kafka is None:
-        return Broker(os.environ["BROADCASTER_BROKER"], embedded=True)
-    return Broker(
-        settings.kafka, embedded=False, partitions=settings.kafka_partitions,
-        replication=settings.kafka_replication,
-    )  # fmt: skip
+    asyncio.run(system.serve(settings, broker, share))
 
 
 @cli.group()
@@ -267,6 +260,9 @@ def verify(as_json: bool) -> None:
         against = f", equal to the anchor at entry {anchor['number']}" if anchor else ""
         click.echo(f"The record is whole: {result['entries']} entries, head "
                    f"{result['head'][:12]}{against}.")  # fmt: skip
+        if result["unsealed"]:
+            click.echo(f"{result['unsealed']} entries since {result['unsealed_since']} are not "
+                       "sealed yet; `broadcaster worker relay` does it.")  # fmt: skip
     else:
         click.echo(f"The record does not verify: {result['fault']}.", err=True)
     sys.exit(0 if result["ok"] else 1)
@@ -329,10 +325,10 @@ def _run(
     async def go() -> Json:
         if control.is_listening(settings.socket_path):
             return await control.ask(settings.socket_path, name, arguments, say or unheard)
-        if with_streams:
+        if with_streams and settings.ledger_url is None:
             async with here.running(settings):
                 return await control.ask(settings.socket_path, name, arguments, say or unheard)
-        return await here.alone(settings, name, arguments)
+        return await here.alone(settings, name, arguments, say or unheard)
 
     return asyncio.run(go())
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from broadcaster import anchors
+from broadcaster.beside import Beside
 from broadcaster.bootstrap import read_native
 from broadcaster.clock import Clock
 from broadcaster.errors import Kind, Refusal
@@ -63,7 +64,9 @@ class Here:
     clock: Clock
     address: str | None = None
     broker: Broker | None = None
-    flow: Flowing | None = None
+    #: The streams of this process, or those of the processes beside it; neither for a command on
+    #: a ledger that nobody else has.
+    flow: Flowing | Beside | None = None
 
     @property
     def streams(self) -> str:
@@ -223,15 +226,22 @@ async def problems_retry(here: Here, say: Say, *, number: int) -> Result:
 
 
 async def verify(here: Here, say: Say) -> Result:
-    """Walks the record's chain and compares it with its anchors."""
+    """Walks the record's chain and compares it with its anchors.
+
+    Entries that the sealer has not numbered yet are no fault; that they stay is the relay's.
+    """
     taken = anchors.read(here.settings.anchors_path)
-    verdict = await here.ledger.read(lambda tx: records.verify(tx, taken))
+    verdict, (unsealed, since) = await here.ledger.read(
+        lambda tx: (records.verify(tx, taken), records.unsealed(tx))
+    )
     return {
         "ok": verdict.ok,
         "entries": verdict.entries,
         "head": verdict.head,
         "fault": verdict.fault,
         "anchor": vars(verdict.anchor) if verdict.anchor else None,
+        "unsealed": unsealed,
+        "unsealed_since": since,
     }
 
 

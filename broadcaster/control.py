@@ -22,8 +22,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from broadcaster import commands
 from broadcaster.commands import Here, Result
-from broadcaster.errors import Kind, Refusal
+from broadcaster.errors import Kind, LedgerAway, Refusal
 from broadcaster.ledger import Tx, incidents, outbox, posts, problems, records, reports
+from streams.run import Flowing
 
 _HERE = web.AppKey("here", Here)
 
@@ -36,32 +37,44 @@ def bare() -> Application:
     return web.Application()
 
 
-def add_health(app: web.Application, here: Here) -> None:
-    """Adds the three addresses that a machine asks."""
+def add_health(app: web.Application, here: Here, *, desk: bool) -> None:
+    """Adds the three addresses that a machine asks, of a process with a `desk` or a worker."""
 
     async def healthz(request: web.Request) -> web.Response:
         """The process turns its event loop."""
         return web.json_response({"ok": True})
 
     async def readyz(request: web.Request) -> web.Response:
-        """The desk can take reports and decisions: the ledger can be written. Streams beside."""
+        """A desk can take reports and decisions: the ledger can be written. A worker's steps run.
+
+        A desk is ready without Kafka: what it records moves on when the broker is back.
+        """
         try:
             await here.ledger.prove()
         except Refusal as refusal:
-            return web.json_response(
-                {"ready": False, "why": refusal.why, "streams": here.streams}, status=503,
-                headers={"Retry-After": "5"},
-            )  # fmt: skip
-        return web.json_response({"ready": True, "streams": here.streams})
+            return _ready(here, refusal.why)
+        return _ready(here, None if desk or here.streams == "run" else here.streams)
 
     async def metrics(request: web.Request) -> web.Response:
-        families = await here.ledger.read(lambda tx: list(_metrics(tx, here)))
+        families = list(_process_metrics(here))
+        try:
+            families += await here.ledger.read(lambda tx: list(_ledger_metrics(tx)))
+        except LedgerAway:
+            families.append(_gauge("ledger_reachable", _REACHABLE, 0))
         return web.Response(body=_exposition(families), headers={
             "Content-Type": "text/plain; version=0.0.4; charset=utf-8"})  # fmt: skip
 
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
+
+
+def _ready(here: Here, why_not: str | None) -> web.Response:
+    """What an orchestrator, or a person with curl, is told."""
+    told = {"ready": why_not is None, "streams": here.streams}
+    if why_not is None:
+        return web.json_response(told)
+    return web.json_response({**told, "why": why_not}, status=503, headers={"Retry-After": "5"})
 
 
 class _Once:
@@ -80,13 +93,21 @@ def _exposition(families: list[Metric]) -> bytes:
     return generate_latest(registry)
 
 
-def _metrics(tx: Tx, here: Here) -> Iterable[Metric]:
+_REACHABLE = "1 while the ledger answers."
+
+
+def _process_metrics(here: Here) -> Iterable[Metric]:
+    """Figures of this process alone."""
+    yield _gauge("streams_running", "1 while the streams run.", int(here.streams == "run"))
+    if isinstance(here.flow, Flowing):
+        yield _counter("streams_restarts", "Times the streams were started again.",
+                       here.flow.restarts)  # fmt: skip
+
+
+def _ledger_metrics(tx: Tx) -> Iterable[Metric]:
     """Figures for the operator's charts; labels are bounded, and never name an incident."""
-    flow = here.flow
     waiting, oldest = outbox.waiting(tx)
-    yield _gauge("streams_running", "1 while the streams run.", int(bool(flow and flow.running)))
-    yield _counter("streams_restarts", "Times the streams were started again.",
-                   flow.restarts if flow else 0)  # fmt: skip
+    yield _gauge("ledger_reachable", _REACHABLE, 1)
     yield _counter("reports_accepted", "Reports in the ledger.", reports.count(tx))
     yield _gauge("reports_waiting", "Reports that compile has not seen to.", reports.waiting(tx))
     yield _gauge("outbox_waiting", "Messages that wait for the relay.", waiting)

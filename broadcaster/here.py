@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from broadcaster import bootstrap, commands, control
+from broadcaster.beside import Beside
 from broadcaster.clock import SystemClock
 from broadcaster.commands import Here
 from broadcaster.errors import Kind, Refusal
@@ -21,20 +22,38 @@ from broadcaster.settings import Settings, make_home
 STARTS_WITHIN = 30.0
 
 
-async def alone(settings: Settings, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Runs one command with the ledger open here, and nothing else. Raises Refusal."""
+async def alone(
+    settings: Settings, name: str, arguments: dict[str, Any], say: commands.Say = commands.unheard
+) -> dict[str, Any]:
+    """Runs one command with the ledger open here: all of it, or beside those who share it.
+
+    Raises Refusal.
+    """
     bootstrap.refuse_live(settings)
     make_home(settings)
-    ledger = open_ledger(settings.ledger_path, settings.world)
+    ledger = open_ledger(settings.ledger_path, settings.world, url=settings.ledger_address)
     try:
-        before = await ledger.read(records.head)
         here = Here(settings, ledger, SystemClock(), address=_address(settings))
-        result = await commands.run(name, arguments, here)
+        if not ledger.alone:
+            return await _beside(here, name, arguments, say)
+        before = await ledger.read(records.head)
+        result = await commands.run(name, arguments, here, say)
         if (after := await ledger.read(records.head)) != before:
             commands.take_anchor(settings, after)
         return result
     finally:
         await ledger.close()
+
+
+async def _beside(
+    here: Here, name: str, arguments: dict[str, Any], say: commands.Say
+) -> dict[str, Any]:
+    """Runs a command while other processes run the steps."""
+    names = [each.name for each in bootstrap.channels(here.settings)]
+    here.flow = beside = Beside(here.ledger, names, here.clock)
+    here.broker = bootstrap.outside_broker(here.settings)
+    await beside.look()
+    return await commands.run(name, arguments, here, say)
 
 
 @contextlib.asynccontextmanager

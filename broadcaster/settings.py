@@ -123,6 +123,11 @@ class Settings(BaseSettings):
         return hooks
 
     @property
+    def ledger_address(self) -> str | None:
+        """The PostgreSQL ledger's URL with its password; None for the SQLite file."""
+        return self.ledger_url.get_secret_value() if self.ledger_url else None
+
+    @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.time_zone)
 

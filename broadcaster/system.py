@@ -19,17 +19,18 @@ from pathlib import Path
 import structlog
 
 from broadcaster import bootstrap, control
+from broadcaster.beside import Beside
 from broadcaster.clock import SystemClock
 from broadcaster.commands import Here, take_anchor
 from broadcaster.desk.app import make_app
 from broadcaster.desk.deps import Flow
 from broadcaster.errors import Kind as ErrorKind
 from broadcaster.errors import Refusal
-from broadcaster.ledger import Ledger, Tx, open_ledger, posts, records
+from broadcaster.ledger import Tx, open_ledger, posts, records
 from broadcaster.parent import PATIENCE
 from broadcaster.record import Kind
 from broadcaster.settings import Settings
-from streams.run import STEPS, Broker
+from streams.run import STEPS, Broker, Flowing
 
 log = structlog.get_logger(__name__)
 
@@ -63,26 +64,28 @@ async def serve(settings: Settings, broker: Broker, share: Share) -> None:
     """
     bootstrap.refuse_live(settings)
     stop = _stopped(tied=share is ALL)
-    ledger = _open(settings)
+    ledger = open_ledger(settings.ledger_path, settings.world, url=settings.ledger_address)
     try:
         here = Here(settings, ledger, SystemClock(), broker=broker)
         async with _listening(here, share):
             if ledger.alone:
                 await ledger.write(_started)
-            if share.steps or share.relays:
-                here.flow = bootstrap.flowing(
-                    settings, ledger, broker, f"{here.address}/p", steps=share.steps,
-                    relays=share.relays,
-                )  # fmt: skip
+            here.flow = _flowing(here, broker, share)
             async with _commands(here):
-                await _until(stop, here)
+                await _until(stop, here, share, here.flow)
     finally:
         await ledger.close()
 
 
-def _open(settings: Settings) -> Ledger:
-    url = settings.ledger_url.get_secret_value() if settings.ledger_url else None
-    return open_ledger(settings.ledger_path, settings.world, url=url)
+def _flowing(here: Here, broker: Broker, share: Share) -> Flowing | Beside:
+    """The steps of this process; for a desk alone a view of those in the others."""
+    if not (share.steps or share.relays):
+        names = [each.name for each in bootstrap.channels(here.settings)]
+        return Beside(here.ledger, names, here.clock)
+    return bootstrap.flowing(
+        here.settings, here.ledger, broker, f"{here.address}/p", steps=share.steps,
+        relays=share.relays,
+    )  # fmt: skip
 
 
 def _commands(here: Here) -> AbstractAsyncContextManager[None]:
@@ -98,15 +101,17 @@ def _started(tx: Tx) -> None:
     tx.record(Kind.STARTED, actor="broadcaster")
 
 
-async def _until(stop: asyncio.Event, here: Here) -> None:
+async def _until(
+    stop: asyncio.Event, here: Here, share: Share, flow: Flowing | Beside
+) -> None:  # fmt: skip
     """Until we are asked to stop, or the streams cannot be ended cleanly."""
-    streams = asyncio.create_task(here.flow.run() if here.flow else stop.wait())
-    anchoring = asyncio.create_task(_take_anchors(here))
+    streams = asyncio.create_task(flow.run())
+    beside = {asyncio.create_task(_take_anchors(here))} if share.relays else set()
     asked = asyncio.create_task(stop.wait())
     await asyncio.wait({streams, asked}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (streams, anchoring, asked):
+    for task in (streams, asked, *beside):
         task.cancel()
-    await asyncio.wait({streams, anchoring})
+    await asyncio.wait({streams, *beside})
     if not streams.cancelled() and (problem := streams.exception()):
         raise problem
 
@@ -142,7 +147,7 @@ async def _listening(here: Here, share: Share) -> AsyncIterator[None]:
     url = settings.public_url
     here.address = str(url).rstrip("/") if url else f"http://{_name(settings.host)}:{port}"
     app = _application(here, share)
-    control.add_health(app, here)
+    control.add_health(app, here, desk=share.desk)
     async with control.serving(app, listener):
         log.info("listens", address=here.address)
         yield

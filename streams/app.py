@@ -194,6 +194,21 @@ class Streams:
         """The topics of which this process has partitions now."""
         return frozenset(place.topic for place in self._app.consumer.assignment())
 
+    async def behind(self, patience: float = 3.0) -> int:
+        """Messages of our partitions that were not fetched yet, as an Apache Kafka cluster tells.
+
+        0 also where it does not answer within `patience` seconds.
+        """
+        consumer = self._app.consumer
+        try:
+            async with asyncio.timeout(patience):
+                places = consumer.assignment()
+                ends = await consumer.highwaters(*places) if places else {}
+                at = {place: await consumer.position(place) for place in ends}
+        except (KafkaError, TimeoutError):
+            return 0
+        return sum(end - (at[place] or 0) for place, end in ends.items())
+
     def stuck(self, seconds: float) -> str | None:
         """What has not moved for so long, in words; None if all is well. For the watchdog."""
         now = monotonic()

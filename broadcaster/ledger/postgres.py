@@ -69,6 +69,7 @@ class PostgresLedger(Ledger):
         self.world = world
         self._clock = clock
         self._me = secrets.token_hex(4)
+        self._checked = False
         self._url = url
         self._engine = create_engine(
             make_url(url).set(drivername="postgresql+psycopg"),
@@ -105,7 +106,12 @@ class PostgresLedger(Ledger):
         await asyncio.to_thread(self.dispose)
 
     def check(self) -> None:
-        """Raises Refusal unless the tables are this version's and the world is ours."""
+        """Raises Refusal unless the tables are this version's and the world is ours.
+
+        Once it was so it is not asked again: a newer version's tables are for its own processes.
+        """
+        if self._checked:
+            return
         with self._engine.connect() as connection:
             if version_of(connection) != HEAD:
                 raise never_made()
@@ -114,6 +120,7 @@ class PostgresLedger(Ledger):
             ).scalar()
             if owner != self.world:
                 raise wrong_world(owner or "no", self.world)
+        self._checked = True
 
     def dispose(self) -> None:
         """Lets go of every connection and thread."""
@@ -123,6 +130,7 @@ class PostgresLedger(Ledger):
 
     def _run(self, step: Step[T]) -> tuple[T, frozenset[Change]]:
         try:
+            self.check()
             return _RETRY(self._once, step)
         except DatabaseError as problem:
             raise _away(problem) from problem
@@ -140,6 +148,7 @@ class PostgresLedger(Ledger):
 
     def _look(self, query: Step[T]) -> T:
         try:
+            self.check()
             with self._engine.connect() as connection, connection.begin():
                 connection.execute(
                     text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -183,13 +192,16 @@ class PostgresLedger(Ledger):
 
 
 def open_postgres(url: str, world: World, clock: Clock | None = None) -> PostgresLedger:
-    """Opens the ledger that its owner made. Raises Refusal, or LedgerAway where it is not there."""
+    """Opens the ledger that its owner made. Raises Refusal where it is not ours.
+
+    One whose server is away is opened all the same: each use says so until it is back, and a desk
+    can tell people meanwhile.
+    """
     ledger = PostgresLedger(url, world, clock)
     try:
         ledger.check()
     except DatabaseError as problem:
-        ledger.dispose()
-        raise _away(problem) from problem
+        log.warning("the ledger is away", why=_away(problem).args[0])
     except BaseException:
         ledger.dispose()
         raise

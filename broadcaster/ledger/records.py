@@ -67,6 +67,16 @@ def count(tx: Tx) -> int:
     return tx.connection.execute(select(func.count()).select_from(schema.seals)).scalar_one()
 
 
+def unsealed(tx: Tx) -> tuple[int, str | None]:
+    """Entries that the sealer has still to number, and the time of the oldest: PostgreSQL alone."""
+    row = tx.connection.execute(
+        select(func.count(), func.min(schema.entries.c.at)).select_from(
+            schema.unsealed.join(schema.entries)
+        )
+    ).one()
+    return row[0], row[1]
+
+
 def verify(tx: Tx, anchors: Sequence[record.Anchor]) -> record.Verdict:
     """Walks the whole chain as it stands in the ledger, and compares it with the anchors."""
     return record.verify(sealed_entries(tx.connection), anchors)

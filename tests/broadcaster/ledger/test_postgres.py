@@ -148,8 +148,13 @@ async def test_a_reader_cannot_write(worker: Ledger) -> None:
 
 
 async def test_a_server_that_is_not_there_is_said_in_one_sentence() -> None:
-    with pytest.raises(LedgerAway, match="cannot take this now"):
-        open_ledger(NOWHERE, EXERCISE, url="postgresql://nobody@127.0.0.1:1/none")
+    ledger = open_ledger(NOWHERE, EXERCISE, url="postgresql://nobody@127.0.0.1:1/none")
+    try:
+        for use in (ledger.read(reports.count), ledger.write(reports.count), ledger.prove()):
+            with pytest.raises(LedgerAway, match="cannot take this now"):
+                await use
+    finally:
+        await ledger.close()
 
 
 async def test_a_ledger_without_tables_names_the_cure(postgres: Server) -> None:
