@@ -26,7 +26,16 @@ from statistics import median, quantiles
 import aiohttp
 from aiohttp import web
 
-from tests.connected.installation import COMMANDER, PIO, Installation, Json, Person, family, until
+from tests.connected.installation import (
+    COMMANDER,
+    PIO,
+    Embedded,
+    Installation,
+    Json,
+    Person,
+    family,
+    until,
+)
 
 ROUNDS = 40
 ROWS = 20_530
@@ -40,7 +49,7 @@ FIGURES = Path(__file__).with_name("figures.json")
 
 async def main() -> None:
     rows: list[Json] = []
-    async with Installation.fresh(receivers={"county": True, "school": True}) as at:
+    async with Embedded.fresh(receivers={"county": True, "school": True}) as at:
         async with bare() as bare_path, Events.of(at, PIO) as events:
             await at.opened()  # so that an incident is open, and every hop quick
             timings: dict[str, list[float]] = {"report": [], "approve": [], "bare": []}
@@ -55,7 +64,7 @@ async def main() -> None:
             "bare": "bare aiohttp: told, then read (nothing kept)",
         }
         rows += [row("path", names[name], took) for name, took in timings.items()]
-    async with Installation.fresh() as at:
+    async with Embedded.fresh() as at:
         rows += await idle(at)
         rows += await replay(at)
     FIGURES.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from tests.connected.installation import Installation
+from tests.connected.installation import Embedded, Installation
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def at() -> AsyncIterator[Installation]:
     """Two receivers: one that is declared to dedupe, and one that is not."""
-    async with Installation.fresh(
+    async with Embedded.fresh(
         receivers={"county": True, "school": False}, sweep_seconds=0.5
     ) as installation:
         yield installation

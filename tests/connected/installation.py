@@ -1,4 +1,4 @@
-"""One whole installation, as an operator has it: `broadcaster up` on a home of its own.
+"""One whole installation, as an operator has it: on a home of its own, embedded or in production.
 
 Around it what the department has: a CAD system that signs its reports, people at consoles and
 phones, and receivers of webhooks (`tests/faults/receiver.py`, programs of their own). All of them
@@ -24,12 +24,13 @@ import sys
 import tempfile
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiohttp
 from aiokafka import AIOKafkaProducer
@@ -232,19 +233,20 @@ def signed(secret: str, message_id: str, body: bytes, at: float | None = None) -
 
 
 @dataclass
-class Installation:
-    """A home folder and what runs on it."""
+class Installation(ABC):
+    """What every installation is to those around it; `Embedded` and `Production` say how it runs.
+
+    `environment` holds the settings that a test asked for, by their names in the environment.
+    """
 
     home: Path
     receivers: dict[str, Receiver]
     environment: dict[str, str]
-    cad_secret: str = field(default_factory=new_secret)
+    cad_secret: str = field(default_factory=lambda: new_secret())
     address: str = ""
     broker: str = ""
     people: dict[str, str] = field(default_factory=dict)
     http: aiohttp.ClientSession | None = None
-    process: subprocess.Popen[bytes] | None = None
-    _started: set[int] = field(default_factory=set)
     _open: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
     _signed_in: dict[str, Person] = field(default_factory=dict)
 
@@ -254,46 +256,79 @@ class Installation:
     @contextlib.asynccontextmanager
     async def fresh(
         cls, *, receivers: dict[str, bool] | None = None, start: bool = True, **settings: object
-    ) -> AsyncIterator[Installation]:
+    ) -> AsyncIterator[Self]:
         """One in a new home; `receivers`: by name, whether each is declared to dedupe."""
         with short_folder() as folder:
-            home = folder / "home"
-            at = cls(
-                home,
-                {name: Receiver(name, dedupes, folder / f"{name}.log")
-                 for name, dedupes in (receivers or {}).items()},
-                {f"BROADCASTER_{name.upper()}": str(value) for name, value in settings.items()},
-            )  # fmt: skip
-            try:
-                for receiver in at.receivers.values():
-                    receiver.start()
-                if start:
-                    await at.start()
+            at = cls(folder / "home", some_receivers(receivers, folder), environment(settings))
+            async with at.lasting(start):
                 yield at
-            except BaseException:
-                print(f"--- the end of the log of {home} ---\n{at.log_tail()}")
-                raise
-            finally:
-                await at._open.aclose()
-                await at.end()
-                for receiver in at.receivers.values():
-                    receiver.end()
 
-    @property
-    def log(self) -> Path:
-        """What `broadcaster up` printed, over all its starts."""
-        return self.home.parent / "up.log"
+    @contextlib.asynccontextmanager
+    async def lasting(self, start: bool) -> AsyncIterator[None]:
+        """It and its receivers, for as long as the block lasts."""
+        try:
+            for receiver in self.receivers.values():
+                receiver.start()
+            if start:
+                await self.start()
+            yield
+        except BaseException:
+            print(f"--- the end of the log of {self.home} ---\n{self.log_tail()}")
+            raise
+        finally:
+            await self._open.aclose()
+            await self.end()
+            for receiver in self.receivers.values():
+                receiver.end()
+
+    @abstractmethod
+    async def _begin(self) -> None:
+        """Starts its processes."""
+
+    @abstractmethod
+    async def ready(self) -> None:
+        """Returns once its streams run, and its address is known."""
+
+    @abstractmethod
+    async def end(self, number: int = signal.SIGTERM, within: float = 10.0) -> int:
+        """Ends it, and makes sure that nothing which it started is left. Its exit code."""
+
+    @abstractmethod
+    async def order(self, name: str, **arguments: Any) -> Json:
+        """A command of the command line. Raises Refusal."""
+
+    @abstractmethod
+    def kill(self, which: str, number: int = signal.SIGKILL) -> int:
+        """Sends one of its processes a signal, and gives its process id."""
+
+    @abstractmethod
+    def killed(self) -> list[str]:
+        """The names of its processes that were killed, each as often as it was, in order."""
+
+    @abstractmethod
+    async def laid_open(self) -> Path:
+        """Its ledger, in which nothing waits, as a SQLite file of which nobody is the writer."""
+
+    @abstractmethod
+    def logs(self) -> list[Path]:
+        """What its processes print, over all their starts."""
+
+    @abstractmethod
+    def topic(self, name: str) -> str:
+        """A topic's name on the broker."""
 
     def log_tail(self) -> str:
-        return "\n".join(self.log.read_text().splitlines()[-30:]) if self.log.exists() else ""
+        lines = [(log.name, line) for log in self.logs() if log.exists()
+                 for line in log.read_text().splitlines()[-30:]]  # fmt: skip
+        return "\n".join(f"{name}: {line}" for name, line in lines)
+
+    def logged(self) -> str:
+        """All that its processes printed."""
+        return "".join(log.read_text() for log in self.logs() if log.exists())
 
     def spawn(self, *arguments: str, **more: Any) -> subprocess.Popen[bytes]:
         """`broadcaster` with these arguments, on this home."""
-        others = {k: v for k, v in os.environ.items() if not k.startswith("BROADCASTER_")}
-        return subprocess.Popen(
-            [sys.executable, "-m", "broadcaster.cli", *arguments], cwd=ROOT,
-            env={**others, **self.settings()}, **more,
-        )  # fmt: skip
+        return broadcaster(arguments, self.settings(), **more)
 
     async def run(self, *arguments: str, within: float = PATIENCE) -> tuple[int, str, str]:
         """Runs a command to its end: its exit code, what it printed, and its errors."""
@@ -306,6 +341,7 @@ class Installation:
         return process.returncode, out.decode(), err.decode()
 
     def settings(self) -> dict[str, str]:
+        """The settings of all its processes and commands."""
         return {
             "BROADCASTER_HOME": str(self.home),
             "BROADCASTER_INTAKE_SECRETS": json.dumps({"cad": [self.cad_secret]}),
@@ -317,49 +353,17 @@ class Installation:
 
     async def start(self) -> None:
         """Starts it, and returns once its streams run and its people are known."""
-        with self.log.open("ab") as log:
-            self.process = self.spawn("up", stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                                      start_new_session=True)  # fmt: skip
-        self._started.add(self.process.pid)
+        await self._begin()
         await self.ready()
         made = await self.order("roster_practice", names=PEOPLE)
         self.people = made["people"]
         if self.http is None:
             self.http = await self._open.enter_async_context(aiohttp.ClientSession(self.address))
 
-    async def ready(self) -> Json:
-        """Returns its status once its streams run."""
-
-        async def streams_run() -> Json | None:
-            assert self.process is None or self.process.poll() is None, "it ended"
-            with contextlib.suppress(Refusal):
-                status = await self.order("status")
-                return status if status["streams"] == "run" else None
-            return None
-
-        status = await until("the streams run", streams_run)
-        self.address, self.broker = status["address"], status["broker"]
-        self._started |= {each.pid for each in family(self._pid)}
-        return status
-
-    async def streams_restarted(self) -> None:
-        """Returns once the streams stood still, and run again."""
-
-        async def still() -> bool:
-            with contextlib.suppress(Refusal):
-                return bool((await self.order("status"))["streams"] != "run")
-            return False
-
-        await until("the streams stand still", still)
-        await self.ready()
-
-    async def order(self, name: str, **arguments: Any) -> Json:
-        """A command, through the socket. Raises Refusal."""
-
-        async def nothing(line: Json) -> None:
-            """Nobody watches."""
-
-        return await control.ask(self.home / "control.sock", name, arguments, nothing)
+    async def restart(self) -> None:
+        """Ends it in order and starts it again on the same home."""
+        await self.end()
+        await self.start()
 
     async def is_drained(self) -> bool:
         """Whether nothing waits but for a person."""
@@ -369,52 +373,6 @@ class Installation:
     async def drained(self) -> None:
         """Returns once nothing waits but for a person."""
         await until("all is drained", self.is_drained, 2 * PATIENCE)
-
-    async def end(self, number: int = signal.SIGTERM, within: float = 10.0) -> int:
-        """Ends it, and makes sure that nothing which it started is left. Its exit code."""
-        if self.process is None:
-            return 0
-        process, self.process = self.process, None
-        with contextlib.suppress(ProcessLookupError):
-            self._started |= {each.pid for each in family(process.pid)}
-            process.send_signal(number)
-        try:
-            code = await asyncio.to_thread(process.wait, within)
-            await gone(sorted(self._started), within)
-            return code
-        finally:
-            for pid in self._started & processes().keys():
-                os.kill(pid, signal.SIGKILL)
-            process.wait()
-            self._started.clear()
-
-    async def restart(self) -> None:
-        """Ends it in order and starts it again on the same home."""
-        await self.end()
-        await self.start()
-
-    # --- its processes ---
-
-    @property
-    def _pid(self) -> int:
-        assert self.process is not None, "it was not started"
-        return self.process.pid
-
-    def pid(self, which: str) -> int:
-        """The process id of its `parent`, `child` or `broker`."""
-        if which == "parent":
-            return self._pid
-        sign = {"child": "--child", "broker": "tansu broker"}[which]
-        found = [each.pid for each in family(self._pid)[1:] if sign in each.command]
-        assert len(found) == 1, f"one {which} of {family(self._pid)}"
-        self._started.add(found[0])
-        return found[0]
-
-    def kill(self, which: str, number: int = signal.SIGKILL) -> int:
-        """Sends one of its processes a signal, and gives its process id."""
-        pid = self.pid(which)
-        os.kill(pid, number)
-        return pid
 
     # --- CAD ---
 
@@ -464,14 +422,14 @@ class Installation:
         )  # fmt: skip
 
     async def produce(
-        self, *bodies: bytes, topic: str = "exercise.incident.intake", key: bytes = b"cad"
+        self, *bodies: bytes, topic: str = "incident.intake", key: bytes = b"cad"
     ) -> None:
         """Writes messages to a topic, as a CAD system with a Kafka client does."""
         producer = AIOKafkaProducer(bootstrap_servers=self.broker, max_request_size=4 * 2**20)
         await producer.start()
         try:
             for body in bodies:
-                await producer.send_and_wait(topic, body, key=key)
+                await producer.send_and_wait(self.topic(topic), body, key=key)
         finally:
             await producer.stop()
 
@@ -610,6 +568,133 @@ class Installation:
         assert answer.good, answer
         items: list[Json] = answer.body["items"]
         return items
+
+
+# --- The embedded default ---------------------------------------------------------------------
+
+
+@dataclass
+class Embedded(Installation):
+    """`broadcaster up`: a parent that keeps the broker and one child alive."""
+
+    process: subprocess.Popen[bytes] | None = None
+    _started: set[int] = field(default_factory=set)
+
+    @property
+    def log(self) -> Path:
+        """What `broadcaster up` printed, over all its starts."""
+        return self.home.parent / "up.log"
+
+    def logs(self) -> list[Path]:
+        return [self.log]
+
+    def topic(self, name: str) -> str:
+        return f"exercise.{name}"
+
+    async def _begin(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = self.spawn("up", stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                      start_new_session=True)  # fmt: skip
+        self._started.add(self.process.pid)
+
+    async def ready(self) -> None:
+        async def streams_run() -> Json | None:
+            assert self.process is None or self.process.poll() is None, "it ended"
+            with contextlib.suppress(Refusal):
+                status = await self.order("status")
+                return status if status["streams"] == "run" else None
+            return None
+
+        status = await until("the streams run", streams_run)
+        self.address, self.broker = status["address"], status["broker"]
+        self._started |= {each.pid for each in family(self._pid)}
+
+    async def streams_restarted(self) -> None:
+        """Returns once the streams stood still, and run again."""
+
+        async def still() -> bool:
+            with contextlib.suppress(Refusal):
+                return bool((await self.order("status"))["streams"] != "run")
+            return False
+
+        await until("the streams stand still", still)
+        await self.ready()
+
+    async def order(self, name: str, **arguments: Any) -> Json:
+        """A command, through the socket. Raises Refusal."""
+
+        async def nothing(line: Json) -> None:
+            """Nobody watches."""
+
+        return await control.ask(self.home / "control.sock", name, arguments, nothing)
+
+    async def laid_open(self) -> Path:
+        await self.end()
+        return self.home / "ledger.db"
+
+    async def end(self, number: int = signal.SIGTERM, within: float = 10.0) -> int:
+        if self.process is None:
+            return 0
+        process, self.process = self.process, None
+        with contextlib.suppress(ProcessLookupError):
+            self._started |= {each.pid for each in family(process.pid)}
+            process.send_signal(number)
+        try:
+            code = await asyncio.to_thread(process.wait, within)
+            await gone(sorted(self._started), within)
+            return code
+        finally:
+            for pid in self._started & processes().keys():
+                os.kill(pid, signal.SIGKILL)
+            process.wait()
+            self._started.clear()
+
+    # --- its processes ---
+
+    @property
+    def _pid(self) -> int:
+        assert self.process is not None, "it was not started"
+        return self.process.pid
+
+    def pid(self, which: str) -> int:
+        """The process id of its `parent`, `child` or `broker`."""
+        if which == "parent":
+            return self._pid
+        sign = {"child": "--child", "broker": "tansu broker"}[which]
+        found = [each.pid for each in family(self._pid)[1:] if sign in each.command]
+        assert len(found) == 1, f"one {which} of {family(self._pid)}"
+        self._started.add(found[0])
+        return found[0]
+
+    def kill(self, which: str, number: int = signal.SIGKILL) -> int:
+        pid = self.pid(which)
+        os.kill(pid, number)
+        return pid
+
+    def killed(self) -> list[str]:
+        return ["child"] * (self.logged().count('"event": "listens"') - 1)
+
+
+def some_receivers(dedupe: dict[str, bool] | None, folder: Path) -> dict[str, Receiver]:
+    """Receivers by name, not yet started."""
+    return {name: Receiver(name, dedupes, folder / f"{name}.log")
+            for name, dedupes in (dedupe or {}).items()}  # fmt: skip
+
+
+def environment(settings: Mapping[str, object]) -> dict[str, str]:
+    """Settings by their names in the environment."""
+    return {f"BROADCASTER_{name.upper()}": str(value) for name, value in settings.items()}
+
+
+def broadcaster(
+    arguments: Sequence[str], settings: Mapping[str, str], **more: Any
+) -> subprocess.Popen[bytes]:
+    """Starts `broadcaster` with these arguments and no settings but these."""
+    others = {k: v for k, v in os.environ.items() if not k.startswith("BROADCASTER_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "broadcaster.cli", *arguments], cwd=ROOT, env={**others, **settings},
+        **more,
+    )  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -150,7 +150,7 @@ async def test_by_the_topic(what: str, at: Installation) -> None:
 
     problem = await until("it is noted", noted)
     assert (problem["code"], problem["field"], problem["state"]) == (code, field, "open")
-    assert problem["place"]["topic"] == "exercise.incident.intake"
+    assert problem["place"]["topic"] == at.topic("incident.intake")
     assert problem["place"]["offset"] is not None
     assert said_well(problem)
     await goes_through(at, report)
@@ -167,14 +167,14 @@ async def test_by_a_topic_of_ours(at: Installation) -> None:
     for topic, ids in forged:
         wake = {"version": 1, "message_id": "forged", **ids}
         for sent in (json.dumps(wake).encode(), b"not JSON", b"{}", b"x" * 5000):
-            await at.produce(sent, topic=f"exercise.{topic}")
+            await at.produce(sent, topic=topic)
     request = await at.approved(await at.opened())
     assert (await at.settled(request))["county"]["state"] == "posted"
 
     async def all_noted() -> bool:
         listed = (await at.order("problems_list", all=True))["problems"]
         ours = [each for each in listed if each["place"]["topic"] not in
-                (None, "exercise.incident.intake")]  # fmt: skip
+                (None, at.topic("incident.intake"))]  # fmt: skip
         return len(ours) == 4 * len(forged)
 
     await until("each is noted", all_noted)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from broadcaster.demo import Memory
-from tests.connected.installation import Installation, short_folder
+from tests.connected.installation import Embedded, Installation, short_folder
 from tests.faults.judging import faults
 
 #: Seconds that the practice run may take (it takes about 8).
@@ -30,7 +30,7 @@ KEYS = (
 def played() -> Iterator[tuple[Installation, str]]:
     """A home in which the sample was played, and what the run printed."""
     with short_folder() as folder:
-        at = Installation(folder / "home", {}, {})
+        at = Embedded(folder / "home", {}, {})
         began = time.monotonic()
         code, out, err = asyncio.run(at.run("demo", "--once", "--json", within=WITHIN))
         assert code == 0, err
@@ -94,7 +94,7 @@ def test_what_it_remembers_is_replaced_whole_or_not_at_all(
 def copy(played: tuple[Installation, str]) -> Iterator[Installation]:
     with short_folder() as folder:
         shutil.copytree(played[0].home, folder / "home")
-        yield Installation(folder / "home", {}, {})
+        yield Embedded(folder / "home", {}, {})
 
 
 async def test_once_is_for_a_new_home(copy: Installation) -> None:

@@ -14,6 +14,7 @@ from tests.connected.installation import (
     OTHER,
     PIO,
     WATCH,
+    Embedded,
     Installation,
     Json,
     until,
@@ -274,7 +275,7 @@ async def test_an_unsent_post_is_replaced_where_the_revision_says_so(at: Install
 
 async def test_a_sick_channel_delays_no_other() -> None:
     """I8: less than a second, for the same incident and for another."""
-    async with Installation.fresh(receivers={"county": True, "school": False}) as at:
+    async with Embedded.fresh(receivers={"county": True, "school": False}) as at:
         await at.receivers["county"].set_ways("slow:60")
         one, other = await at.opened(), await at.opened()
         for seen in (one, other, one):

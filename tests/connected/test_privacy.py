@@ -20,7 +20,16 @@ import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from tests.connected.installation import COMMANDER, PIO, Installation, Json, ask, signed, until
+from tests.connected.installation import (
+    COMMANDER,
+    PIO,
+    Embedded,
+    Installation,
+    Json,
+    ask,
+    signed,
+    until,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -40,7 +49,7 @@ Told = tuple[Installation, Json]
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Told]:
     """Everything came in, and two updates went out."""
-    async with Installation.fresh(
+    async with Embedded.fresh(
         receivers={"county": True}, sweep_seconds=0.5, log_level="debug"
     ) as at:
         report = await by_http(at)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from broadcaster.errors import Refusal
-from tests.connected.installation import Installation, Json, until
+from tests.connected.installation import Embedded, Installation, Json, until
 
 
 async def listed(at: Installation, *, all: bool = False) -> list[Json]:
@@ -32,7 +32,7 @@ async def open_problem(at: Installation) -> Json:
 
 
 async def test_retry_and_drop_while_the_broker_has_it_and_after() -> None:
-    async with Installation.fresh(sweep_seconds=0.5) as at:
+    async with Embedded.fresh(sweep_seconds=0.5) as at:
         # From the future as its time tells; a minute later it would be none.
         early = at.report()
         early["reported_at"] = at.in_seconds(302)
@@ -89,7 +89,7 @@ async def newer(at: Installation, than: int) -> Json | None:
 
 async def test_what_came_by_http_cannot_be_read_again() -> None:
     """Whom to ask, without a running `up` as with one."""
-    async with Installation.fresh(sweep_seconds=0.5) as at:
+    async with Embedded.fresh(sweep_seconds=0.5) as at:
         assert (await at.send_raw(b"not JSON")).status == 400
         (problem,) = await listed(at)
         gone = await refused(at, problem["id"])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from broadcaster.errors import Refusal
-from tests.connected.installation import Installation, short_folder
+from tests.connected.installation import Embedded, Installation, short_folder
 
 #: Seconds for one replay of the whole file beside another (each takes about 45 alone).
 WITHIN = 300.0
@@ -43,7 +43,7 @@ def homes(export: Path) -> Iterator[dict[str, tuple[Installation, Json]]]:
         shuffled = folder / "shuffled.csv"
         with shuffled.open("w", newline="", encoding="utf-8") as out:
             csv.writer(out).writerows([header, *rows])
-        homes = {name: Installation(folder / name, {}, {}) for name in ("order", "shuffled")}
+        homes = {name: Embedded(folder / name, {}, {}) for name in ("order", "shuffled")}
         files = {"order": export, "shuffled": shuffled}
 
         async def both() -> list[Json]:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.connected.installation import (
+    Embedded,
     Installation,
     family,
     gone,
@@ -28,7 +29,7 @@ ENDS_WITHIN = 5.0
 
 async def test_a_second_start_goes_on_with_what_is_there() -> None:
     """Also an approval request that nobody decided in its time, renewed by one button."""
-    async with Installation.fresh(sweep_seconds=0.5) as at:
+    async with Embedded.fresh(sweep_seconds=0.5) as at:
         seen = await at.opened()
         first = await at.approved(seen)
         await at.settled(first)
@@ -62,7 +63,7 @@ async def test_a_second_start_goes_on_with_what_is_there() -> None:
 
 
 async def test_two_run_side_by_side() -> None:
-    async with Installation.fresh() as one, Installation.fresh() as other:
+    async with Embedded.fresh() as one, Embedded.fresh() as other:
         assert one.address != other.address and one.broker != other.broker
         seen, unseen = await one.opened(), await other.opened()
         await one.settled(await one.approved(seen))
@@ -73,7 +74,7 @@ async def test_two_run_side_by_side() -> None:
 
 async def test_ctrl_c_ends_everything() -> None:
     """Within 5 s, also while receivers keep us waiting: what was being sent is then in doubt."""
-    async with Installation.fresh(receivers={"county": True, "school": False}) as at:
+    async with Embedded.fresh(receivers={"county": True, "school": False}) as at:
         for receiver in at.receivers.values():
             await receiver.set_ways("slow:60")
         request = await at.approved(await at.opened())
@@ -102,7 +103,7 @@ async def test_ctrl_c_ends_everything() -> None:
 
 async def test_ctrl_c_ends_the_practice_run() -> None:
     """As a terminal sends it: to the whole group that the terminal knows of."""
-    async with Installation.fresh(start=False) as at:
+    async with Embedded.fresh(start=False) as at:
         process = at.spawn("demo", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                            start_new_session=True)  # fmt: skip
         assert process.stdout is not None
@@ -147,7 +148,7 @@ async def refused(at: Installation, *arguments: str, code: str) -> str:
 
 
 async def test_a_ledger_in_use() -> None:
-    async with Installation.fresh() as at:
+    async with Embedded.fresh() as at:
         said = await refused(at, "up", code="ledger_in_use")
         assert str(at.home) in said and "BROADCASTER_HOME" in said
         await at.ready()
@@ -161,14 +162,14 @@ async def test_a_ledger_in_use() -> None:
 async def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        async with Installation.fresh(start=False, port=port) as at:
+        async with Embedded.fresh(start=False, port=port) as at:
             assert f"127.0.0.1:{port}" in await refused(at, "up", code="port_taken")
-        async with Installation.fresh(start=False, broker_port=port) as at:
+        async with Embedded.fresh(start=False, broker_port=port) as at:
             assert f"127.0.0.1:{port}" in await refused(at, "up", code="port_taken")
 
 
 async def test_a_ledger_of_a_newer_version() -> None:
-    async with Installation.fresh(start=False) as at:
+    async with Embedded.fresh(start=False) as at:
         await at.run("roster", "list")
         with sqlite3.connect(at.home / "ledger.db") as ledger:
             ledger.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -180,7 +181,7 @@ async def test_a_ledger_of_a_newer_version() -> None:
 
 
 async def test_a_file_that_is_no_ledger() -> None:
-    async with Installation.fresh(start=False) as at:
+    async with Embedded.fresh(start=False) as at:
         at.home.mkdir()
         (at.home / "ledger.db").write_bytes(b"not a ledger " * 1000)
         for command in ("up", "verify"):
@@ -189,7 +190,7 @@ async def test_a_file_that_is_no_ledger() -> None:
 
 @pytest.mark.parametrize("command", ["up", "verify"])
 async def test_a_home_that_cannot_be_written(command: str) -> None:
-    async with Installation.fresh(start=False) as at:
+    async with Embedded.fresh(start=False) as at:
         at.home.write_text("a file, where a folder should be")
         said = await refused(at, command, code="home_unusable")
         assert str(at.home) in said
@@ -197,7 +198,7 @@ async def test_a_home_that_cannot_be_written(command: str) -> None:
 
 async def test_a_home_whose_path_is_too_long_for_a_socket() -> None:
     with short_folder() as folder:
-        async with Installation.fresh(start=False, home=folder / ("x" * 100)) as at:
+        async with Embedded.fresh(start=False, home=folder / ("x" * 100)) as at:
             assert "at most" in await refused(at, "up", code="home_too_long")
 
 
@@ -205,7 +206,7 @@ async def test_a_home_whose_path_is_too_long_for_a_socket() -> None:
     "command", [("up",), ("demo", "--once"), ("replay", "x.csv", "--map", "sapd")]
 )
 async def test_the_live_world_is_refused_and_says_why(command: tuple[str, ...]) -> None:
-    async with Installation.fresh(start=False, world="live") as at:
+    async with Embedded.fresh(start=False, world="live") as at:
         code = "live_not_built" if command[0] != "demo" else "only_in_exercise"
         said = await refused(at, *command, code=code)
         assert "exercise" in said
@@ -217,13 +218,13 @@ async def test_the_live_world_is_refused_and_says_why(command: tuple[str, ...]) 
     [("port", "many"), ("broker_port", "many"), ("sweep_seconds", "-1"), ("webhooks", "[{}]")],
 )
 async def test_a_setting_of_no_use(name: str, value: str) -> None:
-    async with Installation.fresh(start=False) as at:
+    async with Embedded.fresh(start=False) as at:
         at.environment[f"BROADCASTER_{name.upper()}"] = value
         assert f"BROADCASTER_{name.upper()}" in await refused(at, "up", code="setting_invalid")
 
 
 async def test_commands_without_a_running_up_say_so_or_do_it_alone() -> None:
-    async with Installation.fresh(start=False) as at:
+    async with Embedded.fresh(start=False) as at:
         code, out, err = await at.run("roster", "add", "A. Person", "--role", "pio")
         assert code == 0 and "/enrol/" in out, err
         code, out, _ = await at.run("roster", "list", "--json")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.connected.installation import Installation
+from tests.connected.installation import Embedded
 from tests.faults.judging import Story, faults
 
 Case = dict[str, Any]
@@ -20,7 +20,7 @@ Case = dict[str, Any]
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def good() -> AsyncIterator[Path]:
-    async with Installation.fresh(receivers={"county": True, "school": False}) as at:
+    async with Embedded.fresh(receivers={"county": True, "school": False}) as at:
         story = Story(at)
         await story.two_updates()
         yield await story.case()

@@ -18,6 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from tests.connected.installation import (
     PIO,
+    Embedded,
     Installation,
     ask,
     family,
@@ -63,7 +64,7 @@ async def run_again(at: Installation) -> None:
 
 
 async def test_the_broker_stands_still_for_ten_seconds() -> None:
-    async with Installation.fresh(receivers={"county": True}, sweep_seconds=0.5) as at:
+    async with Embedded.fresh(receivers={"county": True}, sweep_seconds=0.5) as at:
         story = Story(at)
         incident_id = at.incident_of(report := await story.report())
         await at.commanded(incident_id)
@@ -89,7 +90,7 @@ async def test_the_broker_stands_still_for_ten_seconds() -> None:
 
 async def test_the_broker_is_killed_again_and_again() -> None:
     """At whatever moment: each time something is on its way."""
-    async with Installation.fresh(receivers={"county": True}, sweep_seconds=0.5) as at:
+    async with Embedded.fresh(receivers={"county": True}, sweep_seconds=0.5) as at:
         story = Story(at)
         for _ in range(3):
             incident_id = at.incident_of(await story.report())
@@ -112,7 +113,7 @@ async def test_the_broker_is_killed_again_and_again() -> None:
 
 
 async def test_the_child_is_killed_while_much_is_on_its_way() -> None:
-    async with Installation.fresh(receivers={"county": True}, sweep_seconds=0.5) as at:
+    async with Embedded.fresh(receivers={"county": True}, sweep_seconds=0.5) as at:
         story = Story(at)
         sending = asyncio.gather(*(story.report() for _ in range(200)))
 
@@ -132,7 +133,7 @@ async def test_the_child_is_killed_while_much_is_on_its_way() -> None:
 
 
 async def test_the_parent_is_killed_and_takes_both_with_it() -> None:
-    async with Installation.fresh(sweep_seconds=0.5) as at:
+    async with Embedded.fresh(sweep_seconds=0.5) as at:
         story = Story(at)
         incident_id = at.incident_of(await story.report())
         await at.commanded(incident_id)
@@ -149,7 +150,7 @@ async def test_the_parent_is_killed_and_takes_both_with_it() -> None:
 
 async def test_streams_that_are_wedged_are_started_again() -> None:
     """The broker lost a topic: it answers, yet what is written there reaches nobody."""
-    async with Installation.fresh(sweep_seconds=0.5, watchdog_seconds=5) as at:
+    async with Embedded.fresh(sweep_seconds=0.5, watchdog_seconds=5) as at:
         story = Story(at)
         await at.suggested(at.incident_of(await story.report()))
         admin = AIOKafkaAdminClient(bootstrap_servers=at.broker)
@@ -212,7 +213,7 @@ def limit_files(at: Installation) -> Callable[[], None]:
 @contextlib.asynccontextmanager
 async def on_disk(how: str) -> AsyncIterator[tuple[Installation, Breaks]]:
     """An installation whose disk can be made to refuse."""
-    async with Installation.fresh(
+    async with Embedded.fresh(
         receivers={"county": True, "school": False}, start=False, sweep_seconds=0.5
     ) as at:
         with small_disk(at.home) if how == "full" else contextlib.nullcontext():

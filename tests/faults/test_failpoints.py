@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.connected.installation import Installation
+from tests.connected.installation import Embedded
 from tests.faults.judging import Story, faults
 
 AT_ONCE = 4
@@ -69,7 +69,7 @@ def test_killed_at(case: str, played: dict[str, Future[Played]]) -> None:
 
 
 async def play(places: tuple[str, ...]) -> Played:
-    async with Installation.fresh(
+    async with Embedded.fresh(
         receivers={"county": True, "school": False}, start=False, sweep_seconds=0.5
     ) as at:
         armed = at.home.parent / "failpoints"
