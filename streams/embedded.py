@@ -67,7 +67,7 @@ class Broker:
         binary = runnable(find_binary(), self.log.parent)
         _check_port(self.port)
         with self.log.open("ab") as log:
-            self._process = _spawn(_command(binary, self.port), log)
+            self._process = spawn(_command(binary, self.port), log)
 
     async def ready(self, deadline: float = 10.0) -> None:
         """Returns when it answers a metadata request, usually within 50 ms.
@@ -182,7 +182,8 @@ def _command(binary: Path, port: int) -> list[str]:
     return [*command, "--listener-url", url, "--advertised-listener-url", url]
 
 
-def _spawn(command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+def spawn(command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Starts a program that, on Linux, dies with the thread that started it."""
     if sys.platform == "linux":
         shim = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]
         command = shim + command
