@@ -57,11 +57,21 @@ class Refusal(Exception):
 class LedgerAway(Refusal):
     """The ledger cannot be written or read now; nothing of the act was kept."""
 
+    code = "ledger_away"
+    kept = "Nothing was kept. Send it again in a few seconds"
+
     def __init__(self, cause: str) -> None:
         super().__init__(
-            "ledger_away",
+            self.code,
             f"The ledger cannot take this now: {cause}.",
-            "Nothing was kept. Send it again in a few seconds; `broadcaster doctor` says more.",
+            f"{self.kept}; `broadcaster doctor` says more.",
             kind=Kind.UNAVAILABLE,
             facts={"retry_after_s": 5},
         )
+
+
+class LedgerSilent(LedgerAway):
+    """The ledger was asked to keep an act, and has not said whether it did."""
+
+    code = "ledger_silent"
+    kept = "It may have been kept. Send it again in a few seconds: it is taken once"

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from broadcaster import failpoint
 from broadcaster.clock import Clock
-from broadcaster.errors import LedgerAway
+from broadcaster.errors import LedgerAway, LedgerSilent
 from broadcaster.ledger import schema
 from broadcaster.ledger.base import Ledger, Step, never_made, wrong_world
 from broadcaster.ledger.migrate import HEAD, version_of
@@ -38,6 +38,22 @@ log = structlog.get_logger(__name__)
 
 #: Steps side by side, in one process; decisions and stops have connections of their own.
 WRITERS, URGENT, READERS = 4, 2, 3
+
+#: Seconds that a step may take, its waiting for others included, before its caller hears no more.
+PATIENCE = 10.0
+
+#: Milliseconds within which the server ends what takes too long: a statement, a wait for a lock,
+#: and a transaction whose process was frozen in the midst of it. Then seconds within which a
+#: server that is no longer there is noticed.
+_CONNECT = {
+    "connect_timeout": 3,
+    "options": "-c statement_timeout=8000 -c lock_timeout=5000 "
+    "-c idle_in_transaction_session_timeout=5000",
+    "keepalives_idle": 3,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 9000,
+}
 
 CHANNEL = "broadcaster"
 
@@ -77,7 +93,7 @@ class PostgresLedger(Ledger):
             max_overflow=0,
             pool_pre_ping=True,
             hide_parameters=True,  # an error never holds what a row says
-            connect_args={"connect_timeout": 3, "options": "-c statement_timeout=15000"},
+            connect_args=_CONNECT,
         )
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="ledger-write")
         self._urgent = ThreadPoolExecutor(URGENT, thread_name_prefix="ledger-urgent")
@@ -87,7 +103,12 @@ class PostgresLedger(Ledger):
     async def write(self, step: Step[T], *, urgent: bool = False) -> T:
         self._listen()
         pool = self._urgent if urgent else self._writers
-        value, changes = await asyncio.get_running_loop().run_in_executor(pool, self._run, step)
+        running = asyncio.get_running_loop().run_in_executor(pool, self._run, step)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                value, changes = await running
+        except TimeoutError:
+            raise LedgerSilent(f"it has not answered within {PATIENCE:g} s") from None
         self._tell(changes)
         return value
 
@@ -136,7 +157,7 @@ class PostgresLedger(Ledger):
             raise _away(problem) from problem
 
     def _once(self, step: Step[T]) -> tuple[T, frozenset[Change]]:
-        with self._engine.begin() as connection:
+        with self._engine.connect() as connection, _committed(connection):
             tx = Tx(connection, lambda: self._now(connection), self.world)
             value = step(tx)
             entries, changes = tx.flush()
@@ -206,6 +227,19 @@ def open_postgres(url: str, world: World, clock: Clock | None = None) -> Postgre
         ledger.dispose()
         raise
     return ledger
+
+
+@contextlib.contextmanager
+def _committed(connection: Connection) -> Iterator[None]:
+    """A transaction. Raises LedgerSilent where the connection ended while it was committing."""
+    with connection.begin() as transaction:
+        yield
+        try:
+            transaction.commit()
+        except DatabaseError as problem:
+            if problem.connection_invalidated:
+                raise LedgerSilent("the connection ended") from problem
+            raise
 
 
 def _assign(tx: Tx) -> None:

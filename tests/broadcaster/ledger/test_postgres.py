@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from broadcaster.errors import LedgerAway, Refusal
+from broadcaster.errors import LedgerAway, LedgerSilent, Refusal
 from broadcaster.incident import Report
 from broadcaster.ledger import Ledger, Tx, chain, open_ledger, outbox, records, reports
+from broadcaster.ledger import postgres as postgres_ledger
 from broadcaster.record import Kind
 from tests.postgres import Database, Server
 from tests.story import EXERCISE, NOW
@@ -165,3 +168,56 @@ async def test_a_ledger_without_tables_names_the_cure(postgres: Server) -> None:
 async def test_a_key_that_is_taken_twice_is_a_mistake_not_an_outage(worker: Ledger) -> None:
     with pytest.raises(IntegrityError):
         await run(worker, "INSERT INTO meta VALUES ('world', 'exercise')")
+
+
+async def test_a_row_that_somebody_holds_ends_in_a_sentence(
+    worker: Ledger, database: Database
+) -> None:
+    with psycopg.connect(database.url()) as other:
+        other.execute("LOCK TABLE meta IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(LedgerAway, match="lock timeout"):
+            await run(worker, "UPDATE meta SET value = value WHERE name = 'sealer'")
+    await run(worker, "UPDATE meta SET value = value WHERE name = 'sealer'")
+
+
+async def test_a_frozen_transaction_gives_its_locks_back(
+    worker: Ledger, database: Database
+) -> None:
+    held = threading.Event()
+    go_on = threading.Event()
+
+    def frozen(tx: Tx) -> None:
+        tx.connection.exec_driver_sql("UPDATE meta SET value = value WHERE name = 'sealer'")
+        held.set()
+        go_on.wait(30)
+        tx.connection.exec_driver_sql("SELECT 1")
+
+    stopped = asyncio.create_task(worker.write(frozen))
+    await asyncio.to_thread(held.wait)
+    with psycopg.connect(database.url()) as other:  # waits for the row
+        other.execute("UPDATE meta SET value = value WHERE name = 'sealer'")
+    go_on.set()
+    with pytest.raises(LedgerAway, match="idle-in-transaction"):
+        await stopped
+
+
+async def test_a_commit_that_is_not_answered_may_have_been_kept(
+    worker: Ledger, database: Database
+) -> None:
+    def killed(tx: Tx) -> None:
+        pid = tx.connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        with psycopg.connect(database.url(), autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+    with pytest.raises(LedgerSilent, match="may have been kept"):
+        await worker.write(killed)
+
+
+async def test_a_server_that_is_frozen_is_waited_for_so_long(
+    worker: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_ledger, "PATIENCE", 0.2)
+    go_on = threading.Event()
+    with pytest.raises(LedgerSilent, match="has not answered"):
+        await worker.write(lambda tx: go_on.wait(30))
+    go_on.set()
