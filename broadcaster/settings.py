@@ -9,13 +9,16 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, Field, HttpUrl, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from broadcaster.errors import Refusal
 from broadcaster.world import World
 
 #: The longest path that a Unix socket can have on every system that we run on.
 LONGEST_SOCKET_PATH = 100
+
+#: Where Docker and Kubernetes put secrets.
+SECRETS = Path("/run/secrets")
 
 
 def _known_zone(name: str) -> str:
@@ -38,7 +41,7 @@ class WebhookSetting(BaseModel):
 
 
 class Settings(BaseSettings):
-    """Read from the environment as BROADCASTER_NAME, and from `settings.env` in the home folder."""
+    """Read from the environment as BROADCASTER_NAME, from `settings.env`, from files of secrets."""
 
     model_config = SettingsConfigDict(
         env_prefix="BROADCASTER_", env_nested_delimiter="__", extra="ignore"
@@ -171,9 +174,27 @@ def make_home(settings: Settings) -> None:
 
 
 def load() -> Settings:
-    """The settings of this start. Raises pydantic's ValidationError on a value of no use."""
-    home = Settings().folder
-    return Settings(_env_file=home / "settings.env")
+    """The settings of this start: the environment, then `settings.env`, then the secrets' folder.
+
+    There a file is named as its variable, in small letters: `broadcaster_ledger_url`. Raises
+    Refusal where a file cannot be read, pydantic's ValidationError on a value of no use.
+    """
+    secrets = _secrets_folder()
+    try:
+        home = Settings(_secrets_dir=secrets).folder
+        return Settings(_env_file=home / "settings.env", _secrets_dir=secrets)
+    except (OSError, SettingsError) as problem:
+        raise Refusal(
+            "settings_unreadable",
+            f"The settings cannot be read: {problem}.",
+            "A list or an object is written as JSON; a file must be readable by this user.",
+        ) from None
+
+
+def _secrets_folder() -> Path | None:
+    """The service's own from systemd (LoadCredential=), else the container's where there is one."""
+    folder = Path(os.environ.get("CREDENTIALS_DIRECTORY") or SECRETS)
+    return folder if folder.is_dir() else None
 
 
 def table() -> str:
