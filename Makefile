@@ -22,11 +22,12 @@ test: setup-dev ## every test
 quick: setup-dev ## under a minute: no browser, no broker, no PostgreSQL, nothing killed
 	.venv/bin/pytest $(APART) $(SLOW)
 
-lint: setup-dev ## style, types, who may import whom
+lint: setup-dev ## style, types, who may import whom, the compose file's form
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache --no-logo
+	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 bench: setup-dev ## prints how fast it is
 	@for script in tests/bench/bench_*.py; do \

@@ -102,17 +102,20 @@ def _serve(step: str | None) -> None:
     """One process of the production shape, until it is told to end."""
     from broadcaster import bootstrap, system
     from broadcaster.log import configure
+    from broadcaster.settings import make_home
 
     settings = _settings()
     configure(settings.log_format, settings.log_level)
     broker = bootstrap.outside_broker(settings)
-    if settings.ledger_url is None or broker is None:
+    if settings.ledger_url is None or (step and broker is None):
         raise Refusal(
             "not_production",
-            "Several processes on one ledger need PostgreSQL and Apache Kafka; this one would be "
-            "alone on SQLite.",
-            "Set BROADCASTER_LEDGER_URL and BROADCASTER_KAFKA, or use `broadcaster up`.",
+            "Several processes on one ledger need PostgreSQL, and workers need Apache Kafka; this "
+            "one would be alone on SQLite.",
+            "Set BROADCASTER_LEDGER_URL, for a worker BROADCASTER_KAFKA too, or use "
+            "`broadcaster up`.",
         )
+    make_home(settings)
     share = system.share_of(step) if step else system.Share(desk=True)
     asyncio.run(system.serve(settings, broker, share))
 

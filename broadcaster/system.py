@@ -57,8 +57,10 @@ def share_of(worker: str) -> Share:
     return Share(desk=False, relays=True) if worker == "relay" else Share(False, (worker,))
 
 
-async def serve(settings: Settings, broker: Broker, share: Share) -> None:
+async def serve(settings: Settings, broker: Broker | None, share: Share) -> None:
     """Runs until SIGTERM, SIGINT, or the end of standard input (the parent is gone).
+
+    A desk alone needs no broker: a commit wakes it.
 
     Raises Refusal where it cannot start.
     """
@@ -77,9 +79,9 @@ async def serve(settings: Settings, broker: Broker, share: Share) -> None:
         await ledger.close()
 
 
-def _flowing(here: Here, broker: Broker, share: Share) -> Flowing | Beside:
+def _flowing(here: Here, broker: Broker | None, share: Share) -> Flowing | Beside:
     """The steps of this process; for a desk alone a view of those in the others."""
-    if not (share.steps or share.relays):
+    if broker is None or not (share.steps or share.relays):
         names = [each.name for each in bootstrap.channels(here.settings)]
         return Beside(here.ledger, names, here.clock)
     return bootstrap.flowing(
