@@ -232,3 +232,23 @@ async def test_commands_without_a_running_up_say_so_or_do_it_alone() -> None:
         (at.home / "control.sock").touch()  # left behind by a crash
         code, out, _ = await at.run("doctor")
         assert code == 0 and "MEND" not in out and "not started" in out
+
+
+@pytest.mark.parametrize(
+    ("command", "settings", "code"),
+    [
+        (("desk",), {}, "not_production"),
+        (("worker", "gate"), {"ledger_url": "postgresql://localhost/x"}, "not_production"),
+        (("worker", "gate"), {"kafka": "localhost:1"}, "not_production"),
+        (
+            ("worker", "deliver"),
+            {"kafka": "localhost:1", "ledger_url": "postgresql://localhost/x"},
+            "public_url_unset",
+        ),
+    ],
+)
+async def test_a_process_of_many_says_what_it_lacks(
+    command: tuple[str, ...], settings: dict[str, str], code: str
+) -> None:
+    async with Embedded.fresh(start=False, **settings) as at:
+        assert "BROADCASTER_" in await refused(at, *command, code=code)
