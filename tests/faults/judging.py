@@ -66,14 +66,14 @@ class Story:
         await self.tell(await self.at.suggested(incident_id, "place changed"))
 
     async def case(self) -> Path:
-        """Ends it all in order, and lays before the auditor what is left."""
+        """Lays before the auditor what is left once nothing waits (the embedded one ends)."""
         await self.at.drained()
         feed, verified = await self.at.feed(), await self.at.order("verify")
         assert verified["ok"], verified
-        await self.at.end()
-        case = self.at.home.parent / "case.json"
+        ledger = await self.at.laid_open()
+        case = ledger.with_suffix(".case.json")
         case.write_text(json.dumps({
-            "ledger": str(self.at.home / "ledger.db"), "address": self.at.address, "feed": feed,
+            "ledger": str(ledger), "address": self.at.address, "feed": feed,
             "receivers": [{"name": each.name, "log": str(each.log), "dedupes": each.dedupes}
                           for each in self.at.receivers.values()],
             "reports": self.reports, "decisions": self.decisions,
