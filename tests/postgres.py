@@ -81,6 +81,13 @@ def server() -> Iterator[Server]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """One server that all tests share: take a database of your own."""
+    with server() as running:
+        yield running
+
+
 def _programs() -> Path | None:
     if FOLDERS:
         return FOLDERS[0]

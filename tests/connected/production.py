@@ -15,22 +15,24 @@ import sqlite3
 import subprocess
 import threading
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
+from unittest import mock
 
 import aiohttp
 import psycopg
+import pytest
 from psycopg import sql
 
-from broadcaster import commands
-from broadcaster.clock import SystemClock
-from broadcaster.commands import Here
-from broadcaster.ledger import open_ledger
-from broadcaster.settings import Settings
+from broadcaster import here
+from broadcaster.settings import load
 from streams.embedded import free_port
 from tests.connected.installation import (
+    Embedded,
     Installation,
     Json,
     ask,
@@ -40,6 +42,7 @@ from tests.connected.installation import (
     some_receivers,
     until,
 )
+from tests.kafka import Cluster
 from tests.postgres import Database, Server
 
 WORKERS = ("intake", "compile", "notify", "gate", "deliver", "relay")
@@ -200,9 +203,9 @@ class Production(Installation):
         return all([await self.is_ready(name) for name in self.kept])
 
     async def is_ready(self, name: str) -> bool:
-        """Whether a process serves, and its streams, if it has any, run."""
+        """Whether a process serves, and the streams, its own or those beside a desk, run."""
         said = await self.readiness(name)
-        return said.get("ready", False) and (name == "desk" or said["streams"] == "run")
+        return bool(said.get("streams") == "run")
 
     async def readiness(self, name: str) -> Json:
         """What a process says of itself; nothing where it does not answer."""
@@ -213,14 +216,9 @@ class Production(Installation):
 
     async def order(self, name: str, **arguments: Any) -> Json:
         """A command, as the owner of the ledger runs it. Raises Refusal."""
-        settings = Settings(home=self.home, log_format="json")
-        url = self._database.url()
-        ledger = open_ledger(settings.ledger_path, settings.world, url=url)
-        try:
-            here = Here(settings, ledger, SystemClock(), address=self.address)
-            return await commands.run(name, arguments, here)
-        finally:
-            await ledger.close()
+        with mock.patch.dict(os.environ, self.settings()):
+            settings = load()
+        return await here.alone(settings, name, arguments)
 
     async def is_drained(self) -> bool:
         return await super().is_drained() and not self.rows("SELECT 1 FROM unsealed LIMIT 1")
@@ -262,9 +260,7 @@ def copied(url: str, file: Path) -> Path:
         for table, columns in tables(ledger):
             copy.execute(f"CREATE TABLE {table} ({', '.join(map(_quoted, columns))})")
             names = sql.SQL(", ").join(map(sql.Identifier, columns))
-            rows = ledger.execute(
-                sql.SQL("SELECT {} FROM {}").format(names, sql.Identifier(table))
-            )
+            rows = ledger.execute(sql.SQL("SELECT {} FROM {}").format(names, sql.Identifier(table)))
             marks = ", ".join("?" * len(columns))
             copy.executemany(f"INSERT INTO {table} VALUES ({marks})", map(_plain, rows))
     return file
@@ -286,3 +282,21 @@ def _quoted(name: str) -> str:
 
 def _plain(row: tuple[Any, ...]) -> list[Any]:
     return [value.isoformat() if hasattr(value, "isoformat") else value for value in row]
+
+
+#: Makes an installation of one set-up, as `Installation.fresh` does.
+Fresh = Callable[..., AbstractAsyncContextManager[Installation]]
+
+
+@pytest.fixture(scope="session")
+def servers(postgres: Server, kafka: Cluster) -> Servers:
+    """Those that all installations of production share."""
+    return Servers(postgres, kafka.bootstrap)
+
+
+@pytest.fixture(scope="module", params=["embedded", "production"])
+def fresh(request: pytest.FixtureRequest) -> Fresh:
+    """Makes installations: a test that asks for it runs on both set-ups."""
+    if request.param == "embedded":
+        return Embedded.fresh
+    return partial(Production.fresh, on=request.getfixturevalue("servers"))

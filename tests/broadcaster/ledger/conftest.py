@@ -9,14 +9,10 @@ from pathlib import Path
 import pytest
 
 from broadcaster.ledger import Ledger, open_ledger
-from tests.postgres import Server, server
+from tests.postgres import Server, postgres
 from tests.story import EXERCISE, Story, a_story
 
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
-    with server() as running:
-        yield running
+__all__ = ["postgres"]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
