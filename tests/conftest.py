@@ -1,4 +1,4 @@
-"""What tests of every folder share."""
+"""What tests of every folder share: the servers start when the first test asks for them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+
+from tests.kafka import kafka
+from tests.postgres import postgres
+
+__all__ = ["kafka", "postgres"]
 
 _BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 

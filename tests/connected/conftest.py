@@ -11,10 +11,8 @@ import pytest_asyncio
 
 from tests.connected.installation import Installation
 from tests.connected.production import Fresh, fresh, servers
-from tests.kafka import kafka
-from tests.postgres import postgres
 
-__all__ = ["fresh", "kafka", "postgres", "servers"]
+__all__ = ["fresh", "servers"]
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

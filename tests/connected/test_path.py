@@ -14,11 +14,11 @@ from tests.connected.installation import (
     OTHER,
     PIO,
     WATCH,
-    Embedded,
     Installation,
     Json,
     until,
 )
+from tests.connected.production import Fresh
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -273,9 +273,9 @@ async def test_an_unsent_post_is_replaced_where_the_revision_says_so(at: Install
     assert school.acted()[await id_on(at, second, "school")] == 1
 
 
-async def test_a_sick_channel_delays_no_other() -> None:
+async def test_a_sick_channel_delays_no_other(fresh: Fresh) -> None:
     """I8: less than a second, for the same incident and for another."""
-    async with Embedded.fresh(receivers={"county": True, "school": False}) as at:
+    async with fresh(receivers={"county": True, "school": False}) as at:
         await at.receivers["county"].set_ways("slow:60")
         one, other = await at.opened(), await at.opened()
         for seen in (one, other, one):

@@ -30,6 +30,7 @@ from tests.connected.installation import (
     signed,
     until,
 )
+from tests.connected.production import Fresh, Production
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -40,18 +41,16 @@ WORDS = {way: f"zq{uuid.uuid4().hex[:12]}" for way in (
     "topic twice", "file column", "file row", "file value",
 )}  # fmt: skip
 
-INTAKE = "exercise.incident.intake"
+INTAKE = "incident.intake"
 
 #: The installation, and the incident and the request that were told there.
 Told = tuple[Installation, Json]
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Told]:
+async def told(fresh: Fresh, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Told]:
     """Everything came in, and two updates went out."""
-    async with Embedded.fresh(
-        receivers={"county": True}, sweep_seconds=0.5, log_level="debug"
-    ) as at:
+    async with fresh(receivers={"county": True}, sweep_seconds=0.5, log_level="debug") as at:
         report = await by_http(at)
         await by_topic(at, report["incident_number"])
         await by_file(at, tmp_path_factory.mktemp("export") / "calls.csv")
@@ -113,7 +112,7 @@ async def by_topic(at: Installation, number: str) -> None:
 
     async def all_noted() -> bool:
         listed = (await at.order("problems_list", all=True))["problems"]
-        return [each["place"]["topic"] for each in listed].count(INTAKE) == 4
+        return [each["place"]["topic"] for each in listed].count(at.topic(INTAKE)) == 4
 
     await until("what is broken is noted", all_noted)
 
@@ -146,7 +145,7 @@ async def test_they_are_in_no_topic_but_the_one_that_cad_writes(told: Told) -> N
     at, _ = told
     by_name = await all_messages(at)
     assert len(by_name) == 7 and all(by_name.values()), "each topic was written to"
-    seen = found_in(b"".join(by_name.pop(INTAKE)))
+    seen = found_in(b"".join(by_name.pop(at.topic(INTAKE))))
     assert set(seen) == {way for way in WORDS if way.startswith("topic")}, "they were there"
     for name, messages in by_name.items():
         assert found_in(b"".join(messages)) == [], name
@@ -156,13 +155,16 @@ async def all_messages(at: Installation) -> dict[str, list[bytes]]:
     """Keys, values and headers of every message of every topic."""
     admin = AIOKafkaAdminClient(bootstrap_servers=at.broker)
     await admin.start()
-    names = [name for name in await admin.list_topics() if not name.startswith("__")]
+    names = [name for name in await admin.list_topics() if name.startswith(at.topic(""))]
+    places = [TopicPartition(topic["topic"], part["partition"])
+              for topic in await admin.describe_topics(names)
+              for part in topic["partitions"]]  # fmt: skip
     await admin.close()
     consumer = AIOKafkaConsumer(bootstrap_servers=at.broker, auto_offset_reset="earliest")
     await consumer.start()
     found: dict[str, list[bytes]] = {name: [] for name in names}
     try:
-        consumer.assign([TopicPartition(name, 0) for name in names])
+        consumer.assign(places)
         await consumer.seek_to_beginning()
 
         async def nothing_more() -> bool:
@@ -210,9 +212,13 @@ async def test_they_are_in_no_answer_of_the_command_line(told: Told) -> None:
 async def test_they_are_in_no_file(told: Told) -> None:
     """While it runs, so that the journal is there: the raw bytes of ledger and logs."""
     at, _ = told
+    if isinstance(at, Production):
+        await at.laid_open()
     files = [file for file in at.home.parent.rglob("*") if file.is_file()]
     names = {file.name for file in files}
-    assert names >= {"ledger.db", "ledger.db-wal", "broker.log", "up.log"}
+    if isinstance(at, Embedded):
+        assert names >= {"ledger.db", "ledger.db-wal", "broker.log"}
+    assert names >= {log.name for log in at.logs()}
     for file in files:
         assert found_in(file.read_bytes()) == [], file.name
     whole = b"".join(file.read_bytes() for file in files)

@@ -8,6 +8,7 @@ import pytest
 
 from broadcaster.errors import Refusal
 from tests.connected.installation import Embedded, Installation, Json, until
+from tests.connected.production import Fresh
 
 
 async def listed(at: Installation, *, all: bool = False) -> list[Json]:
@@ -31,8 +32,8 @@ async def open_problem(at: Installation) -> Json:
     return await until("a problem is noted", there)
 
 
-async def test_retry_and_drop_while_the_broker_has_it_and_after() -> None:
-    async with Embedded.fresh(sweep_seconds=0.5) as at:
+async def test_retry_and_drop_while_the_broker_has_it(fresh: Fresh) -> None:
+    async with fresh(sweep_seconds=0.5) as at:
         # From the future as its time tells; a minute later it would be none.
         early = at.report()
         early["reported_at"] = at.in_seconds(302)
@@ -44,7 +45,9 @@ async def test_retry_and_drop_while_the_broker_has_it_and_after() -> None:
         code, out, _ = await at.run("problems", "list", "--json")
         assert (code, json.loads(out)) == (0, [problem])
         code, out, _ = await at.run("problems", "list")
-        where = f"exercise.incident.intake partition 0 offset {problem['place']['offset']}"
+        place = problem["place"]
+        where = f"{place['topic']} partition {place['partition']} offset {place['offset']}"
+        assert place["topic"] == at.topic("incident.intake")
         assert code == 0 and where in out and problem["why"] in out and problem["do"] in out
 
         async def retried() -> bool:
@@ -64,7 +67,16 @@ async def test_retry_and_drop_while_the_broker_has_it_and_after() -> None:
         code, _, err = await at.run("problems", "retry", str(broken["id"]))
         assert code == 1 and err.strip().endswith("[not_json]") and len(err.splitlines()) == 1, err
         assert [each["id"] for each in await listed(at)] == [broken["id"]], "it stays open"
+        code, _, err = await at.run("problems", "drop", str(broken["id"]))
+        assert code == 0, err
+        assert await listed(at) == []
+        assert (await refused(at, 99)).code == "no_such_problem"
 
+
+async def test_what_the_broker_forgot_cannot_be_read_again() -> None:
+    async with Embedded.fresh(sweep_seconds=0.5) as at:
+        await at.produce(b"never JSON")
+        broken = await open_problem(at)
         at.kill("broker")
         await at.streams_restarted()
         gone = await refused(at, broken["id"])
@@ -79,7 +91,6 @@ async def test_retry_and_drop_while_the_broker_has_it_and_after() -> None:
         code, _, err = await at.run("problems", "drop", str(broken["id"]))
         assert code == 0, err
         assert [each["id"] for each in await listed(at)] == [second["id"]]
-        assert (await refused(at, 99)).code == "no_such_problem"
 
 
 async def newer(at: Installation, than: int) -> Json | None:
@@ -87,9 +98,9 @@ async def newer(at: Installation, than: int) -> Json | None:
     return newest if newest["id"] > than else None
 
 
-async def test_what_came_by_http_cannot_be_read_again() -> None:
+async def test_what_came_by_http_cannot_be_read_again(fresh: Fresh) -> None:
     """Whom to ask, without a running `up` as with one."""
-    async with Embedded.fresh(sweep_seconds=0.5) as at:
+    async with fresh(sweep_seconds=0.5) as at:
         assert (await at.send_raw(b"not JSON")).status == 400
         (problem,) = await listed(at)
         gone = await refused(at, problem["id"])

@@ -129,18 +129,18 @@ def _rows(at: Installation, query: str) -> list[Any]:
 # --- What cannot be replayed ------------------------------------------------------------------
 
 
-@pytest.mark.asyncio(loop_scope="module")
-async def test_it_says_why_not(at: Installation, tmp_path: Path) -> None:
-    (tmp_path / "empty.csv").touch()
-    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    for file, map_, code in (
-        ("absent.csv", "sapd", "file_unreadable"),
-        ("empty.csv", "sapd", "columns_missing"),
-        ("other.csv", "sapd", "columns_missing"),
-        ("other.csv", "nobody", "map_unknown"),
-    ):
-        with pytest.raises(Refusal) as refusal:
-            await at.order("replay", file=str(tmp_path / file), map=map_)
-        assert refusal.value.code == code
-    left, _, err = await at.run("replay", str(tmp_path / "absent.csv"), "--map", "sapd")
-    assert left == 1 and "[file_unreadable]" in err and len(err.splitlines()) == 1
+async def test_it_says_why_not(tmp_path: Path) -> None:
+    async with Embedded.fresh() as at:
+        (tmp_path / "empty.csv").touch()
+        (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+        for file, map_, code in (
+            ("absent.csv", "sapd", "file_unreadable"),
+            ("empty.csv", "sapd", "columns_missing"),
+            ("other.csv", "sapd", "columns_missing"),
+            ("other.csv", "nobody", "map_unknown"),
+        ):
+            with pytest.raises(Refusal) as refusal:
+                await at.order("replay", file=str(tmp_path / file), map=map_)
+            assert refusal.value.code == code
+        left, _, err = await at.run("replay", str(tmp_path / "absent.csv"), "--map", "sapd")
+        assert left == 1 and "[file_unreadable]" in err and len(err.splitlines()) == 1

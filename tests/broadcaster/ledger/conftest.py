@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from broadcaster.ledger import Ledger, open_ledger
-from tests.postgres import Server, postgres
+from tests.postgres import Server
 from tests.story import EXERCISE, Story, a_story
-
-__all__ = ["postgres"]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
