@@ -44,7 +44,11 @@ def configure(form: Literal["auto", "json", "text"] = "auto", level: str = "info
     for repeating in ("aiokafka", "faust.agents.actor"):
         logging.getLogger(repeating).setLevel(logging.CRITICAL)
     structlog.configure(
-        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,  # first: a line below the level costs nothing
+            *_SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,

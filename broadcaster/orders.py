@@ -113,6 +113,7 @@ def submit_revision(
         compiled_at=approvals.after_the_last(tx, update_id),
     )
     approvals.add_revision(tx, revision)
+    tx.trace = incidents.trace(tx, incident.id)
     request = approvals.open_request(tx, revision, incident.command)
     tx.record(
         Kind.REVISION_SUBMITTED,
@@ -261,6 +262,7 @@ def _set_command(tx: Tx, incident_id: str, commander_id: str | None, *, actor: s
     tx.record(Kind.COMMAND_RECORDED, actor=actor, incident_id=incident_id,
               commander=commander_id, epoch=command.epoch)  # fmt: skip
     for waiting in approvals.open_requests(tx, incident_id):
+        tx.trace = waiting.trace
         approvals.look_again(tx, waiting.request)
     return command
 
@@ -394,6 +396,7 @@ def _update(tx: Tx, order: SubmitRevision) -> tuple[str, int]:
 def _nothing_else_waits(tx: Tx, order: SubmitRevision, person: Person) -> None:
     """One request at a time before a Commander; a newer wording takes the old's place."""
     for waiting in approvals.open_requests(tx, order.incident_id):
+        tx.trace = waiting.trace
         revision = approvals.revision(tx, waiting.request.revision_id)
         if waiting.request.expires_at <= tx.now:
             expire_request(tx, waiting.request)

@@ -51,6 +51,7 @@ def compile_reports(
 
 def _compile(tx: Tx, kept: reports.Kept, department: str, zone: ZoneInfo) -> None:
     """One report: what the incident now is, what to suggest, what no longer holds."""
+    tx.trace = kept.trace
     known = incidents.lock(tx, kept.incident_id)
     before = known.incident if known else None
     after = _folded(tx, before, kept.report)
@@ -108,6 +109,7 @@ def _lapse(tx: Tx, incident: incidents.Kept) -> None:
         revision = approvals.revision(tx, waiting.request.revision_id)
         changed = changed_facts(revision.words, facts_of(incident)) if revision else ()
         if changed:
+            tx.trace = waiting.trace
             why = f"The incident changed ({', '.join(changed)}) while this waited."
             approvals.end_request(tx, waiting.request, RequestState.LAPSED, why)
             tx.record(Kind.REQUEST_LAPSED, actor=ACTOR, incident_id=incident.incident.id,

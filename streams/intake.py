@@ -13,6 +13,7 @@ from broadcaster.clock import Clock
 from broadcaster.errors import Refusal
 from broadcaster.incident import Report
 from broadcaster.ledger import Ledger, reports
+from broadcaster.trace import adopted
 from streams.app import Delivered, Handler
 from streams.errors import Poison
 
@@ -28,14 +29,23 @@ def intake_handler(ledger: Ledger, read: Read, clock: Clock) -> Handler:
             report = read(message.value, clock.now())
         except Refusal as refusal:
             raise _poison(refusal) from None
+        trace = adopted(_traceparent(message))
         try:
-            await ledger.write(lambda tx: reports.accept(tx, report, actor=report.source))
+            await ledger.write(
+                lambda tx: reports.accept(tx, report, actor=report.source, trace=trace)
+            )
         except Refusal as refusal:
             if refusal.code != "repeated_id":
                 raise
             raise _poison(refusal) from None
 
     return handle
+
+
+def _traceparent(message: Delivered) -> str:
+    """What CAD says the message belongs to; two such headers are none that can be adopted."""
+    values = (value or b"" for name, value in message.headers if name.lower() == "traceparent")
+    return b",".join(values).decode("ascii", "replace")
 
 
 def _poison(refusal: Refusal) -> Poison:

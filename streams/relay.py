@@ -7,12 +7,12 @@ when the broker or this process went away is sent again. Receivers tell doubles 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     InvalidMessageError,
@@ -28,10 +28,13 @@ from broadcaster.clock import Clock, SystemClock
 from streams.errors import BrokerAway
 from streams.within import noticed, within
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 #: Rows read, and messages on their way, at once.
 BATCH = 500
+
+#: Traces named in one line of the log, at most.
+TRACES = 50
 
 #: Seconds that the broker gets to acknowledge a batch; then the producer is abandoned.
 PATIENCE = 10.0
@@ -60,6 +63,7 @@ class OutboxRow:
     key: bytes
     value: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
+    trace: str | None = None  #: what it belongs to, for the log
 
 
 class Outbox(Protocol):
@@ -136,6 +140,7 @@ class Relay:
                 await self._outbox.refused(row.id, _in_words(error))
         await self._outbox.sent(done)
         self.sent += len(done)
+        _say(rows, done)
         for _, error in failed:
             if not isinstance(error, _REFUSED):
                 raise error
@@ -193,7 +198,7 @@ class Relay:
 
     def _note_away(self, why: str) -> None:
         if self.away is None:
-            log.warning("relay: the broker at %s is away: %s", self._bootstrap, why)
+            log.warning("the broker is away", broker=self._bootstrap, why=why)
         self.away = Away(self.away.since if self.away else self._clock.now(), why)
 
 
@@ -239,6 +244,14 @@ def _sort(
         elif (row.topic, row.key) not in held:
             done.append(row.id)
     return done, failed
+
+
+def _say(rows: Sequence[OutboxRow], done: Sequence[int]) -> None:
+    """One line a batch: how much the broker took, and what it belongs to."""
+    if done:
+        carried = set(done)
+        traces = {row.trace for row in rows if row.trace and row.id in carried}
+        log.info("carried", messages=len(done), traces=sorted(traces)[:TRACES])
 
 
 def _in_words(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ from broadcaster.ledger import (
     posts,
     reports,
 )
+from broadcaster.trace import traceparent
 from broadcaster.world import World
 from streams import sweep, topics
 from streams.app import BrokerLost, OnPoison, Step, Streams
@@ -287,6 +288,12 @@ def _work(tx: Tx) -> int:
     return _work_for_steps(tx) + posts.waiting(tx) + outbox.waiting(tx)[0]
 
 
+def _headers(message_id: str, trace: str | None) -> Iterator[tuple[str, bytes]]:
+    yield "message-id", message_id.encode()
+    if trace is not None:
+        yield "traceparent", traceparent(trace, message_id).encode()
+
+
 class _Outbox:
     """The relay's port to the ledger."""
 
@@ -302,9 +309,10 @@ class _Outbox:
     async def unsent(self, limit: int) -> Sequence[OutboxRow]:
         rows = await self._ledger.read(lambda tx: outbox.unsent(tx, limit))
         return [
-            OutboxRow(id, topic, key.encode(), value, (("message-id", message_id.encode()),))
-            for id, topic, key, value, message_id in rows
-        ]
+            OutboxRow(row.id, row.topic, row.key.encode(), row.value,
+                      tuple(_headers(row.message_id, row.trace)), row.trace)
+            for row in rows
+        ]  # fmt: skip
 
     async def sent(self, ids: Sequence[int]) -> None:
         await self._ledger.write(lambda tx: outbox.sent(tx, ids))

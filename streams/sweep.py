@@ -52,6 +52,7 @@ def forget(tx: Tx) -> None:
 def _requests(tx: Tx) -> int:
     due = approvals.requests_due(tx, limit=AT_MOST)
     for kept in due:
+        tx.trace = kept.trace
         if kept.request.expires_at <= tx.now:
             expire_request(tx, kept.request)
         else:
@@ -62,6 +63,7 @@ def _requests(tx: Tx) -> int:
 def _close_silent(tx: Tx) -> int:
     """Closes incidents of whose source nothing was heard for its `closes_after`."""
     silent = incidents.silent_too_long(tx, limit=AT_MOST)
+    tx.trace = None  # no report says so: it is their silence
     for kept in silent:
         closed = kept.incident.model_copy(
             update={

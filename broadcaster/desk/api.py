@@ -37,6 +37,7 @@ from broadcaster.orders import (
     withdraw_request,
 )
 from broadcaster.roster import Act, require
+from broadcaster.trace import adopted
 from broadcaster.update import Rendering, Revision, UpdateKind, Words, short_code
 from broadcaster.world import Frozen, World
 
@@ -76,8 +77,9 @@ async def accept_report(request: web.Request) -> web.Response:
     try:
         arrived = desk.intake.signed(await _body(request), request.headers, now=desk.clock.now())
         report = arrived.report
+        trace = adopted(",".join(request.headers.getall("traceparent", ())))
         accepted = await desk.ledger.write(
-            lambda tx: reports.accept(tx, report, actor=report.source)
+            lambda tx: reports.accept(tx, report, actor=report.source, trace=trace)
         )
     except LedgerAway:
         raise

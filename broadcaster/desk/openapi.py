@@ -226,6 +226,12 @@ def _signed(desk: Desk, signed: SignedOperation, named: Named) -> Json:
                 ("webhook-timestamp", "Seconds since 1970, at most 5 minutes from our time."),
                 ("webhook-signature", "`v1,` and base64 of HMAC-SHA256 over `id.timestamp.body`."),
             )
+        ]
+        + [
+            {"name": "traceparent", "in": "header", "schema": {"type": "string"},
+             "description": "W3C Trace Context: its trace id is kept with the report, and stands "
+             "in the log at all that follows from it. Without one, or with one that is ill "
+             "formed, a trace begins here."}
         ],
         "requestBody": _content(named[(desk.intake.schema, "validation")]),
         "responses": {

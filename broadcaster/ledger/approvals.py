@@ -25,6 +25,7 @@ class Kept:
     request: ApprovalRequest
     called_at: datetime | None
     why: str | None
+    trace: str | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def open_request(tx: Tx, revision: Revision, command: Command) -> ApprovalReques
     tx.connection.execute(
         insert(schema.approval_requests).values(
             **request.model_dump(exclude={"state"}), state=str(request.state),
-            next_look=tx.now + LOOK_AGAIN,
+            trace=tx.trace, next_look=tx.now + LOOK_AGAIN,
         )
     )  # fmt: skip
     outbox.revision_submitted(tx, request.id, request.incident_id)
@@ -143,8 +144,13 @@ def open_request(tx: Tx, revision: Revision, command: Command) -> ApprovalReques
 
 
 def lock_request(tx: Tx, request_id: str) -> Kept | None:
-    """The request, held until the step ends (after its incident in the lock order)."""
-    return _kept_request(tx, request_id, lock=True)
+    """The request, held until the step ends (after its incident in the lock order).
+
+    The step goes on under its trace.
+    """
+    kept = _kept_request(tx, request_id, lock=True)
+    tx.trace = kept.trace if kept else None
+    return kept
 
 
 def request(tx: Tx, request_id: str) -> Kept | None:
@@ -285,13 +291,14 @@ def decisions_look_again(tx: Tx, *, limit: int) -> int:
     """Calls the gate again for approvals that it has not judged."""
     table = schema.decisions.c
     rows = tx.connection.execute(
-        select(table.id, schema.approval_requests.c.incident_id)
+        select(table.id, schema.approval_requests.c.incident_id, schema.approval_requests.c.trace)
         .join(schema.approval_requests, schema.approval_requests.c.id == table.request_id)
         .where(table.next_look <= tx.now)
         .order_by(table.at)
         .limit(limit)
     ).all()
     for row in rows:
+        tx.trace = row.trace
         outbox.decision_recorded(tx, row.id, row.incident_id)
     if rows:
         tx.connection.execute(
@@ -335,6 +342,7 @@ def _kept(row: Row[tuple[object, ...]]) -> Kept:
         ),
         row.called_at,
         row.why,
+        row.trace,
     )  # fmt: skip
 
 

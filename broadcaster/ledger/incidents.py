@@ -160,7 +160,11 @@ def suggest(tx: Tx, incident_id: str, words: Words, why: str) -> None:
     """Keeps a suggested update; the newest is the one that the composer starts from."""
     tx.connection.execute(
         insert(schema.suggestions).values(
-            incident_id=incident_id, at=tx.now, why=why, words=words.model_dump_json()
+            incident_id=incident_id,
+            at=tx.now,
+            why=why,
+            words=words.model_dump_json(),
+            trace=tx.trace,
         )
     )
     tx.changed("board", f"incident:{incident_id}")
@@ -177,6 +181,21 @@ def suggestion(tx: Tx, incident_id: str) -> Suggestion | None:
     if row is None:
         return None
     return Suggestion(row.id, row.at, row.why, Words.model_validate_json(row.words))
+
+
+def trace(tx: Tx, incident_id: str) -> str | None:
+    """What words written now go back to: the newest suggestion, else the newest report."""
+    suggested, reported = schema.suggestions.c, schema.reports.c
+    newest = [
+        select(suggested.trace)
+        .where(suggested.incident_id == incident_id)
+        .order_by(suggested.id.desc()),
+        select(reported.trace)
+        .where(reported.incident_id == incident_id)
+        .order_by(reported.received_at.desc()),
+    ]
+    found = (tx.connection.execute(query.limit(1)).scalar() for query in newest)
+    return next((trace for trace in found if trace), None)
 
 
 def suggestions_counted(tx: Tx) -> int:

@@ -9,6 +9,7 @@ import json
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import delete, func, select
 
@@ -52,13 +53,26 @@ def _wake(tx: Tx, topic: str, key: str, name: str, value: str) -> None:
     tx.send(topic, key=key, value=body, message_id=message_id)
 
 
-def unsent(tx: Tx, limit: int) -> Sequence[tuple[int, str, str, bytes, str]]:
-    """What waits for the relay, in order: id, topic, key, value, message id."""
+class Unsent(NamedTuple):
+    """A message that waits for the relay."""
+
+    id: int
+    topic: str
+    key: str
+    value: bytes
+    message_id: str
+    trace: str | None
+
+
+def unsent(tx: Tx, limit: int) -> list[Unsent]:
+    """What waits for the relay, in order."""
     box = schema.outbox.c
     rows = tx.connection.execute(
-        select(box.id, box.topic, box.key, box.value, box.message_id).order_by(box.id).limit(limit)
+        select(box.id, box.topic, box.key, box.value, box.message_id, box.trace)
+        .order_by(box.id)
+        .limit(limit)
     )
-    return [(row.id, row.topic, row.key, row.value, row.message_id) for row in rows]
+    return [Unsent(*row) for row in rows]
 
 
 def sent(tx: Tx, ids: Sequence[int]) -> None:

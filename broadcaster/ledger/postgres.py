@@ -26,10 +26,11 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 from broadcaster import failpoint
 from broadcaster.clock import Clock
 from broadcaster.errors import LedgerAway, LedgerSilent
-from broadcaster.ledger import schema
+from broadcaster.ledger import facts, schema
 from broadcaster.ledger.base import Ledger, Step, never_made, wrong_world
 from broadcaster.ledger.migrate import HEAD, version_of
 from broadcaster.ledger.tx import Change, Tx
+from broadcaster.record import Entry
 from broadcaster.world import World
 
 T = TypeVar("T")
@@ -152,11 +153,13 @@ class PostgresLedger(Ledger):
     def _run(self, step: Step[T]) -> tuple[T, frozenset[Change]]:
         try:
             self.check()
-            return _RETRY(self._once, step)
+            value, entries, changes = _RETRY(self._once, step)
         except DatabaseError as problem:
             raise _away(problem) from problem
+        facts.say(entries)
+        return value, frozenset(changes)
 
-    def _once(self, step: Step[T]) -> tuple[T, frozenset[Change]]:
+    def _once(self, step: Step[T]) -> tuple[T, list[Entry], set[Change]]:
         with self._engine.connect() as connection, _committed(connection):
             tx = Tx(connection, lambda: self._now(connection), self.world)
             value = step(tx)
@@ -165,7 +168,7 @@ class PostgresLedger(Ledger):
             kinds = [entry.kind for entry in entries]
             failpoint.reach("before_commit", kinds)
         failpoint.reach("after_commit", kinds)
-        return value, frozenset(changes)
+        return value, entries, changes
 
     def _look(self, query: Step[T]) -> T:
         try:

@@ -39,6 +39,7 @@ class Kept:
     next_look: datetime | None
     released_at: datetime
     replaced_by: str | None
+    trace: str | None
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ def add(
     tx.connection.execute(
         insert(schema.posts).values(
             id=post_id, release_id=release_id, incident_id=incident_id, channel=channel,
-            released_at=released_at, state=str(PostState.PLANNED), since=tx.now, attempts=0,
-            next_look=tx.now,
+            trace=tx.trace, released_at=released_at, state=str(PostState.PLANNED), since=tx.now,
+            attempts=0, next_look=tx.now,
         )
     )  # fmt: skip
     outbox.post_planned(tx, post_id, incident_id, channel)
@@ -185,6 +186,7 @@ def open_attempt(
     if row is None:
         return None
     post = _kept(row)
+    tx.trace = post.trace
     if post.state not in (PostState.PLANNED, PostState.WAITING):
         return None
     release = releases.get(tx, post.release_id)
@@ -235,6 +237,7 @@ def close_attempt(
     above doubt. Raises LeaseLost.
     """
     hold(tx, lease)
+    tx.trace = opened.post.trace
     post = get(tx, opened.post.id)
     open_still = post is not None and (post.state, post.attempts) == (
         PostState.SENDING, opened.number,
@@ -341,6 +344,7 @@ def look_again(tx: Tx) -> int:
     for channel, post_id in rows:
         post = get(tx, post_id)
         assert post is not None, "it was just read"
+        tx.trace = post.trace
         outbox.post_planned(tx, post_id, post.incident_id, channel)
     return len(rows)
 
@@ -353,6 +357,7 @@ def hold_unknown(tx: Tx, channels: Sequence[str]) -> None:
     ).all()
     why = "Its channel is in the settings no more. Put it back and submit the update again."
     for row in rows:
+        tx.trace = row.trace
         _set(tx, _kept(row), Next(PostState.HELD, why=why))
         tx.record(Kind.POST_HELD, actor="deliver", incident_id=row.incident_id, post_id=row.id,
                   channel=row.channel, private={"why": why})  # fmt: skip
@@ -405,4 +410,5 @@ def _kept(row: Row[tuple[object, ...]]) -> Kept:
         state=PostState(row.state), since=row.since, why=row.why, attempts=row.attempts,
         url=row.url, remote_id=row.remote_id, next_look=row.next_look,
         released_at=row.released_at, replaced_by=row.replaced_by,
+        trace=row.trace,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from broadcaster.errors import Kind, Refusal
 from broadcaster.incident import Report, incident_id
 from broadcaster.ledger import outbox, schema
 from broadcaster.ledger.tx import Tx
+from broadcaster.trace import begun
 
 #: Compile is looked for again this long after it was last called, by the sweep.
 LOOK_AGAIN = timedelta(seconds=10)
@@ -37,17 +38,22 @@ class Kept:
     actor: str
     received_at: datetime
     compiled_at: datetime | None
+    trace: str
 
 
-def accept(tx: Tx, report: Report, *, actor: str) -> Accepted:
+def accept(tx: Tx, report: Report, *, actor: str, trace: str | None = None) -> Accepted:
     """Takes a report in, once: the same id and body again gets the first answer again.
+
+    `trace`: the sender's, where it has begun one; else one begins here.
 
     Raises Refusal `repeated_id` where the same message id comes with another body.
     """
-    return accept_many(tx, [report], actor=actor)[0]
+    return accept_many(tx, [report], actor=actor, trace=trace)[0]
 
 
-def accept_many(tx: Tx, several: Sequence[Report], *, actor: str) -> list[Accepted]:
+def accept_many(
+    tx: Tx, several: Sequence[Report], *, actor: str, trace: str | None = None
+) -> list[Accepted]:
     """Takes reports in together, all or none. Raises as `accept` does, at the first that fails."""
     known = _known(tx, several)
     answers: list[Accepted] = []
@@ -61,16 +67,19 @@ def accept_many(tx: Tx, several: Sequence[Report], *, actor: str) -> list[Accept
         accepted = Accepted(report.id, incident, tx.now, repeated=False)
         answers.append(accepted)
         known[report.id] = (digest, accepted)
+        tx.trace = trace or begun()
         rows.append({
             "id": report.id, "source": report.source, "message_id": report.message_id,
             "body_digest": digest, "body": report.model_dump_json(), "actor": actor,
-            "received_at": tx.now, "incident_id": incident, "next_look": tx.now + LOOK_AGAIN,
+            "received_at": tx.now, "incident_id": incident, "trace": tx.trace,
+            "next_look": tx.now + LOOK_AGAIN,
         })  # fmt: skip
         tx.record(record.Kind.REPORT_ACCEPTED, actor=actor, incident_id=incident,
                   report_id=report.id, source=report.source, type=report.type,
                   status=report.status, reported_at=report.reported_at.isoformat(),
                   private={"number": report.number, "place": report.place})  # fmt: skip
         outbox.report_accepted(tx, report.id, incident)
+    tx.trace = None
     if rows:
         tx.connection.execute(insert(schema.reports), rows)
     return answers
@@ -129,12 +138,13 @@ def look_again(tx: Tx, *, limit: int) -> int:
     """Calls compile again for reports past their `next_look`, and answers how many."""
     table = schema.reports.c
     rows = tx.connection.execute(
-        select(table.id, table.incident_id)
+        select(table.id, table.incident_id, table.trace)
         .where(table.next_look <= tx.now)
         .order_by(table.received_at)
         .limit(limit)
     ).all()
     for row in rows:
+        tx.trace = row.trace
         outbox.report_accepted(tx, row.id, row.incident_id)
     if rows:
         tx.connection.execute(
@@ -159,7 +169,7 @@ def count(tx: Tx) -> int:
 def _kept(row: Row[tuple[object, ...]]) -> Kept:
     return Kept(
         Report.model_validate_json(row.body), row.incident_id, row.actor, row.received_at,
-        row.compiled_at,
+        row.compiled_at, row.trace,
     )  # fmt: skip
 
 

@@ -152,6 +152,8 @@ reports = Table(
     Column("actor", Text, nullable=False),
     Column("received_at", Instant, nullable=False),
     Column("incident_id", Text, nullable=False, index=True),
+    #: The trace that begins here (broadcaster/trace.py); what it causes takes it on, row by row.
+    Column("trace", Text, nullable=False),
     Column("compiled_at", Instant),
     Column("next_look", Instant),
     UniqueConstraint("source", "message_id"),
@@ -184,6 +186,7 @@ suggestions = Table(
     Column("at", Instant, nullable=False),
     Column("why", Text, nullable=False),
     Column("words", Text, nullable=False),
+    Column("trace", Text),
 )
 
 # --- From a wording to a release --------------------------------------------------------------
@@ -222,6 +225,7 @@ approval_requests = Table(
     Column("epoch", Integer, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
+    Column("trace", Text),
     #: Why it ended where no person decided, or the gate's refusal.
     Column("why", Text),
     Column("called_at", Instant),
@@ -273,6 +277,7 @@ posts = Table(
     Column("release_id", Text, ForeignKey("releases.id"), nullable=False),
     Column("incident_id", Text, ForeignKey("incidents.id"), nullable=False, index=True),
     Column("channel", Text, nullable=False),
+    Column("trace", Text),
     #: The release's order, so that a channel's posts leave in order within an incident.
     Column("released_at", Instant, nullable=False),
     Column("state", Text, nullable=False),
@@ -339,6 +344,7 @@ outbox = Table(
     Column("value", LargeBinary, nullable=False),
     #: Written on the message; what the broker may give twice is told apart by it.
     Column("message_id", Text, nullable=False),
+    Column("trace", Text),
     Column("at", Instant, nullable=False),
 )
 

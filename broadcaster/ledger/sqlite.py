@@ -14,7 +14,7 @@ import fcntl
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from sqlalchemy.pool import QueuePool
 from broadcaster import failpoint, record
 from broadcaster.clock import Clock, SystemClock
 from broadcaster.errors import LedgerAway, Refusal
-from broadcaster.ledger import schema
+from broadcaster.ledger import facts, schema
 from broadcaster.ledger.base import Ledger, Step, wrong_world
 from broadcaster.ledger.chain import newest, seal
 from broadcaster.ledger.migrate import bring_up_to_date
@@ -113,6 +113,7 @@ class SqliteLedger(Ledger):
         while jobs := self._next_batch():
             answers = self._together(jobs)
             self._answer(jobs, answers)
+            facts.say(entry for answer in answers for entry in answer.entries)
 
     def _next_batch(self) -> list[_Job[Any]]:
         with self._work:
@@ -143,11 +144,8 @@ class SqliteLedger(Ledger):
 
     def _commit(self, jobs: list[_Job[Any]]) -> list[_Answer]:
         connection = self._connection
-        answers, entries = [], []
-        for job in jobs:
-            answer, left = self._in_savepoint(job)
-            answers.append(answer)
-            entries.extend(left)
+        answers = [self._in_savepoint(job) for job in jobs]
+        entries = [entry for answer in answers for entry in answer.entries]
         head = seal(connection, self._head, entries)
         failpoint.reach("before_commit", (entry.kind for entry in entries))
         connection.exec_driver_sql("COMMIT")
@@ -156,7 +154,7 @@ class SqliteLedger(Ledger):
         self._head = head
         return answers
 
-    def _in_savepoint(self, job: _Job[Any]) -> tuple[_Answer, list[record.Entry]]:
+    def _in_savepoint(self, job: _Job[Any]) -> _Answer:
         connection = self._connection
         connection.exec_driver_sql("SAVEPOINT step")
         try:
@@ -164,14 +162,14 @@ class SqliteLedger(Ledger):
             value = job.step(tx)
             entries, changes = tx.flush()
             connection.exec_driver_sql("RELEASE step")
-            return _Answer(value, changes=changes), entries
+            return _Answer(value, entries=entries, changes=changes)
         except Exception as problem:
             if not _driver(connection).in_transaction:
                 raise _Ended(str(problem)) from problem
             connection.exec_driver_sql("ROLLBACK TO step")
             connection.exec_driver_sql("RELEASE step")
             error = _away(problem) if _is_away(problem) else problem
-            return _Answer(error=error), []
+            return _Answer(error=error)
 
     def _rollback(self) -> None:
         with contextlib.suppress(DatabaseError):
@@ -217,10 +215,12 @@ class _Answer:
         self,
         value: object = None,
         error: BaseException | None = None,
+        entries: Sequence[record.Entry] = (),
         changes: Iterable[Change] = (),
     ) -> None:
         self.value = value
         self.error = error
+        self.entries = entries
         self.changes = set(changes)
 
 
@@ -297,8 +297,10 @@ def _claim(connection: Connection, world: World, clock: Clock) -> None:
     tx = Tx(connection, clock.now, world)
     connection.execute(insert(schema.meta).values(name="world", value=world))
     tx.record(record.Kind.LEDGER_CREATED, actor="broadcaster", world=world)
-    seal(connection, (0, record.FIRST_HASH), tx.flush()[0])
+    entries, _ = tx.flush()
+    seal(connection, (0, record.FIRST_HASH), entries)
     connection.exec_driver_sql("COMMIT")
+    facts.say(entries)
 
 
 def _note_proof(tx: Tx) -> None:

@@ -24,6 +24,9 @@ class Tx:
     connection: Connection
     clock: Callable[[], datetime]
     world: World
+    #: What the step's facts and messages belong to (broadcaster/trace.py): a step takes it from
+    #: each row that it sees to.
+    trace: str | None = None
     _entries: list[Entry] = field(default_factory=list)
     _messages: list[dict[str, object]] = field(default_factory=list)
     _changes: set[Change] = field(default_factory=set)
@@ -45,8 +48,8 @@ class Tx:
         """Puts a fact on the record, in the same transaction as the fact."""
         self._entries.append(
             entry(
-                kind, at=self.now, actor=actor, incident_id=incident_id, public=public,
-                private=private,
+                kind, at=self.now, actor=actor, incident_id=incident_id,
+                public={"trace": self.trace, **public}, private=private,
             )
         )  # fmt: skip
         self.changed("record")
@@ -55,7 +58,7 @@ class Tx:
         """Leaves a message for the relay (DESIGN.md rule 3: nothing reaches Kafka another way)."""
         self._messages.append({
             "topic": f"{self.world}.{topic}", "key": key, "value": value,
-            "message_id": message_id, "at": self.now,
+            "message_id": message_id, "trace": self.trace, "at": self.now,
         })  # fmt: skip
         self.changed("outbox")
 

@@ -11,7 +11,7 @@ import asyncio
 import base64
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -180,9 +180,11 @@ class Stage:
             await self._moved.wait()
             self._moved.clear()
             while self.running and (waiting := await self.ledger.read(_unsent)):
-                for _, topic, key, value, _ in waiting:
-                    await self._hand_over(topic.removeprefix("exercise."), key, value)
-                done = [each[0] for each in waiting]
+                for each in waiting:
+                    await self._hand_over(
+                        each.topic.removeprefix("exercise."), each.key, each.value
+                    )
+                done = [each.id for each in waiting]
                 await self.ledger.write(lambda tx, done=done: outbox.sent(tx, done))
 
     async def _hand_over(self, topic: str, key: str, value: bytes) -> None:
@@ -299,7 +301,7 @@ class Stage:
         )
 
 
-def _unsent(tx: Tx) -> Sequence[tuple[int, str, str, bytes, str]]:
+def _unsent(tx: Tx) -> list[outbox.Unsent]:
     return outbox.unsent(tx, 100)
 
 

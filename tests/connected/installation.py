@@ -422,14 +422,17 @@ class Installation(ABC):
         )  # fmt: skip
 
     async def produce(
-        self, *bodies: bytes, topic: str = "incident.intake", key: bytes = b"cad"
-    ) -> None:
+        self, *bodies: bytes, topic: str = "incident.intake", key: bytes = b"cad",
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:  # fmt: skip
         """Writes messages to a topic, as a CAD system with a Kafka client does."""
         producer = AIOKafkaProducer(bootstrap_servers=self.broker, max_request_size=4 * 2**20)
         await producer.start()
         try:
             for body in bodies:
-                await producer.send_and_wait(self.topic(topic), body, key=key)
+                await producer.send_and_wait(
+                    self.topic(topic), body, key=key, headers=list(headers)
+                )
         finally:
             await producer.stop()
 

@@ -19,8 +19,8 @@ async def taken_out(story: Story) -> list[tuple[str, str]]:
 
     def step(tx: Tx) -> list[tuple[str, str]]:
         rows = outbox.unsent(tx, 1000)
-        outbox.sent(tx, [row[0] for row in rows])
-        bodies = [(topic, json.loads(value)) for _, topic, _, value, _ in rows]
+        outbox.sent(tx, [row.id for row in rows])
+        bodies = [(row.topic, json.loads(row.value)) for row in rows]
         return [(topic, next(body[i] for i in IDS if i in body)) for topic, body in bodies]
 
     return await story.ledger.write(step)

@@ -51,14 +51,16 @@ async def test_one_that_this_process_has(path: Path) -> None:
 async def test_one_that_another_process_has(path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from broadcaster.ledger import open_ledger; "
-        "open_ledger(Path(sys.argv[1]), 'exercise'); print('open', flush=True); sys.stdin.read()"
+        "open_ledger(Path(sys.argv[1]), 'exercise'); print('open', file=sys.stderr, flush=True); "
+        "sys.stdin.read()"
     )
     other = await asyncio.create_subprocess_exec(
         sys.executable, "-c", program, str(path),
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    assert other.stdout is not None
-    assert await other.stdout.readline() == b"open\n"
+    assert other.stderr is not None
+    assert await other.stderr.readline() == b"open\n"
     assert refused(path).code == "ledger_in_use"
     other.kill()
     await other.communicate()

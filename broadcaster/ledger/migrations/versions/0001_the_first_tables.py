@@ -71,6 +71,7 @@ def upgrade() -> None:
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("value", sa.LargeBinary(), nullable=False),
         sa.Column("message_id", sa.Text(), nullable=False),
+        sa.Column("trace", sa.Text(), nullable=True),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
     )
@@ -114,6 +115,7 @@ def upgrade() -> None:
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("incident_id", sa.Text(), nullable=False),
+        sa.Column("trace", sa.Text(), nullable=False),
         sa.Column("compiled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("next_look", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reports")),
@@ -175,6 +177,7 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("why", sa.Text(), nullable=False),
         sa.Column("words", sa.Text(), nullable=False),
+        sa.Column("trace", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["incident_id"], ["incidents.id"], name=op.f("fk_suggestions_incident_id")
         ),
@@ -233,6 +236,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("trace", sa.Text(), nullable=True),
         sa.Column("why", sa.Text(), nullable=True),
         sa.Column("called_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("next_look", sa.DateTime(timezone=True), nullable=True),
@@ -310,6 +314,7 @@ def upgrade() -> None:
         sa.Column("release_id", sa.Text(), nullable=False),
         sa.Column("incident_id", sa.Text(), nullable=False),
         sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("trace", sa.Text(), nullable=True),
         sa.Column("released_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("since", sa.DateTime(timezone=True), nullable=False),
