@@ -2,7 +2,7 @@
 .PHONY: setup setup-dev run test quick lint bench lock clean
 
 APART = --ignore=tests/bench
-SLOW = --ignore=tests/browser --ignore=tests/connected --ignore=tests/faults -k "not postgres" \
+SLOW = --ignore=tests/browser --ignore=tests/connected --ignore=tests/faults -k "not postgres and not kafka" \
     $(patsubst %,--ignore=tests/streams/test_%.py,again app embedded reader relay run topics)
 
 setup: ## what `run` needs

@@ -22,13 +22,14 @@ from broadcaster.settings import Settings
 from broadcaster.world import Exercise
 from streams import codec, topics
 from streams.app import Delivered, Handler, Step
+from streams.broker import Broker, Sasl, tls
 from streams.compile import compile_reports
 from streams.deliver import Deliver
 from streams.errors import Poison
 from streams.gate import judge_decision
 from streams.intake import intake_handler
 from streams.notify import call_approver
-from streams.run import STEPS, Broker, Flowing
+from streams.run import STEPS, Flowing
 
 #: The only world that starts until passkeys and the first 389.5 screening are built.
 EXERCISE: Exercise = "exercise"
@@ -92,13 +93,30 @@ def read_native(raw: bytes, now: datetime) -> Report:
 
 
 def outside_broker(settings: Settings) -> Broker | None:
-    """The Apache Kafka cluster of the settings; None where they name none."""
+    """The Apache Kafka cluster of the settings; None where they name none.
+
+    Raises Refusal where a file that TLS needs is of no use.
+    """
     if settings.kafka is None:
         return None
     return Broker(
-        settings.kafka, embedded=False, partitions=settings.kafka_partitions,
+        settings.kafka,
+        embedded=False,
+        partitions=settings.kafka_partitions,
         replication=settings.kafka_replication,
-    )  # fmt: skip
+        prefix=f"{settings.kafka_prefix}." if settings.kafka_prefix else "",
+        tls=tls(settings.kafka_tls_ca, settings.kafka_tls_cert, settings.kafka_tls_key)
+        if settings.kafka_tls
+        else None,
+        sasl=_account(settings),
+    )
+
+
+def _account(settings: Settings) -> Sasl | None:
+    if not (settings.kafka_sasl and settings.kafka_user and settings.kafka_password):
+        return None
+    password = settings.kafka_password.get_secret_value()
+    return Sasl(settings.kafka_sasl, settings.kafka_user, password)
 
 
 def flowing(

@@ -60,7 +60,7 @@ def up(child: bool, tied: bool) -> None:
     if child:
         from broadcaster import bootstrap, system
         from broadcaster.log import configure
-        from streams.run import Broker
+        from streams.broker import Broker
 
         settings = _settings()
         configure(settings.log_format, settings.log_level)

@@ -42,8 +42,9 @@ from broadcaster.roster import Role
 from broadcaster.settings import Settings
 from streams import reader
 from streams.app import Where
+from streams.broker import Broker
 from streams.intake import intake_handler
-from streams.run import Broker, Flowing
+from streams.run import Flowing
 
 Result = dict[str, Any]
 Say = Callable[[Result], Awaitable[None]]
@@ -215,7 +216,7 @@ async def problems_retry(here: Here, say: Say, *, number: int) -> Result:
         raise _gone(problem)
     assert place.partition is not None and place.offset is not None, "noted with its topic"
     message = await reader.read(
-        here.broker.bootstrap, Where(place.topic, place.partition, place.offset),
+        here.broker, Where(place.topic, place.partition, place.offset),
         written=place.written,
     )  # fmt: skip
     if message is None:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import os
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, Field, HttpUrl, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    HttpUrl,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from broadcaster.errors import Refusal
@@ -19,6 +27,8 @@ LONGEST_SOCKET_PATH = 100
 
 #: Where Docker and Kubernetes put secrets.
 SECRETS = Path("/run/secrets")
+
+_Part = TypeVar("_Part", str, SecretStr, None)
 
 
 def _known_zone(name: str) -> str:
@@ -81,6 +91,30 @@ class Settings(BaseSettings):
     )
     kafka_partitions: int = Field(6, ge=1, description="Partitions of a topic made on Kafka.")
     kafka_replication: int = Field(3, ge=1, description="Copies of each partition on Kafka.")
+    kafka_prefix: str = Field(
+        "", pattern=r"^[A-Za-z0-9_-]{0,40}$",
+        description="Stands, with a dot, before every topic and consumer group: for several "
+        "departments on one cluster.",
+    )  # fmt: skip
+    kafka_tls: bool = Field(False, description="Whether to speak TLS with Kafka.")
+    kafka_tls_ca: Path | None = Field(
+        None, description="PEM file of the authority that signed the brokers' certificates; unset: "
+        "the system's.",
+    )  # fmt: skip
+    kafka_tls_cert: Path | None = Field(
+        None, description="PEM file of our own certificate, where the brokers ask for one."
+    )
+    kafka_tls_key: Path | None = Field(
+        None, description="PEM file of that certificate's key, where it is not in the same file."
+    )
+    kafka_sasl: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="How to sign in to Kafka: `SCRAM-SHA-512`, `SCRAM-SHA-256`, or `PLAIN` "
+        "(with TLS alone).",
+    )  # fmt: skip
+    kafka_user: str | None = Field(None, validate_default=True, description="Our account on Kafka.")
+    kafka_password: SecretStr | None = Field(
+        None, validate_default=True, description="That account's password."
+    )
     broker_port: int = Field(
         0, ge=0, le=65535, description="Port of the embedded broker; 0 takes a free one."
     )
@@ -129,6 +163,27 @@ class Settings(BaseSettings):
     def ledger_address(self) -> str | None:
         """The PostgreSQL ledger's URL with its password; None for the SQLite file."""
         return self.ledger_url.get_secret_value() if self.ledger_url else None
+
+    @field_validator("kafka_tls_ca", "kafka_tls_cert", "kafka_tls_key")
+    @classmethod
+    def _with_tls(cls, file: Path | None, others: ValidationInfo) -> Path | None:
+        if file and not others.data.get("kafka_tls"):
+            raise ValueError("it is of use with BROADCASTER_KAFKA_TLS=true alone")
+        return file
+
+    @field_validator("kafka_sasl")
+    @classmethod
+    def _no_bare_password(cls, mechanism: str | None, others: ValidationInfo) -> str | None:
+        if mechanism == "PLAIN" and not others.data.get("kafka_tls"):
+            raise ValueError("PLAIN sends the password as it is: set BROADCASTER_KAFKA_TLS=true")
+        return mechanism
+
+    @field_validator("kafka_user", "kafka_password")
+    @classmethod
+    def _whole_account(cls, part: _Part, others: ValidationInfo) -> _Part:
+        if others.data.get("kafka_sasl") and not part:
+            raise ValueError("BROADCASTER_KAFKA_SASL needs it")
+        return part
 
     @property
     def zone(self) -> ZoneInfo:
@@ -202,6 +257,6 @@ def table() -> str:
     rows = ["| setting | default | meaning |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
         default = field.get_default(call_default_factory=True)
-        shown = "" if default in (None, {}, []) else f"`{default}`"
+        shown = "" if default in (None, "", {}, []) else f"`{default}`"
         rows.append(f"| `BROADCASTER_{name.upper()}` | {shown} | {field.description} |")
     return "\n".join(rows)

@@ -30,7 +30,8 @@ from broadcaster.ledger import Tx, open_ledger, posts, records
 from broadcaster.parent import PATIENCE
 from broadcaster.record import Kind
 from broadcaster.settings import Settings
-from streams.run import STEPS, Broker, Flowing
+from streams.broker import Broker
+from streams.run import STEPS, Flowing
 
 log = structlog.get_logger(__name__)
 

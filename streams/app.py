@@ -16,6 +16,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
+from streams.broker import Broker
 from streams.errors import BrokerAway, Poison
 from streams.faust_parts import App
 from streams.pins import check_private_names
@@ -34,7 +35,7 @@ _EMBEDDED = {
     "broker_request_timeout": 10.0,
 }
 _CLUSTER = {
-    "broker_session_timeout": 10.0,
+    "broker_session_timeout": 6.0,  # the least that Apache Kafka allows, unless told otherwise
     "broker_heartbeat_interval": 1.0,
     "broker_rebalance_timeout": 10.0,
     "broker_request_timeout": 30.0,
@@ -71,7 +72,7 @@ OnPoison = Callable[[Delivered, Poison], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the flow: what it reads (names on the broker) and what it does."""
+    """One step of the flow: what it reads (names of `topics.full_names`) and what it does."""
 
     name: str
     topics: tuple[str, ...]
@@ -107,29 +108,27 @@ class Streams:
 
     def __init__(
         self,
-        bootstrap: str,
+        broker: Broker,
         group: str,
         steps: Sequence[Step],
         on_poison: OnPoison,
         *,
-        embedded: bool,
         fetch_wait_ms: int = 1500,
     ) -> None:
         self.progress = [Progress(step.name, topic) for step in steps for topic in step.topics]
         #: Done when the streams have ended: with the reason if they did so by themselves, with
         #: None after `stop`. Whoever waits for it still calls `stop`.
         self.ended: asyncio.Future[BaseException | None] = asyncio.Future()
-        self._bootstrap = bootstrap
+        self._broker = broker
         self._on_poison = on_poison
-        self._embedded = embedded
         self._watch: list[asyncio.Task[None]] = []
         self._app = App(
-            group,
-            bootstrap,
-            fetch_wait_ms=fetch_wait_ms if embedded else None,
+            broker.named(group),
+            broker,
+            fetch_wait_ms=fetch_wait_ms if broker.embedded else None,
             on_end=self._end,
             broker_client_id=group,
-            **(_EMBEDDED if embedded else _CLUSTER),
+            **(_EMBEDDED if broker.embedded else _CLUSTER),
         )
         handlers = {step.name: step.handle for step in steps}
         for progress in self.progress:
@@ -143,7 +142,7 @@ class Streams:
         """
         check_private_names()
         try:
-            if self._embedded:
+            if self._broker.embedded:
                 await self._hold_line()
             self._app.finalize()
             starting = asyncio.create_task(self._app.start())
@@ -155,11 +154,11 @@ class Streams:
                 raise self.ended.result() or Ended()
             if not starting.done():
                 starting.cancel()
-                raise BrokerAway(self._bootstrap, f"no partitions within {deadline:g} s")
+                raise BrokerAway(self._broker.bootstrap, f"no partitions within {deadline:g} s")
             starting.result()
         except KafkaError as error:
             await self._stop(START_FAILED_DEADLINE)
-            raise BrokerAway(self._bootstrap, str(error)) from error
+            raise BrokerAway(self._broker.bootstrap, str(error)) from error
         except BaseException:
             await self._stop(START_FAILED_DEADLINE)
             raise
@@ -187,12 +186,13 @@ class Streams:
         It does not wake when something is written, so this is the delay of a hop and the price
         of idling: 20 ms while an incident is open, 1500 ms else. Any other broker wakes.
         """
-        if self._embedded:
+        if self._broker.embedded:
             self._app.set_fetch_wait(ms)
 
     def assigned(self) -> frozenset[str]:
         """The topics of which this process has partitions now."""
-        return frozenset(place.topic for place in self._app.consumer.assignment())
+        assigned = self._app.consumer.assignment()
+        return frozenset(place.topic.removeprefix(self._broker.prefix) for place in assigned)
 
     async def behind(self, patience: float = 3.0) -> int:
         """Messages of our partitions that were not fetched yet, as an Apache Kafka cluster tells.
@@ -234,7 +234,7 @@ class Streams:
                 progress.busy_since = None
 
         topic = self._app.topic(
-            progress.topic,
+            self._broker.named(progress.topic),
             key_type=bytes,
             value_type=bytes,
             key_serializer="raw",
@@ -259,11 +259,11 @@ class Streams:
 
     async def _hold_line(self) -> None:
         """Holds a connection to the embedded broker: it ends when the broker does."""
-        host, _, port = self._bootstrap.partition(":")
+        host, _, port = self._broker.bootstrap.partition(":")
         try:
             reader, writer = await asyncio.open_connection(host, int(port))
         except OSError as error:
-            raise BrokerAway(self._bootstrap, error.strerror or str(error)) from error
+            raise BrokerAway(self._broker.bootstrap, error.strerror or str(error)) from error
         self._watch.append(asyncio.create_task(self._wait_for_hangup(reader, writer)))
 
     async def _wait_for_hangup(
@@ -276,7 +276,7 @@ class Streams:
         finally:
             writer.close()
         self._app.goodbye = 0.0
-        self._end(BrokerLost(f"The embedded broker at {self._bootstrap} ended."))
+        self._end(BrokerLost(f"The embedded broker at {self._broker.bootstrap} ended."))
 
 
 def _delivered(message: Any) -> Delivered:

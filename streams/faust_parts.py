@@ -22,6 +22,7 @@ from mode import CrashingSupervisor, Service
 from mode.threads import WorkerThread as ModeWorkerThread
 from mode.utils.futures import maybe_set_exception
 
+from streams.broker import Broker
 from streams.within import within
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ class App(faust.App):
     def __init__(
         self,
         group: str,
-        bootstrap: str,
+        broker: Broker,
         *,
         fetch_wait_ms: int | None,
         on_end: Callable[[BaseException], None],
@@ -193,7 +194,8 @@ class App(faust.App):
         self.goodbye = GOODBYE
         super().__init__(
             group,
-            broker=[f"kafka://{address}" for address in bootstrap.split(",")],
+            broker=[f"kafka://{address}" for address in broker.bootstrap.split(",")],
+            broker_credentials=_credentials(broker),
             env={},  # Faust's environment variables (DEBUG, BROKER_URL) would overrule all this
             autodiscover=False,
             web_enabled=False,
@@ -252,6 +254,16 @@ class App(faust.App):
         thread = self._consumer._thread
         assert isinstance(thread, ConsumerThread)
         return thread
+
+
+def _credentials(broker: Broker) -> faust.auth.Credentials | None:
+    """What Faust's own consumer shows the broker."""
+    if broker.sasl:
+        return faust.SASLCredentials(
+            username=broker.sasl.user, password=broker.sasl.password, ssl_context=broker.tls,
+            mechanism=broker.sasl.mechanism,
+        )  # fmt: skip
+    return faust.SSLCredentials(broker.tls) if broker.tls else None
 
 
 _LIBRARIES = (*faust.__path__, *mode.__path__)

@@ -9,11 +9,12 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, UnknownTopicOrPartitionError
 
 from streams.app import Delivered, Where
+from streams.broker import Broker
 from streams.errors import BrokerAway
 
 
 async def read(
-    bootstrap: str, where: Where, *, written: int | None = None, deadline: float = 5.0
+    broker: Broker, where: Where, *, written: int | None = None, deadline: float = 5.0
 ) -> Delivered | None:
     """The message at that place, or None if the broker no longer has it.
 
@@ -23,7 +24,7 @@ async def read(
     Raises `BrokerAway` if the broker does not answer within `deadline` seconds.
     """
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **broker.client(),
         auto_offset_reset="none",
         enable_auto_commit=False,
         fetch_max_wait_ms=100,
@@ -36,7 +37,7 @@ async def read(
     except (OffsetOutOfRangeError, UnknownTopicOrPartitionError):
         return None
     except (KafkaError, OSError, TimeoutError) as error:
-        raise BrokerAway(bootstrap, str(error) or type(error).__name__) from error
+        raise BrokerAway(broker.bootstrap, str(error) or type(error).__name__) from error
     finally:
         await consumer.stop()
     if record is None or (written is not None and record.timestamp != written):

@@ -25,6 +25,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from broadcaster import failpoint
 from broadcaster.clock import Clock, SystemClock
+from streams.broker import Broker
 from streams.errors import BrokerAway
 from streams.within import noticed, within
 
@@ -56,10 +57,10 @@ _REFUSED = (
 
 @dataclass(frozen=True)
 class OutboxRow:
-    """A message that a transaction left. `topic` is its name on the broker."""
+    """A message that a transaction left."""
 
     id: int
-    topic: str
+    topic: str  #: with its world, as in `topics.full_name`
     key: bytes
     value: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
@@ -93,15 +94,11 @@ class Away:
 class Relay:
     """Carries the outbox to one broker. One at a time may run on a ledger."""
 
-    def __init__(
-        self, outbox: Outbox, bootstrap: str, *, idempotent: bool, clock: Clock | None = None
-    ) -> None:
-        """`idempotent`: Apache Kafka yes, the embedded broker no (it cannot)."""
+    def __init__(self, outbox: Outbox, broker: Broker, clock: Clock | None = None) -> None:
         self.away: Away | None = None  #: None: as far as we know the broker is there
         self.sent = 0  #: messages that the broker acknowledged
         self._outbox = outbox
-        self._bootstrap = bootstrap
-        self._idempotent = idempotent
+        self._broker = broker
         self._clock = clock or SystemClock()
         self._producer: AIOKafkaProducer | None = None
 
@@ -126,7 +123,7 @@ class Relay:
                 await self._send(rows)
             except (KafkaError, OSError, TimeoutError) as error:
                 await self._let_go()
-                raise BrokerAway(self._bootstrap, _in_words(error)) from error
+                raise BrokerAway(self._broker.bootstrap, _in_words(error)) from error
             self.away = None
 
     async def _send(self, rows: Sequence[OutboxRow]) -> None:
@@ -156,7 +153,7 @@ class Relay:
             async with asyncio.timeout(PATIENCE):
                 producer = await self._connected()
                 for row in rows:
-                    waiting.append(await _send_one(producer, row))
+                    waiting.append(await self._send_one(producer, row))
                 await asyncio.wait(waiting)
         except TimeoutError:
             pass  # what is not done by now failed
@@ -168,12 +165,23 @@ class Relay:
             TimeoutError(f"no acknowledgement within {PATIENCE:g} s")
         ] * (len(rows) - len(waiting))
 
+    async def _send_one(self, producer: AIOKafkaProducer, row: OutboxRow) -> asyncio.Future[object]:
+        topic = self._broker.named(row.topic)
+        try:
+            future: asyncio.Future[object] = await producer.send(
+                topic, key=row.key, value=row.value, headers=list(row.headers)
+            )
+        except KafkaError as error:  # one topic's trouble is not that of the rows behind it
+            return _failed(error)
+        future.add_done_callback(noticed)
+        return future
+
     async def _connected(self) -> AIOKafkaProducer:
         if self._producer is None:
             producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap,
+                **self._broker.client(),
                 acks="all",
-                enable_idempotence=self._idempotent,
+                enable_idempotence=not self._broker.embedded,  # that one cannot
                 linger_ms=0,
                 request_timeout_ms=int(PATIENCE * 1000),
             )
@@ -198,19 +206,8 @@ class Relay:
 
     def _note_away(self, why: str) -> None:
         if self.away is None:
-            log.warning("the broker is away", broker=self._bootstrap, why=why)
+            log.warning("the broker is away", broker=self._broker.bootstrap, why=why)
         self.away = Away(self.away.since if self.away else self._clock.now(), why)
-
-
-async def _send_one(producer: AIOKafkaProducer, row: OutboxRow) -> asyncio.Future[object]:
-    try:
-        future: asyncio.Future[object] = await producer.send(
-            row.topic, key=row.key, value=row.value, headers=list(row.headers)
-        )
-    except KafkaError as error:  # one topic's trouble is not that of the rows behind it
-        return _failed(error)
-    future.add_done_callback(noticed)
-    return future
 
 
 def _failed(error: BaseException) -> asyncio.Future[object]:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -34,6 +33,7 @@ from broadcaster.trace import traceparent
 from broadcaster.world import World
 from streams import sweep, topics
 from streams.app import BrokerLost, OnPoison, Step, Streams
+from streams.broker import Broker
 from streams.deliver import Deliver
 from streams.errors import BrokerAway
 from streams.lease import while_held
@@ -52,16 +52,6 @@ _BACK_OFF = wait_random_exponential(multiplier=0.2, max=10)
 
 #: The steps that messages wake, in the order of the flow.
 STEPS = ("intake", "compile", "notify", "gate", "deliver")
-
-
-@dataclass(frozen=True)
-class Broker:
-    """Where the broker is, and which sort: the embedded one forgets, and has no idempotence."""
-
-    bootstrap: str
-    embedded: bool
-    partitions: int = 6
-    replication: int = 3
 
 
 class Unclean(Exception):
@@ -145,21 +135,14 @@ class Flowing:
     async def _once(self) -> None:
         """One life of the streams: from the broker's first answer to the first thing that ends."""
         broker = self._broker
-        await topics.create(
-            broker.bootstrap, self._topics, embedded=broker.embedded, deadline=5,
-            partitions=1 if broker.embedded else broker.partitions,
-            replication=1 if broker.embedded else broker.replication,
-        )  # fmt: skip
+        await topics.create(broker, self._topics, deadline=5)
         if broker.embedded:
             await self._ledger.write(sweep.forget)
         streams = Streams(
-            broker.bootstrap, self._group, self.steps, self._on_poison,
-            embedded=broker.embedded, fetch_wait_ms=QUICK_MS,
+            broker, self._group, self.steps, self._on_poison, fetch_wait_ms=QUICK_MS
         ) if self.steps else None  # fmt: skip
         if self._relays:
-            self.relay = Relay(
-                self._outbox, broker.bootstrap, idempotent=not broker.embedded, clock=self._clock
-            )
+            self.relay = Relay(self._outbox, broker, self._clock)
         if any(step.name == "deliver" for step in self.steps):
             await self._ledger.write(lambda tx: posts.hold_unknown(tx, self._channels))
             self.deliver = self._make_deliver()

@@ -23,6 +23,7 @@ from aiokafka.errors import (
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from broadcaster.world import World
+from streams.broker import Broker
 from streams.errors import BrokerAway, BrokerRefused
 
 #: The largest message that `incident.intake` takes, in bytes (1 MiB, as for HTTP).
@@ -97,12 +98,15 @@ FLOW = (INTAKE, REPORTS, SUBMITTED, DECIDED, POSTS, SETTLED)
 
 
 def full_name(world: World, topic: Topic, channel: str | None = None) -> str:
-    """The topic's name on the broker: `exercise.incident.reports`, `live.posts.webhook`."""
+    """The topic's name: `exercise.incident.reports`, `live.posts.webhook`.
+
+    So it is called in the outbox; on the broker `Broker.named` may put a prefix before it.
+    """
     return f"{world}.{topic.name.format(channel=channel)}"
 
 
 def full_names(world: World, channels: Iterable[str]) -> dict[str, Topic]:
-    """Every topic of one world by its name on the broker, in the order of the flow.
+    """Every topic of one world by its name, in the order of the flow.
 
     A channel named `settled` would read and write the subscribers' topic, so it is refused.
     """
@@ -117,33 +121,24 @@ def full_names(world: World, channels: Iterable[str]) -> dict[str, Topic]:
 
 
 def read_by(step: str, world: World, channels: Iterable[str]) -> tuple[str, ...]:
-    """The names on the broker of what `step` reads."""
+    """The names of what `step` reads."""
     names = full_names(world, channels)
     return tuple(name for name, topic in names.items() if step in topic.readers)
 
 
-async def create(
-    bootstrap: str,
-    topics: Mapping[str, Topic],
-    *,
-    partitions: int = 1,
-    replication: int = 1,
-    embedded: bool = False,
-    deadline: float = 30.0,
-) -> None:
+async def create(broker: Broker, topics: Mapping[str, Topic], *, deadline: float = 30.0) -> None:
     """Makes sure that every topic exists and has a leader; those that exist are left as they are.
 
     `topics` comes from `full_names`. Right after topics are made a cluster may still say that
     they are unknown: that is waited for, up to `deadline` seconds.
 
-    The embedded broker takes one partition and one replica. A client that asks it for a topic
-    which it does not know makes it, with four partitions: with `embedded` those are made anew.
-    The messages in them are lost, and the sweep sends them again.
+    A client that asks the embedded broker for a topic which it does not know makes it, with four
+    partitions: those are made anew. The messages in them are lost, and the sweep sends them again.
 
     Raises `BrokerAway` when the deadline has passed, `BrokerRefused` at an answer that no waiting
     will change.
     """
-    wanted = [_as_new(name, topic, partitions, replication) for name, topic in topics.items()]
+    wanted = [_as_new(broker, name, topic) for name, topic in topics.items()]
     try:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(_may_pass),
@@ -152,27 +147,25 @@ async def create(
             reraise=True,
         ):
             with attempt:
-                await _create_once(bootstrap, wanted, embedded, int(deadline * 1000))
+                await _create_once(broker, wanted, int(deadline * 1000))
     except (KafkaError, OSError) as error:
         refusal = BrokerAway if _may_pass(error) else BrokerRefused
-        raise refusal(bootstrap, _in_words(error)) from error
+        raise refusal(broker.bootstrap, _in_words(error)) from error
 
 
-def _as_new(name: str, topic: Topic, partitions: int, replication: int) -> NewTopic:
+def _as_new(broker: Broker, name: str, topic: Topic) -> NewTopic:
     config = {"cleanup.policy": "delete", "retention.ms": str(topic.retention // _MILLISECOND)}
     if topic is INTAKE:
         config["max.message.bytes"] = str(INTAKE_LIMIT)
-    count = 1 if topic.one_partition else partitions
-    return NewTopic(name, count, replication, topic_configs=config)
+    count = 1 if topic.one_partition else broker.partitions
+    return NewTopic(broker.named(name), count, broker.replication, topic_configs=config)
 
 
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-async def _create_once(
-    bootstrap: str, wanted: list[NewTopic], embedded: bool, timeout_ms: int
-) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=timeout_ms)
+async def _create_once(broker: Broker, wanted: list[NewTopic], timeout_ms: int) -> None:
+    admin = AIOKafkaAdminClient(**broker.client(), request_timeout_ms=timeout_ms)
     try:
         await admin.start()
         made = await admin.create_topics(wanted)
@@ -184,7 +177,7 @@ async def _create_once(
                 _check(topic["topic"], part["error_code"])
         counts = {topic["topic"]: len(topic["partitions"]) for topic in found}
         wrong = [new.name for new in wanted if counts[new.name] != new.num_partitions]
-        if embedded and wrong:
+        if broker.embedded and wrong:
             await admin.delete_topics(wrong)
             raise UnknownTopicOrPartitionError(f"{', '.join(wrong)}: to be made anew")
     finally:

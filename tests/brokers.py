@@ -1,4 +1,4 @@
-"""Real brokers: one for all tests, and one of its own for a test that kills or freezes it."""
+"""Real brokers: those that all tests share, and one of its own to be killed or frozen."""
 
 from __future__ import annotations
 
@@ -11,12 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from streams.embedded import Broker, free_port
+from streams import embedded
+from streams.broker import Broker
+from tests.kafka import Cluster
+
+
+class Embedded(embedded.Broker):
+    """An embedded broker, and where its clients find it."""
+
+    @property
+    def at(self) -> Broker:
+        return Broker(self.bootstrap, embedded=True)
 
 
 @contextlib.contextmanager
-def _running(log: Path) -> Iterator[Broker]:
-    broker = Broker(free_port(), log)
+def _running(log: Path) -> Iterator[Embedded]:
+    broker = Embedded(embedded.free_port(), log)
     broker.start()
     try:
         with asyncio.Runner() as runner:
@@ -30,14 +40,24 @@ def _running(log: Path) -> Iterator[Broker]:
 
 
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A broker that all tests share: use topics and groups of your own (`a_name`)."""
+def embedded_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    """An embedded broker that all tests share: use topics and groups of your own (`a_name`)."""
     with _running(tmp_path_factory.mktemp("broker") / "broker.log") as broker:
         yield broker
 
 
+@pytest.fixture(params=["embedded", "kafka"])
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """Both sorts of broker, for what must hold on either; shared, as above."""
+    if request.param == "embedded":
+        shared: Embedded = request.getfixturevalue("embedded_broker")
+        return shared.at
+    cluster: Cluster = request.getfixturevalue("kafka")
+    return cluster.at
+
+
 @pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[Broker]:
-    """A broker to kill, freeze and start again."""
+def own_broker(tmp_path: Path) -> Iterator[Embedded]:
+    """An embedded broker to kill, freeze and start again."""
     with _running(tmp_path / "broker.log") as broker:
         yield broker

@@ -23,6 +23,7 @@ import pytest
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
+from streams.broker import Broker
 from streams.embedded import HOST, free_port, spawn
 
 FETCHED = Path(__file__).resolve().parents[1] / ".kafka"
@@ -110,6 +111,13 @@ class Cluster:
     def bootstrap(self) -> str:
         """Where clients find it: every node, `HOST:PORT,HOST:PORT`."""
         return ",".join(node.address for node in self.nodes)
+
+    @property
+    def at(self) -> Broker:
+        """As many copies as there are nodes, and two partitions."""
+        return Broker(
+            self.bootstrap, embedded=False, partitions=2, replication=min(3, len(self.nodes))
+        )
 
     def node(self, number: int) -> Node:
         """The node that the brokers' answers call by this number."""

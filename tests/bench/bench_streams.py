@@ -18,9 +18,9 @@ from time import perf_counter
 
 from aiokafka import AIOKafkaProducer
 
-from streams import topics
+from streams import embedded, topics
 from streams.app import Delivered, Step, Streams
-from streams.embedded import Broker, free_port
+from streams.broker import Broker
 from streams.errors import Poison
 
 MESSAGES = 5_000
@@ -52,7 +52,7 @@ async def _no_poison(message: Delivered, poison: Poison) -> None:
 
 async def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        broker = Broker(free_port(), Path(folder, "broker.log"))
+        broker = embedded.Broker(embedded.free_port(), Path(folder, "broker.log"))
         with _timed("broker ready after"):
             broker.start()
             await broker.ready()
@@ -62,22 +62,22 @@ async def main() -> None:
             await broker.stop()
 
 
-async def measure(broker: Broker) -> None:
+async def measure(broker: embedded.Broker) -> None:
     names = topics.full_names("exercise", CHANNELS)
+    at = Broker(broker.bootstrap, embedded=True)
     with _timed(f"{len(names)} topics created in"):
-        await topics.create(broker.bootstrap, names)
+        await topics.create(at, names)
     watch = Stopwatch()
     streams = Streams(
-        broker.bootstrap,
+        at,
         "bench",
         [Step("bench", tuple(names), watch)],
         _no_poison,
-        embedded=True,
         fetch_wait_ms=20,
     )
     with _timed("streams started in"):
         await streams.start()
-    producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap)
+    producer = AIOKafkaProducer(**at.client())
     await producer.start()
     topic = next(iter(names))
     await hops(producer, topic, watch)
@@ -116,7 +116,7 @@ async def throughput(producer: AIOKafkaProducer, topic: str, watch: Stopwatch) -
     print(f"one agent, handler that does nothing: {rate:.0f} messages/s")
 
 
-async def idle(wait: int, broker: Broker, seconds: float = 5.0) -> None:
+async def idle(wait: int, broker: embedded.Broker, seconds: float = 5.0) -> None:
     pids = os.getpid(), broker.pid or 0
     before = [_cpu(pid) for pid in pids]
     await asyncio.sleep(seconds)

@@ -1,3 +1,3 @@
-from tests.brokers import broker, own_broker
+from tests.brokers import broker, embedded_broker, own_broker
 
-__all__ = ["broker", "own_broker"]
+__all__ = ["broker", "embedded_broker", "own_broker"]

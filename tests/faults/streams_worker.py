@@ -1,6 +1,6 @@
 """A process with streams, to be killed: notes on a file when it handled what.
 
-python -m tests.faults.streams_worker BOOTSTRAP GROUP TOPIC FILE
+python -m tests.faults.streams_worker BOOTSTRAP embedded|kafka GROUP TOPIC FILE
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from time import monotonic_ns
 from typing import TextIO
 
 from streams.app import Delivered, Step, Streams
+from streams.broker import Broker
 from streams.errors import Poison
 
 
-async def main(bootstrap: str, group: str, topic: str, notes: TextIO) -> None:
+async def main(broker: Broker, group: str, topic: str, notes: TextIO) -> None:
     async def handle(message: Delivered) -> None:
         await asyncio.sleep(0.005)
         notes.write(f"{monotonic_ns()} {message.value.decode()}\n")
@@ -24,13 +25,13 @@ async def main(bootstrap: str, group: str, topic: str, notes: TextIO) -> None:
         raise poison
 
     steps = [Step("test", (topic,), handle)]
-    streams = Streams(bootstrap, group, steps, on_poison, embedded=True, fetch_wait_ms=20)
+    streams = Streams(broker, group, steps, on_poison, fetch_wait_ms=20)
     await streams.start()
     print("started", flush=True)
     raise SystemExit(f"ended: {await streams.ended!r}")
 
 
 if __name__ == "__main__":
-    bootstrap, group, topic, file = sys.argv[1:]
+    bootstrap, kind, group, topic, file = sys.argv[1:]
     with Path(file).open("a", buffering=1) as notes:
-        asyncio.run(main(bootstrap, group, topic, notes))
+        asyncio.run(main(Broker(bootstrap, kind == "embedded"), group, topic, notes))

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from streams.app import BrokerLost, Delivered, Streams
-from streams.embedded import Broker
+from streams.broker import Broker
+from tests.brokers import Embedded
 from tests.streams.helpers import Seen, kill, make_topic, produce, streams_on
 
 #: 5 cycles warm up allocator and caches; the 15 after them are measured.
@@ -34,7 +35,7 @@ def unlogged() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("unlogged")
-async def test_twenty_times_round_leaves_nothing_behind(own_broker: Broker) -> None:
+async def test_twenty_times_round_leaves_nothing_behind(own_broker: Embedded) -> None:
     apps: list[weakref.ref[object]] = []
     for n in range(WARM_UP + MEASURED):
         if n == WARM_UP:
@@ -48,21 +49,21 @@ async def test_twenty_times_round_leaves_nothing_behind(own_broker: Broker) -> N
         assert _rss() - before[1] < STEADY
 
 
-async def _cycle(broker: Broker, n: int) -> weakref.ref[object]:
+async def _cycle(broker: Embedded, n: int) -> weakref.ref[object]:
     """One life of the streams; every fourth ends with a failure, every fourth with the broker."""
-    topic, seen = await make_topic(broker, f"topic{n}"), Seen()
+    topic, seen = await make_topic(broker.at, f"topic{n}"), Seen()
 
     async def handle(message: Delivered) -> None:
         if message.value == b"fail":
             raise RuntimeError("as told")
         await seen(message)
 
-    streams = streams_on(broker, f"group{n}", handle, topic)
+    streams = streams_on(broker.at, f"group{n}", handle, topic)
     await streams.start()
-    await produce(broker, topic, [b"0", b"1"])
+    await produce(broker.at, topic, [b"0", b"1"])
     await seen.until(2)
     if n % 4 == 1:
-        await produce(broker, topic, [b"fail"])
+        await produce(broker.at, topic, [b"fail"])
         assert isinstance(await _end_of(streams), RuntimeError)
     if n % 4 == 3:
         await _restart(broker, streams)
@@ -70,7 +71,7 @@ async def _cycle(broker: Broker, n: int) -> weakref.ref[object]:
     return weakref.ref(streams._app)
 
 
-async def _restart(broker: Broker, streams: Streams) -> None:
+async def _restart(broker: Embedded, streams: Streams) -> None:
     kill(broker)
     assert isinstance(await _end_of(streams), BrokerLost)
     await broker.wait()

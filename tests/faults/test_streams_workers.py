@@ -8,7 +8,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
-from streams.embedded import Broker
+from streams.broker import Broker
 from tests.streams.helpers import a_name, make_topic, numbers, produce
 
 MESSAGES = 600
@@ -35,7 +35,16 @@ async def test_a_killed_worker_is_replaced_without_loss(broker: Broker, tmp_path
 
 
 async def _worker(broker: Broker, group: str, topic: str, notes: Path) -> Process:
-    command = ["-m", "tests.faults.streams_worker", broker.bootstrap, group, topic, str(notes)]
+    kind = "embedded" if broker.embedded else "kafka"
+    command = [
+        "-m",
+        "tests.faults.streams_worker",
+        broker.bootstrap,
+        kind,
+        group,
+        topic,
+        str(notes),
+    ]
     worker = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=PIPE)
     assert worker.stdout
     async with asyncio.timeout(15):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import broker, own_broker
+from tests.brokers import broker, embedded_broker, own_broker
 from tests.story import Story, a_story
 
-__all__ = ["broker", "own_broker"]
+__all__ = ["broker", "embedded_broker", "own_broker"]
 
 
 @pytest.fixture

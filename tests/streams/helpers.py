@@ -12,8 +12,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.app import Delivered, Step, Streams
-from streams.embedded import Broker
+from streams.broker import Broker
 from streams.errors import Poison
+from tests.brokers import Embedded
 
 
 class Seen:
@@ -55,34 +56,34 @@ def a_name(what: str) -> str:
     return f"{what}.{uuid4().hex[:8]}"
 
 
-def freeze(broker: Broker) -> None:
+def freeze(broker: Embedded) -> None:
     """Stops it where it is, and returns once it stands."""
     assert broker.pid
     os.kill(broker.pid, signal.SIGSTOP)
     os.waitid(os.P_PID, broker.pid, os.WSTOPPED | os.WNOWAIT)
 
 
-def thaw(broker: Broker) -> None:
+def thaw(broker: Embedded) -> None:
     assert broker.pid
     os.kill(broker.pid, signal.SIGCONT)
 
 
-def kill(broker: Broker) -> None:
+def kill(broker: Embedded) -> None:
     assert broker.pid
     os.kill(broker.pid, signal.SIGKILL)
 
 
 async def make_topic(broker: Broker, name: str | None = None) -> str:
     name = name or a_name("topic")
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    admin = AIOKafkaAdminClient(**broker.client())
     await admin.start()
-    await admin.create_topics([NewTopic(name, 1, 1)])
+    await admin.create_topics([NewTopic(name, 1, broker.replication)])
     await admin.close()
     return name
 
 
 async def produce(broker: Broker, topic: str, values: Iterable[bytes]) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap)
+    producer = AIOKafkaProducer(**broker.client())
     await producer.start()
     try:
         for future in [await producer.send(topic, value) for value in values]:
@@ -93,7 +94,7 @@ async def produce(broker: Broker, topic: str, values: Iterable[bytes]) -> None:
 
 async def committed(broker: Broker, group: str, topic: str) -> int | None:
     """Where the group goes on: the offset after the last that it acknowledged in a row."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker.bootstrap, group_id=group)
+    consumer = AIOKafkaConsumer(**broker.client(), group_id=group)
     await consumer.start()
     try:
         offset: int | None = await consumer.committed(TopicPartition(topic, 0))
@@ -105,7 +106,7 @@ async def committed(broker: Broker, group: str, topic: str) -> int | None:
 async def read_back(broker: Broker, topic: str, count: int, deadline: float = 10.0) -> list[bytes]:
     """What stands on a topic, from its beginning, once there is so much."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=50
+        **broker.client(), auto_offset_reset="earliest", fetch_max_wait_ms=50
     )
     await consumer.start()
     values: list[bytes] = []
@@ -130,13 +131,11 @@ def streams_on(
     handle: Callable[[Delivered], Awaitable[None]],
     *topics: str,
     problems: Problems | None = None,
-    embedded: bool = True,
 ) -> Streams:
     return Streams(
-        broker.bootstrap,
+        broker,
         group,
         [Step("test", topics, handle)],
         (problems or Problems()).note,
-        embedded=embedded,
         fetch_wait_ms=20,
     )

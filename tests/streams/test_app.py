@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
 from streams.app import BrokerLost, Delivered
-from streams.embedded import Broker, free_port
+from streams.broker import Broker
+from streams.embedded import free_port
 from streams.errors import BrokerAway, Poison
+from tests.brokers import Embedded
 from tests.streams.helpers import (
     Problems,
     Seen,
@@ -165,27 +166,27 @@ async def test_a_backlog_on_one_topic_does_not_hold_up_another(broker: Broker) -
     assert await streams.stop()
 
 
-async def test_a_frozen_broker_is_waited_for(own_broker: Broker) -> None:
-    topic, seen = await make_topic(own_broker), Seen()
-    streams = streams_on(own_broker, "group", seen, topic)
+async def test_a_frozen_broker_is_waited_for(own_broker: Embedded) -> None:
+    topic, seen = await make_topic(own_broker.at), Seen()
+    streams = streams_on(own_broker.at, "group", seen, topic)
     await streams.start()
-    await produce(own_broker, topic, numbers(5))
+    await produce(own_broker.at, topic, numbers(5))
     await seen.until(5)
     freeze(own_broker)
     with pytest.raises(TimeoutError):
         await seen.until(6, deadline=3.0)
     thaw(own_broker)
-    await produce(own_broker, topic, numbers(5, start=5))
+    await produce(own_broker.at, topic, numbers(5, start=5))
     assert await seen.until(10) == numbers(10)
     assert not streams.ended.done()
     assert await streams.stop()
 
 
-async def test_streams_stop_in_time_though_the_broker_is_frozen(own_broker: Broker) -> None:
-    topic, seen = await make_topic(own_broker), Seen()
-    streams = streams_on(own_broker, "group", seen, topic)
+async def test_streams_stop_in_time_though_the_broker_is_frozen(own_broker: Embedded) -> None:
+    topic, seen = await make_topic(own_broker.at), Seen()
+    streams = streams_on(own_broker.at, "group", seen, topic)
     await streams.start()
-    await produce(own_broker, topic, numbers(5))
+    await produce(own_broker.at, topic, numbers(5))
     await seen.until(5)
     freeze(own_broker)
     async with asyncio.timeout(5):
@@ -193,12 +194,12 @@ async def test_streams_stop_in_time_though_the_broker_is_frozen(own_broker: Brok
 
 
 async def test_a_broker_that_died_ends_the_streams_and_its_empty_heir_serves_new_ones(
-    own_broker: Broker,
+    own_broker: Embedded,
 ) -> None:
-    topic, seen = await make_topic(own_broker), Seen()
-    streams = streams_on(own_broker, "group", seen, topic)
+    topic, seen = await make_topic(own_broker.at), Seen()
+    streams = streams_on(own_broker.at, "group", seen, topic)
     await streams.start()
-    await produce(own_broker, topic, numbers(5))
+    await produce(own_broker.at, topic, numbers(5))
     await seen.until(5)
     kill(own_broker)
     async with asyncio.timeout(2):
@@ -208,19 +209,19 @@ async def test_a_broker_that_died_ends_the_streams_and_its_empty_heir_serves_new
     await own_broker.wait()
     own_broker.start()
     await own_broker.ready()
-    await make_topic(own_broker, topic)
+    await make_topic(own_broker.at, topic)
     again = Seen()
-    streams = streams_on(own_broker, "group", again, topic)
+    streams = streams_on(own_broker.at, "group", again, topic)
     await streams.start()
-    await produce(own_broker, topic, numbers(3, start=5))
+    await produce(own_broker.at, topic, numbers(3, start=5))
     assert await again.until(3) == numbers(3, start=5)
     assert await streams.stop()
 
 
 @pytest.mark.parametrize("embedded", [True, False])
-async def test_without_a_broker_start_says_so(tmp_path: Path, embedded: bool) -> None:
-    nobody = Broker(free_port(), tmp_path / "broker.log")
-    streams = streams_on(nobody, "group", Seen(), "topic", embedded=embedded)
+async def test_without_a_broker_start_says_so(embedded: bool) -> None:
+    nobody = Broker(f"127.0.0.1:{free_port()}", embedded)
+    streams = streams_on(nobody, "group", Seen(), "topic")
     with pytest.raises(BrokerAway, match="cannot be used now"):
         await streams.start()
     assert await streams.stop(), "stopping once more does no harm"
@@ -230,8 +231,10 @@ async def test_streams_that_were_never_started_can_be_stopped(broker: Broker) ->
     assert await streams_on(broker, "group", Seen(), "topic").stop()
 
 
-async def test_a_broker_that_never_answers_is_given_up_at_the_deadline(own_broker: Broker) -> None:
-    streams = streams_on(own_broker, "group", Seen(), await make_topic(own_broker))
+async def test_a_broker_that_never_answers_is_given_up_at_the_deadline(
+    own_broker: Embedded,
+) -> None:
+    streams = streams_on(own_broker.at, "group", Seen(), await make_topic(own_broker.at))
     freeze(own_broker)
     async with asyncio.timeout(6):
         with pytest.raises(BrokerAway, match="no partitions"):

@@ -15,6 +15,7 @@ import pytest
 
 from streams.embedded import Broker, find_binary, free_port, runnable
 from streams.errors import NoBroker
+from tests.brokers import Embedded
 from tests.streams.helpers import freeze, kill
 
 _PARENT = """
@@ -42,14 +43,14 @@ async def test_it_starts_serves_and_stops(tmp_path: Path) -> None:
     assert (broker.running, broker.rss_bytes()) == (False, 0)
 
 
-async def test_one_that_will_not_end_is_made_to(own_broker: Broker) -> None:
+async def test_one_that_will_not_end_is_made_to(own_broker: Embedded) -> None:
     freeze(own_broker)
     async with asyncio.timeout(4):
         await own_broker.stop()
     assert await own_broker.wait() == -signal.SIGKILL
 
 
-async def test_a_frozen_one_is_not_ready(own_broker: Broker) -> None:
+async def test_a_frozen_one_is_not_ready(own_broker: Embedded) -> None:
     freeze(own_broker)
     with pytest.raises(NoBroker, match="did not answer") as caught:
         await own_broker.ready(deadline=0.2)

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from streams import relay
-from streams.embedded import Broker
+from streams.broker import Broker
 from streams.relay import OutboxRow, Relay
+from tests.brokers import Embedded
 from tests.streams.helpers import freeze, kill, make_topic, numbers, read_back, thaw
 
 
@@ -61,7 +62,7 @@ class Rows:
 
 @contextlib.asynccontextmanager
 async def running(rows: Rows, broker: Broker) -> AsyncIterator[Relay]:
-    carrier = Relay(rows, broker.bootstrap, idempotent=False)
+    carrier = Relay(rows, broker)
     task = asyncio.create_task(carrier.run())
     try:
         yield carrier
@@ -89,11 +90,11 @@ async def test_everything_is_carried_in_order_and_marked(broker: Broker) -> None
     assert await read_back(broker, topic, 1203) == numbers(1203)
 
 
-async def test_a_broker_that_is_away_is_waited_for(own_broker: Broker) -> None:
-    topic, rows = await make_topic(own_broker), Rows()
+async def test_a_broker_that_is_away_is_waited_for(own_broker: Embedded) -> None:
+    topic, rows = await make_topic(own_broker.at), Rows()
     await own_broker.stop()
     rows.leave(topic, numbers(5))
-    async with running(rows, own_broker) as carrier:
+    async with running(rows, own_broker.at) as carrier:
         await away(carrier, True)
         assert carrier.away
         assert own_broker.bootstrap in carrier.away.why
@@ -104,14 +105,14 @@ async def test_a_broker_that_is_away_is_waited_for(own_broker: Broker) -> None:
         await rows.empty()
         await away(carrier, False)
         assert since
-    assert await read_back(own_broker, topic, 10) == numbers(10)
+    assert await read_back(own_broker.at, topic, 10) == numbers(10)
 
 
 async def test_a_broker_killed_while_it_takes_them_gets_the_rest_in_order(
-    own_broker: Broker,
+    own_broker: Embedded,
 ) -> None:
-    topic, rows = await make_topic(own_broker), Rows()
-    async with running(rows, own_broker) as carrier:
+    topic, rows = await make_topic(own_broker.at), Rows()
+    async with running(rows, own_broker.at) as carrier:
         rows.leave(topic, numbers(200))
         await rows.empty()
         kill(own_broker)
@@ -120,9 +121,9 @@ async def test_a_broker_killed_while_it_takes_them_gets_the_rest_in_order(
         await away(carrier, True)
         own_broker.start()
         await own_broker.ready()
-        await make_topic(own_broker, topic)
+        await make_topic(own_broker.at, topic)
         await rows.empty()
-    assert await read_back(own_broker, topic, 50) == numbers(50, start=200)
+    assert await read_back(own_broker.at, topic, 50) == numbers(50, start=200)
 
 
 async def test_one_too_large_is_refused_and_holds_up_nothing(broker: Broker) -> None:
@@ -139,11 +140,11 @@ async def test_one_too_large_is_refused_and_holds_up_nothing(broker: Broker) -> 
 
 
 async def test_a_producer_that_hangs_is_abandoned(
-    own_broker: Broker, monkeypatch: pytest.MonkeyPatch
+    own_broker: Embedded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay, "PATIENCE", 0.5)
-    topic, rows = await make_topic(own_broker), Rows()
-    async with running(rows, own_broker) as carrier:
+    topic, rows = await make_topic(own_broker.at), Rows()
+    async with running(rows, own_broker.at) as carrier:
         rows.leave(topic, numbers(5))
         await rows.empty()
         freeze(own_broker)
@@ -152,14 +153,14 @@ async def test_a_producer_that_hangs_is_abandoned(
         thaw(own_broker)
         await rows.empty()
         await away(carrier, False)
-    values = await read_back(own_broker, topic, 10)
+    values = await read_back(own_broker.at, topic, 10)
     assert values[:5] == numbers(5)
     assert values[-5:] == numbers(5, start=5), "sent twice perhaps, but last as written"
 
 
-async def test_it_ends_at_once_though_the_broker_is_frozen(own_broker: Broker) -> None:
-    topic, rows = await make_topic(own_broker), Rows()
-    async with running(rows, own_broker):
+async def test_it_ends_at_once_though_the_broker_is_frozen(own_broker: Embedded) -> None:
+    topic, rows = await make_topic(own_broker.at), Rows()
+    async with running(rows, own_broker.at):
         rows.leave(topic, numbers(5))
         await rows.empty()
         freeze(own_broker)
@@ -170,4 +171,4 @@ async def test_a_ledger_that_is_away_ends_it(broker: Broker) -> None:
     rows = Rows()
     rows.fails = OSError("the ledger is away")
     with pytest.raises(OSError, match="the ledger is away"):
-        await Relay(rows, broker.bootstrap, idempotent=False).run()
+        await Relay(rows, broker).run()

@@ -11,20 +11,19 @@ from broadcaster.clock import SystemClock
 from broadcaster.delivery import PostState
 from broadcaster.ledger import posts
 from broadcaster.settings import Settings
-from streams import embedded
-from streams.run import Broker
+from tests.brokers import Embedded
 from tests.story import HOOK, Story
 
 
 async def test_posts_of_a_channel_that_is_gone_are_held_when_the_streams_start(
-    story: Story, own_broker: embedded.Broker, tmp_path: Path
+    story: Story, own_broker: Embedded, tmp_path: Path
 ) -> None:
     _, planned = await story.released(await story.reported(), channels=[HOOK])
     assert await story.ledger.read(posts.waiting) == 1
     changed = asyncio.Event()
     story.ledger.on_commit(lambda _: changed.set())
     flow = flowing(
-        Settings(home=tmp_path), story.ledger, Broker(own_broker.bootstrap, embedded=True),
+        Settings(home=tmp_path), story.ledger, own_broker.at,
         "http://127.0.0.1/p", SystemClock(),
     )  # fmt: skip
     running = asyncio.create_task(flow.run())

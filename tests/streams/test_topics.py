@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streams import topics
-from streams.embedded import Broker, free_port
+from streams.broker import Broker
+from streams.embedded import free_port
 from streams.errors import BrokerAway
+from tests.brokers import Embedded
 from tests.streams.helpers import produce
 
 CHANNELS = ["public_page", "webhook"]
@@ -61,29 +62,29 @@ def test_no_channel_may_take_the_subscribers_topic() -> None:
         topics.full_names("exercise", ["settled"])
 
 
-async def test_creating_twice_leaves_them_as_they_are(own_broker: Broker) -> None:
+async def test_creating_twice_leaves_them_as_they_are(own_broker: Embedded) -> None:
     names = topics.full_names("exercise", CHANNELS)
-    await topics.create(own_broker.bootstrap, names)
-    await topics.create(own_broker.bootstrap, names)
-    assert await _partitions(own_broker) == dict.fromkeys(names, 1)
+    await topics.create(own_broker.at, names)
+    await topics.create(own_broker.at, names)
+    assert await _partitions(own_broker.at) == dict.fromkeys(names, 1)
 
 
-async def test_what_a_client_made_by_asking_is_made_anew(own_broker: Broker) -> None:
+async def test_what_a_client_made_by_asking_is_made_anew(own_broker: Embedded) -> None:
     names = topics.full_names("exercise", CHANNELS)
     asked = next(iter(names))
-    await produce(own_broker, asked, [b"too early"])
-    await topics.create(own_broker.bootstrap, names, embedded=True)
-    assert await _partitions(own_broker) == dict.fromkeys(names, 1)
+    await produce(own_broker.at, asked, [b"too early"])
+    await topics.create(own_broker.at, names)
+    assert await _partitions(own_broker.at) == dict.fromkeys(names, 1)
 
 
-async def test_creating_waits_for_a_broker_only_so_long(tmp_path: Path) -> None:
-    nobody = Broker(free_port(), tmp_path / "log")
+async def test_creating_waits_for_a_broker_only_so_long() -> None:
+    nobody = Broker(f"127.0.0.1:{free_port()}", embedded=False)
     with pytest.raises(BrokerAway, match="cannot be used now"):
-        await topics.create(nobody.bootstrap, topics.full_names("exercise", CHANNELS), deadline=0.5)
+        await topics.create(nobody, topics.full_names("exercise", CHANNELS), deadline=0.5)
 
 
 async def _partitions(broker: Broker) -> dict[str, int]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    admin = AIOKafkaAdminClient(**broker.client())
     await admin.start()
     try:
         return {t["topic"]: len(t["partitions"]) for t in await admin.describe_topics()}
