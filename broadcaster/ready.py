@@ -1,4 +1,4 @@
-"""`python -m broadcaster.ready`: whether the process on BROADCASTER_PORT is ready, and why not.
+"""`python -m broadcaster.ready`: whether the process at BROADCASTER_HOST and _PORT is ready.
 
 For health checks, which ask again and again: nothing is loaded but Python's own HTTP client.
 """
@@ -13,9 +13,9 @@ import sys
 PATIENCE = 5
 
 
-def ask(port: int) -> tuple[bool, str]:
-    """Whether it is ready, and what it says of it."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+def ask(host: str, port: int) -> tuple[bool, str]:
+    """Whether it is ready, and what it says of it. A host of 0.0.0.0 is this machine."""
+    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
     try:
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
@@ -27,6 +27,7 @@ def ask(port: int) -> tuple[bool, str]:
 
 
 if __name__ == "__main__":
-    ready, told = ask(int(os.environ["BROADCASTER_PORT"]))
+    host, port = os.environ.get("BROADCASTER_HOST", "127.0.0.1"), os.environ["BROADCASTER_PORT"]
+    ready, told = ask(host, int(port))
     print(told)
     sys.exit(0 if ready else 1)
