@@ -104,7 +104,7 @@ def outside_broker(settings: Settings) -> Broker | None:
         embedded=False,
         partitions=settings.kafka_partitions,
         replication=settings.kafka_replication,
-        prefix=f"{settings.kafka_prefix}." if settings.kafka_prefix else "",
+        prefix=settings.kafka_prefix,
         tls=tls(settings.kafka_tls_ca, settings.kafka_tls_cert, settings.kafka_tls_key)
         if settings.kafka_tls
         else None,

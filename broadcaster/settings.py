@@ -92,9 +92,9 @@ class Settings(BaseSettings):
     kafka_partitions: int = Field(6, ge=1, description="Partitions of a topic made on Kafka.")
     kafka_replication: int = Field(3, ge=1, description="Copies of each partition on Kafka.")
     kafka_prefix: str = Field(
-        "", pattern=r"^[A-Za-z0-9_-]{0,40}$",
-        description="Stands, with a dot, before every topic and consumer group: for several "
-        "departments on one cluster.",
+        "", pattern=r"^[A-Za-z0-9._-]{0,40}$",
+        description="Put before every topic and consumer group, as `dhs.`: for several departments "
+        "on one cluster.",
     )  # fmt: skip
     kafka_tls: bool = Field(False, description="Whether to speak TLS with Kafka.")
     kafka_tls_ca: Path | None = Field(

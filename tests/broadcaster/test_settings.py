@@ -25,7 +25,7 @@ HOOK = {"title": "A", "url": "http://127.0.0.1:1/", "secret": "whsec_x"}
         ({"webhooks": [{"name": "settled", **HOOK}]}, "settled is taken"),
         ({"webhooks": [{"name": "a", **HOOK}, {"name": "a", **HOOK}]}, "a is taken"),
         ({"webhook_networks": ["everywhere"]}, "network"),
-        ({"kafka_prefix": "a.b"}, "kafka_prefix"),
+        ({"kafka_prefix": "a b"}, "kafka_prefix"),
         ({"kafka_tls_ca": "ca.pem"}, "BROADCASTER_KAFKA_TLS=true"),
         ({"kafka_sasl": "PLAIN", "kafka_user": "u", "kafka_password": "p"}, "as it is"),
         ({"kafka_sasl": "SCRAM-SHA-512", "kafka_user": "u"}, "kafka_password"),

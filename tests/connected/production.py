@@ -145,7 +145,7 @@ class Production(Installation):
         with short_folder() as folder, on.postgres.database() as database:
             at = cls(
                 folder / "home", some_receivers(receivers, folder), environment(settings),
-                broker=on.kafka, each=each, database=database, prefix="",
+                broker=on.kafka, each=each, database=database, prefix=f"{database.name}.",
             )  # fmt: skip
             at.home.mkdir()
             at.address = f"http://localhost:{free_port()}"
