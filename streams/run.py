@@ -7,7 +7,6 @@ was not acknowledged comes again; what the broker forgot is called again from th
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
@@ -19,7 +18,6 @@ from broadcaster.clock import Clock
 from broadcaster.delivery import pause
 from broadcaster.errors import Refusal
 from broadcaster.ledger import (
-    Change,
     Ledger,
     Tx,
     approvals,
@@ -39,6 +37,7 @@ from streams.errors import BrokerAway
 from streams.lease import while_held
 from streams.relay import Away, OutboxRow, Relay
 from streams.together import together
+from streams.woken import Woken
 
 log = structlog.get_logger(__name__)
 
@@ -186,10 +185,15 @@ class Flowing:
 
     async def _seal(self) -> None:
         """Numbers and chains what the steps left, at most 50 ms behind them."""
-        while True:
-            sealed = await self._ledger.write(lambda tx: chain.seal_waiting(tx.connection))
-            if sealed < chain.AT_ONCE:
-                await asyncio.sleep(0.05)
+        recorded = Woken(self._ledger, "record")
+        try:
+            while True:
+                sealed = await self._ledger.write(lambda tx: chain.seal_waiting(tx.connection))
+                if sealed < chain.AT_ONCE:
+                    await recorded.wait(1)
+                    await asyncio.sleep(0.05)
+        finally:
+            recorded.forget()
 
     async def _sweep(self) -> None:
         while True:
@@ -200,24 +204,15 @@ class Flowing:
         """Short fetch waits while an incident is open or work waits; long ones else."""
         if not self._broker.embedded:
             return
-        changed = asyncio.Event()
-
-        def on_commit(what: frozenset[Change]) -> None:
-            if what & {"board", "outbox"}:
-                changed.set()
-
-        forget = self._ledger.on_commit(on_commit)
+        changed = Woken(self._ledger, "board", "outbox")
         try:
             while True:
                 hurry = await self._ledger.read(_hurry)
                 streams.set_fetch_wait(QUICK_MS if hurry else IDLE_MS)
-                changed.clear()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._sweep_seconds):
-                        await changed.wait()
+                await changed.wait(self._sweep_seconds)
                 await asyncio.sleep(0.5 if hurry else 0)
         finally:
-            forget()
+            changed.forget()
 
     async def _watch(self, streams: Streams) -> None:
         """Ends streams that are wedged: work waits, broker and ledger are there, nothing moves.
@@ -282,12 +277,7 @@ class _Outbox:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._woken = asyncio.Event()
-        ledger.on_commit(self._hear)
-
-    def _hear(self, what: frozenset[Change]) -> None:
-        if "outbox" in what:
-            self._woken.set()
+        self._woken = Woken(ledger, "outbox")
 
     async def unsent(self, limit: int) -> Sequence[OutboxRow]:
         rows = await self._ledger.read(lambda tx: outbox.unsent(tx, limit))
@@ -304,7 +294,4 @@ class _Outbox:
         await self._ledger.write(lambda tx: outbox.refused(tx, id, reason))
 
     async def wait(self, timeout: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self._woken.wait()
-        self._woken.clear()
+        await self._woken.wait(timeout)

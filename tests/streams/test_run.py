@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka.consumer.fetcher import Fetcher
 
 from broadcaster.bootstrap import flowing
 from broadcaster.clock import SystemClock
 from broadcaster.delivery import PostState
-from broadcaster.ledger import posts
+from broadcaster.ledger import posts, problems
 from broadcaster.settings import Settings
+from streams import topics
 from tests.brokers import Embedded
-from tests.story import HOOK, Story
+from tests.kafka import Cluster
+from tests.story import EXERCISE, HOOK, Story
+from tests.streams.helpers import a_name, produce
 
 
 async def test_posts_of_a_channel_that_is_gone_are_held_when_the_streams_start(
@@ -39,3 +48,55 @@ async def test_posts_of_a_channel_that_is_gone_are_held_when_the_streams_start(
     post = await story.ledger.read(lambda tx: posts.get(tx, planned[HOOK.name].id))
     assert post is not None and post.state is PostState.HELD
     assert post.why and "in the settings no more" in post.why
+
+
+async def test_a_worker_whose_fetches_bring_nothing_is_started_again(
+    story: Story, kafka: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 5 of the fault matrix: what waits for it on the cluster tells that it is wedged."""
+    wedged, in_vain = threading.Event(), threading.Event()  # fetches are made in another thread
+    fetch = Fetcher._proc_fetch_request
+
+    async def dropped(fetcher: Fetcher, assignment: Any, node: int, request: Any) -> bool:
+        if wedged.is_set():
+            in_vain.set()
+            await asyncio.sleep(0.1)
+            return False
+        answered: bool = await fetch(fetcher, assignment, node, request)
+        return answered
+
+    monkeypatch.setattr(Fetcher, "_proc_fetch_request", dropped)
+    broker = replace(kafka.at, prefix=f"{a_name('wedged')}.")
+    await topics.create(broker, topics.full_names(EXERCISE, []))
+    flow = flowing(
+        Settings(home=tmp_path, watchdog_seconds=5), story.ledger, broker, "http://127.0.0.1/p",
+        SystemClock(), steps=["compile"], relays=False,
+    )  # fmt: skip
+    running = asyncio.create_task(flow.run())
+    noted = asyncio.Event()
+    story.ledger.on_commit(lambda _: noted.set())
+
+    async def problems_are(count: int) -> None:
+        while await story.ledger.read(problems.open_count) < count:
+            noted.clear()
+            await noted.wait()
+
+    topic = broker.named("exercise.incident.reports")
+    try:
+        async with asyncio.timeout(60):
+            await produce(broker, topic, [b"not ours"])
+            await problems_are(1)
+            assert flow.streams is not None and await flow.streams.behind() == 0
+            wedged.set()
+            await asyncio.to_thread(in_vain.wait)  # the fetch that was on its way has ended
+            await produce(broker, topic, [b"nor this"])
+            streams = flow.streams
+            reason = await asyncio.shield(streams.ended)
+            assert reason is None and flow.restarts == 0  # ended from outside: by the watchdog
+            wedged.clear()
+            await problems_are(2)
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    assert flow.restarts == 1
