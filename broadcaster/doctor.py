@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from broadcaster import control
 from broadcaster.errors import Refusal
 from broadcaster.here import alone
+from broadcaster.ledger import Ledger, open_ledger, rights
+from broadcaster.ledger.rights import Rights
 from broadcaster.settings import Settings, make_home
 from streams.embedded import find_binary
 from streams.pins import check_private_names
 
 #: Bytes below which the disk is called nearly full.
 LITTLE_DISK = 500 * 2**20
+
+#: How far this machine's clock may be from the ledger's. A webhook's receiver, a passkey and a
+#: signed report's sender are told this machine's time; what is decided is judged by the ledger's.
+CLOCKS_APART = timedelta(seconds=2)
 
 
 @dataclass(frozen=True)
@@ -26,12 +33,15 @@ class Finding:
 
 
 async def examine(settings: Settings) -> list[Finding]:
-    """Looks at the home folder, the disk, the libraries, the broker, the ledger and the streams."""
+    """Looks at the home folder, the disk, the libraries, the broker, the ledger and the streams.
+
+    On PostgreSQL also at our role and at the two clocks.
+    """
     return [
         _home(settings),
         _disk(settings),
         _libraries(),
-        *([_broker()] if settings.kafka is None else []),
+        *([_broker()] if settings.kafka is None and settings.ledger_url is None else []),
         *await _ledger(settings),
     ]
 
@@ -70,6 +80,7 @@ def _broker() -> Finding:
 async def _ledger(settings: Settings) -> list[Finding]:
     """The ledger and its record, through the running process where there is one."""
     running = control.is_listening(settings.socket_path)
+    beside = settings.ledger_url is not None
     try:
         if running:
             status = await control.ask(settings.socket_path, "status", {})
@@ -77,17 +88,64 @@ async def _ledger(settings: Settings) -> list[Finding]:
         else:
             status = await alone(settings, "status", {})
             verdict = await alone(settings, "verify", {})
+        of_postgres = await _postgres(settings) if beside else []
     except Refusal as refusal:
         return [Finding("ledger", False, f"{refusal.why} {refusal.do}")]
     return [
         Finding("ledger", True, f"{status['reports']} reports, {status['incidents']} incidents, "
                 f"{status['posts']} posts"),
+        *of_postgres,
         Finding("record", verdict["ok"], verdict["fault"]
                 or f"{verdict['entries']} entries, whole"),
-        _streams(running, status["streams"]),
+        _streams(running or beside, status["streams"]),
         Finding("problems", not status["problems"], f"{status['problems']} open"
                 + ("; see `broadcaster problems list`" if status["problems"] else "")),
     ]  # fmt: skip
+
+
+async def _postgres(settings: Settings) -> list[Finding]:
+    """What several processes on one database share: its roles, and its clock. Raises Refusal."""
+    ledger = open_ledger(settings.ledger_path, settings.world, url=settings.ledger_address)
+    try:
+        ours = await ledger.read(rights.of_this_process)
+        return [role(ours), clock(await _ahead(ledger))]
+    finally:
+        await ledger.close()
+
+
+async def _ahead(ledger: Ledger) -> timedelta:
+    """How far the ledger's clock is ahead of this machine's, give or take half an answer's way."""
+    asked = datetime.now(UTC)
+    told = await ledger.read(lambda tx: tx.now)
+    return told - asked - (datetime.now(UTC) - asked) / 2
+
+
+def role(ours: Rights) -> Finding:
+    """Whether our role is one of those that a desk or a worker should have."""
+    if ours.owns:
+        return Finding("role", False, f"{ours.role} owns the tables, so nothing can be kept from "
+                       "it: sign in as the desk's or the worker's role, and use this one for "
+                       "`broadcaster ledger apply` alone")  # fmt: skip
+    if ours.decides and ours.releases:
+        return Finding("role", False, f"{ours.role} may both decide and release, so a desk with it "
+                       "could publish: have the ledger's owner run `broadcaster ledger apply`"
+                       )  # fmt: skip
+    if ours.decides:
+        return Finding("role", True, f"{ours.role}, a desk's: it can release and post nothing")
+    if ours.releases:
+        return Finding("role", True, f"{ours.role}, a worker's: it releases and posts")
+    return Finding("role", False, f"{ours.role} has neither a desk's rights nor a worker's: have "
+                   "the ledger's owner run `broadcaster ledger apply`")  # fmt: skip
+
+
+def clock(ahead: timedelta) -> Finding:
+    """Whether this machine and the ledger agree on the time."""
+    seconds = ahead.total_seconds()
+    if abs(ahead) <= CLOCKS_APART:
+        return Finding("clock", True, f"{abs(seconds):.2f} s from the ledger's")
+    late = "behind" if seconds > 0 else "ahead of"
+    return Finding("clock", False, f"{abs(seconds):.1f} s {late} the ledger's: have both machines "
+                   "follow the same time servers")  # fmt: skip
 
 
 def _streams(running: bool, said: str) -> Finding:

@@ -352,6 +352,13 @@ async def test_every_health_check_is_green(at: Composed) -> None:
     }
 
 
+@pytest.mark.parametrize(("name", "role"), [("desk", "a desk's"), ("gate", "a worker's")])
+async def test_the_doctor_finds_nothing_to_mend(at: Composed, name: str, role: str) -> None:
+    found = {each["what"]: each for each in json.loads(await at.run(name, "doctor", "--json"))}
+    assert all(each["ok"] for each in found.values()), found
+    assert role in found["role"]["told"]
+
+
 async def test_cookies_and_headers_are_those_of_https(at: Composed) -> None:
     link = (await at.run("desk", "roster", "add", "H. Tester", "--role", "pio")).strip()
     async with at.browser(Origin=at.address) as browser:
