@@ -133,6 +133,7 @@ def flowing(
     clock = clock or SystemClock()
     holder = uuid.uuid4().hex  # of leases: the process, so that its next streams need not wait
     names = [each.name for each in channels(settings)]
+    incident_url = f"{public_address}/{{}}".format
     flow = Flowing(
         ledger,
         broker,
@@ -143,7 +144,7 @@ def flowing(
         lambda: Deliver(
             ledger,
             make_adapters(settings, ledger),
-            lambda public_id: f"{public_address}/{public_id}",
+            incident_url,
             clock,
             holder,
         ),
@@ -155,7 +156,9 @@ def flowing(
     )
     flow.steps = tuple(
         Step(name, topics.read_by(name, settings.world, names), handle)
-        for name, handle in handlers(settings, ledger, clock, lambda: flow.deliver).items()
+        for name, handle in handlers(
+            settings, ledger, clock, incident_url, lambda: flow.deliver
+        ).items()
         if name in steps
     )
     return flow
@@ -174,7 +177,11 @@ MOST_DONE = 10_000
 
 
 def handlers(
-    settings: Settings, ledger: Ledger, clock: Clock, deliver: Callable[[], Deliver | None]
+    settings: Settings,
+    ledger: Ledger,
+    clock: Clock,
+    incident_url: Callable[[str], str],
+    deliver: Callable[[], Deliver | None],
 ) -> dict[str, Handler]:
     """What each step does with one message, by the step's name."""
 
@@ -198,7 +205,8 @@ def handlers(
 
     async def gate(message: Delivered) -> None:
         decision_id = codec.decode(codec.DecisionRecorded, message.value).decision_id
-        _known(await ledger.write(judge_decision(decision_id, EXERCISE), urgent=True), "decision")
+        step = judge_decision(decision_id, EXERCISE, incident_url)
+        _known(await ledger.write(step, urgent=True), "decision")
 
     async def deliver_(message: Delivered) -> None:
         post_id = codec.decode(codec.PostPlanned, message.value).post_id

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -38,6 +39,7 @@ from broadcaster.delivery import (
 from broadcaster.errors import LedgerAway
 from broadcaster.ledger import Ledger, Tx, incidents, outbox, posts
 from broadcaster.record import Kind
+from broadcaster.subscribers import PostSettled
 from streams.lease import RENEW_EVERY, renew, taken
 from streams.together import together
 
@@ -309,11 +311,11 @@ def _note_end(
         private={"why": then.why},
     )  # fmt: skip
     if then.state.ended:
-        outbox.post_settled(
-            tx, {"post_id": post.id, "incident": public_id, "channel": post.channel,
-                 "state": str(then.state), "url": receipt.url if receipt else None},
-            public_id,
-        )  # fmt: skip
+        outbox.post_settled(tx, PostSettled(
+            message_id=str(uuid.uuid4()), world=tx.world, incident=public_id,
+            release_id=post.release_id, post_id=post.id, channel=post.channel, state=then.state,
+            url=receipt.url if receipt else None, settled_at=tx.now,
+        ))  # fmt: skip
 
 
 def _gave_up(

@@ -14,9 +14,10 @@ from broadcaster.approval import GATE_LATE, Case, Release, RequestState, Verdict
 from broadcaster.delivery import plan
 from broadcaster.errors import Refusal
 from broadcaster.incident import Command
-from broadcaster.ledger import Tx, approvals, incidents, people, posts, releases
+from broadcaster.ledger import Tx, approvals, incidents, outbox, people, posts, releases
 from broadcaster.orders import facts_of, name_of
 from broadcaster.record import Kind
+from broadcaster.subscribers import update_released
 from broadcaster.update import Revision
 from broadcaster.world import Exercise
 
@@ -24,8 +25,13 @@ ACTOR = "gate"
 RELEASED = "released"
 
 
-def judge_decision(decision_id: str, world: Exercise) -> Callable[[Tx], bool]:
-    """The step for one decision: answers whether there is such a decision. Judged once."""
+def judge_decision(
+    decision_id: str, world: Exercise, incident_url: Callable[[str], str]
+) -> Callable[[Tx], bool]:
+    """The step for one decision: answers whether there is such a decision. Judged once.
+
+    `incident_url`: where the public reads about an incident, by its public id.
+    """
 
     def step(tx: Tx) -> bool:
         unlocked = approvals.decision(tx, decision_id)
@@ -50,6 +56,10 @@ def judge_decision(decision_id: str, world: Exercise) -> Callable[[Tx], bool]:
         for post in plan(release):
             posts.add(tx, post_id=post.id, release_id=release.id, incident_id=post.incident_id,
                       channel=post.channel, released_at=release.released_at)  # fmt: skip
+        outbox.update_released(tx, update_released(
+            release, revision, incident=incident.public_id,
+            incident_url=incident_url(incident.public_id),
+        ))  # fmt: skip
         approvals.judged(tx, decision_id, RELEASED, None)
         tx.record(Kind.UPDATE_RELEASED, actor=ACTOR, incident_id=release.incident_id,
                   release_id=release.id, revision_id=revision.id, decision_id=decision_id,

@@ -84,17 +84,25 @@ POSTS = Topic(
     holds="PostPlanned: the post's id",
     one_partition=True,
 )
+RELEASED = Topic(
+    name="updates.public",
+    key="the incident's public id",
+    writer="gate",
+    readers=("subscribers",),
+    retention=timedelta(days=30),
+    holds="UpdateReleased: a release in full, as the public is told it",
+)
 SETTLED = Topic(
     name="posts.settled",
-    key="incident id",
+    key="the incident's public id",
     writer="deliver",
     readers=("subscribers",),
     retention=timedelta(days=30),
-    holds="what became of a post, as the public saw it: public content only",
+    holds="PostSettled: what became of a post, as the public saw it",
 )
 
 #: The whole flow. `posts.{channel}` stands for one topic per channel.
-FLOW = (INTAKE, REPORTS, SUBMITTED, DECIDED, POSTS, SETTLED)
+FLOW = (INTAKE, REPORTS, SUBMITTED, DECIDED, RELEASED, POSTS, SETTLED)
 
 
 def full_name(world: World, topic: Topic, channel: str | None = None) -> str:

@@ -24,6 +24,7 @@ from streams.compile import compile_reports
 from streams.gate import judge_decision
 
 EXERCISE: Exercise = "exercise"
+INCIDENT_URL = "https://alerts.example/p/{}".format
 NOW = datetime(2026, 11, 22, 22, 0, tzinfo=UTC)
 ZONE = ZoneInfo("America/Los_Angeles")
 PAGE = channel.public_page(EXERCISE)
@@ -111,7 +112,7 @@ class Story:
         """Submitted, approved, through the gate; answers the release and its posts by channel."""
         submitted = await self.submitted(incident_id, text, channels, replaces)
         kept = await self.approved(submitted)
-        await self.ledger.write(judge_decision(kept.decision.id, EXERCISE))
+        await self.ledger.write(judge_decision(kept.decision.id, EXERCISE, INCIDENT_URL))
         release = await self.ledger.read(lambda tx: releases.of_revision(tx, submitted.revision.id))
         assert release is not None
         planned = await self.ledger.read(lambda tx: posts.of_release(tx, release.id))

@@ -1,6 +1,7 @@
-"""Messages waiting for the relay, and the four that wake a step.
+"""Messages waiting for the relay: the four that wake a step, and the two for subscribers.
 
-A wake message carries ids and nothing else: it says look, the ledger says what (rule 2).
+A wake message carries ids and nothing else: it says look, the ledger says what (rule 2). One for
+subscribers carries what is public.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from broadcaster.errors import Refusal
 from broadcaster.incident import NAMESPACE
 from broadcaster.ledger import problems, schema
 from broadcaster.ledger.tx import Tx
+from broadcaster.subscribers import Message, PostSettled, UpdateReleased
 
 
 def report_accepted(tx: Tx, report_id: str, incident_id: str) -> None:
@@ -39,11 +41,19 @@ def post_planned(tx: Tx, post_id: str, incident_id: str, channel: str) -> None:
     _wake(tx, f"posts.{channel}", incident_id, "post_id", post_id)
 
 
-def post_settled(tx: Tx, public: dict[str, object], incident_public_id: str) -> None:
-    """Tells subscribers how a post ended: public content only."""
-    message_id = str(uuid.uuid4())
-    value = json.dumps({"version": 1, "message_id": message_id, **public}).encode()
-    tx.send("posts.settled", key=incident_public_id, value=value, message_id=message_id)
+def update_released(tx: Tx, told: UpdateReleased) -> None:
+    """Tells subscribers what the public is told."""
+    _tell(tx, "updates.public", told)
+
+
+def post_settled(tx: Tx, told: PostSettled) -> None:
+    """Tells subscribers how a post ended."""
+    _tell(tx, "posts.settled", told)
+
+
+def _tell(tx: Tx, topic: str, told: Message) -> None:
+    tx.send(topic, key=told.incident, value=told.model_dump_json().encode(),
+            message_id=told.message_id)  # fmt: skip
 
 
 def _wake(tx: Tx, topic: str, key: str, name: str, value: str) -> None:

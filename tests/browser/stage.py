@@ -127,12 +127,10 @@ class Stage:
         self._moved = asyncio.Event()
         self._stack.callback(self.ledger.on_commit(self._hear))
         adapters = bootstrap.make_adapters(self.settings, self.ledger)
-        self._deliver = Deliver(
-            self.ledger, adapters,
-            lambda public_id: f"{self.address}/p/{public_id}", SystemClock(), "stage",
-        )  # fmt: skip
+        url = f"{self.address}/p/{{}}".format
+        self._deliver = Deliver(self.ledger, adapters, url, SystemClock(), "stage")
         self._handlers = bootstrap.handlers(
-            self.settings, self.ledger, SystemClock(), lambda: self._deliver
+            self.settings, self.ledger, SystemClock(), url, lambda: self._deliver
         )
         for work in (self._pump(), self._deliver.run(lambda: frozenset(adapters))):
             self._stack.push_async_callback(_end, asyncio.create_task(work))

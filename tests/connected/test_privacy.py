@@ -144,7 +144,7 @@ def found_in(data: bytes) -> list[str]:
 async def test_they_are_in_no_topic_but_the_one_that_cad_writes(told: Told) -> None:
     at, _ = told
     by_name = await all_messages(at)
-    assert len(by_name) == 7 and all(by_name.values()), "each topic was written to"
+    assert len(by_name) == 8 and all(by_name.values()), "each topic was written to"
     seen = found_in(b"".join(by_name.pop(at.topic(INTAKE))))
     assert set(seen) == {way for way in WORDS if way.startswith("topic")}, "they were there"
     for name, messages in by_name.items():

@@ -26,8 +26,8 @@ COMMITS = (
     "UpdateReleased", "AttemptStarted", "PostDelivered",
 )  # fmt: skip
 TOPICS = (
-    "incident.reports", "update.submitted", "update.decided", "posts.public_page", "posts.county",
-    "posts.school", "posts.settled",
+    "incident.reports", "update.submitted", "update.decided", "updates.public",
+    "posts.public_page", "posts.county", "posts.school", "posts.settled",
 )  # fmt: skip
 CHANNELS = ("public_page", "county", "school")
 

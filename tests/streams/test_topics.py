@@ -23,6 +23,7 @@ def test_a_world_has_every_topic_in_the_order_of_the_flow() -> None:
         "exercise.incident.reports",
         "exercise.update.submitted",
         "exercise.update.decided",
+        "exercise.updates.public",
         "exercise.posts.public_page",
         "exercise.posts.webhook",
         "exercise.posts.settled",

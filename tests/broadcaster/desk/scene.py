@@ -143,7 +143,9 @@ async def approve(ledger: Ledger, submitted: Submitted, person: Person) -> AnyRe
     """Decides, and lets the gate judge the decision."""
     kept = await ledger.write(lambda tx: decide(tx, decision_on(submitted), person))
     assert not isinstance(kept, Refusal), kept
-    await ledger.write(judge_decision(kept.decision.id, "exercise"))
+    await ledger.write(
+        judge_decision(kept.decision.id, "exercise", "https://alerts.example/p/{}".format)
+    )
     release = await ledger.read(lambda tx: releases.of_revision(tx, submitted.revision.id))
     assert release is not None
     return release

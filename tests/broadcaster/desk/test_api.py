@@ -306,7 +306,9 @@ async def test_the_whole_path_by_http(
     })  # fmt: skip
     assert decision["code"] == shown["request"]["code"]
 
-    await ledger.write(judge_decision(decision["id"], "exercise"))
+    await ledger.write(
+        judge_decision(decision["id"], "exercise", "https://alerts.example/p/{}".format)
+    )
     after = await watch.get(f"/approval-requests/{request_id}")
     assert after["request"]["state"] == "approved"
     assert after["decided"]["outcome"] == "released"

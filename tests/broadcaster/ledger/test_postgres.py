@@ -73,6 +73,10 @@ async def test_the_desk_takes_reports(desk: Ledger) -> None:
         "UPDATE meta SET value = 'live' WHERE name = 'world'",
         "INSERT INTO outbox (topic, key, value, message_id, at) "
         "VALUES ('exercise.posts.public_page', 'k', 'v', 'm', now())",
+        "INSERT INTO outbox (topic, key, value, message_id, at) "
+        "VALUES ('exercise.updates.public', 'k', 'v', 'm', now())",
+        "INSERT INTO outbox (topic, key, value, message_id, at) "
+        "VALUES ('exercise.posts.settled', 'k', 'v', 'm', now())",
         "DELETE FROM outbox",
         "DELETE FROM entries",
     ],

@@ -20,7 +20,7 @@ from broadcaster.delivery import Next, PostState, Receipt
 from broadcaster.ledger import posts, publications
 from broadcaster.ledger.posts import Kept, Lease, LeaseLost, Opened
 from streams.gate import judge_decision
-from tests.story import EXERCISE, HOOK, PAGE, Story, a_story
+from tests.story import EXERCISE, HOOK, INCIDENT_URL, PAGE, Story, a_story
 
 DEADLINE = timedelta(seconds=15)
 LASTS = timedelta(seconds=30)
@@ -351,7 +351,9 @@ async def _act(
         case "replace":
             newer = await story.submitted(post.incident_id, "Newer.", replaces=(post.release_id,))
             kept_decision = await story.approved(newer)
-            await story.ledger.write(judge_decision(kept_decision.decision.id, EXERCISE))
+            await story.ledger.write(
+                judge_decision(kept_decision.decision.id, EXERCISE, INCIDENT_URL)
+            )
         case "proof" if opened:
             await closed(story, opened[-1], lease, POSTED, "receipt", RECEIPT)
         case "later" if opened:

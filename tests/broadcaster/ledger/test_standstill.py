@@ -9,7 +9,7 @@ from broadcaster.ledger import Tx, outbox, posts, reports
 from broadcaster.ledger.standstill import FREE_FOR, LATE, Standstill, standing_still
 from streams.gate import judge_decision
 from streams.notify import call_approver
-from tests.story import CHANNELS, EXERCISE, Story
+from tests.story import CHANNELS, EXERCISE, INCIDENT_URL, Story
 
 NAMES = [each.name for each in CHANNELS]
 LEASES = ("relay", *(f"channel:{name}" for name in NAMES))
@@ -93,6 +93,6 @@ async def test_each_step_that_is_waited_for_is_named(story: Story) -> None:
     story.clock.move(seconds=LATE.total_seconds() + 1)
     await everybody_runs(story)
     assert list(await seen(story)) == ["compile", "gate"]
-    await story.ledger.write(judge_decision(decision.decision.id, EXERCISE))
+    await story.ledger.write(judge_decision(decision.decision.id, EXERCISE, INCIDENT_URL))
     await everybody_runs(story)
     assert list(await seen(story)) == ["compile"]
