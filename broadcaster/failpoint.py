@@ -1,13 +1,14 @@
 """Named places where a test may have the process killed, to see what is left behind.
 
-`BROADCASTER_FAILPOINTS` names a file; each of its lines arms one place. Where a process comes to
-such a place, it takes the line out of the file and gets SIGKILL: so each fires once, and the next
-process goes on. Commits are named by what they put on the record
+`BROADCASTER_FAILPOINTS` names a file; each of its lines arms one place. Whichever process comes to
+such a place first takes the line out of the file and gets SIGKILL: so each fires once, and the
+next process goes on. Commits are named by what they put on the record
 (`before_commit:DecisionRecorded`), publishing by its topic, sends by their channel.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from collections.abc import Iterable
@@ -22,11 +23,16 @@ def reach(place: str, names: Iterable[str]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _disarmed(file: Path, reached: set[str]) -> bool:
+def _disarmed(path: Path, reached: set[str]) -> bool:
     """Whether one of the places was armed; it is not any more."""
-    armed = file.read_text().splitlines()
-    found = next((line for line in armed if line in reached), None)
-    if found is not None:
+    with path.open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # several processes read the same one
+        armed = file.read().splitlines()
+        found = next((line for line in armed if line in reached), None)
+        if found is None:
+            return False
         armed.remove(found)
-        file.write_text("".join(f"{line}\n" for line in armed))
-    return found is not None
+        file.seek(0)
+        file.truncate()
+        file.write("".join(f"{line}\n" for line in armed))
+        return True

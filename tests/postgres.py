@@ -9,8 +9,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from broadcaster.ledger.owner import Roles, apply
 #: Debian's servers lie in a folder for each version; elsewhere they are on the path.
 FOLDERS = [found.parent for found in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
 NUMBERS = itertools.count()
+
+#: Databases are made one at a time: Alembic and the roles are shared.
+MAKING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -37,24 +41,68 @@ class Database:
 
 @dataclass(frozen=True)
 class Server:
-    """A running server."""
+    """A server; its folder and port stay the same from start to start."""
 
     port: int
+    folder: Path
+    programs: Path
+    user: str | None  #: as whom it runs, where that is somebody else
+
+    @property
+    def leader(self) -> Path:
+        """Holds the process id of the server; there as long as it runs."""
+        return self.folder / "data" / "postmaster.pid"
+
+    def start(self, *settings: str) -> None:
+        """Returns once it takes connections; `settings` (`NAME=VALUE`) go on top of its own."""
+        own = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off",
+               "max_connections=500", *settings)  # fmt: skip
+        options = " ".join([f"-p {self.port}", *(f"-c {each}" for each in own)])
+        self._control("-o", options, "-l", str(self.folder / "log"), "-w", "start")
+
+    def stop(self) -> None:
+        """At once, as if its power failed."""
+        self._control("-m", "immediate", "stop")
+
+    def signal(self, number: int) -> None:
+        """Sends every process of it a signal."""
+        leader = int(self.leader.read_text().split()[0])
+        for pid in (leader, *_children(leader)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _control(self, *arguments: str) -> None:
+        self.run("pg_ctl", "-D", str(self.folder / "data"), *arguments)
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Runs one of PostgreSQL's programs, as the server's user."""
+        become = ["runuser", "-u", self.user, "--"] if self.user else []
+        _quiet([*become, str(self.programs / program), *arguments])
+
+    @contextmanager
+    def outside(self) -> Iterator[psycopg.Connection]:
+        """A connection of nobody's database, as the one who may do all."""
+        with psycopg.connect(Database("postgres", self.port).url(), autocommit=True) as admin:
+            yield admin
 
     @contextmanager
     def database(self, roles: Roles = Roles()) -> Iterator[Database]:  # noqa: B008 - frozen
         """A new database of the exercise world, with its tables and rights."""
         database = Database(f"test_{os.getpid()}_{next(NUMBERS)}", self.port)
-        with psycopg.connect(Database("postgres", self.port).url(), autocommit=True) as admin:
+        with MAKING:
+            self._make(database, roles)
+        yield database
+        with self.outside() as admin:
+            admin.execute(f"DROP DATABASE {database.name} WITH (FORCE)")  # type: ignore[arg-type]
+
+    def _make(self, database: Database, roles: Roles) -> None:
+        with self.outside() as admin:
             admin.execute(f"CREATE DATABASE {database.name}")  # type: ignore[arg-type]
             for role in (roles.desk, roles.worker):
-                if not admin.execute(
-                    "SELECT 1 FROM pg_roles WHERE rolname = %s", [role]
-                ).fetchone():
+                known = admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
+                if not known.fetchone():
                     admin.execute(f"CREATE ROLE {role} LOGIN")  # type: ignore[arg-type]
-            apply(database.url(), "exercise", roles)
-            yield database
-            admin.execute(f"DROP DATABASE {database.name} WITH (FORCE)")  # type: ignore[arg-type]
+        apply(database.url(), "exercise", roles)
 
 
 @contextmanager
@@ -64,20 +112,14 @@ def server() -> Iterator[Server]:
     if programs is None:
         pytest.skip("PostgreSQL's server is not installed here")
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    user = _user(folder)
-    run = [*(["runuser", "-u", user, "--"] if user else [])]
-    data = folder / "data"
+    made = Server(_free_port(), folder, programs, _user(folder))
     try:
-        _quiet([*run, str(programs / "initdb"), "-D", str(data), "-A", "trust", "-U", "postgres",
-                "--no-sync"])  # fmt: skip
-        port = _free_port()
-        options = (f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' "
-                   "-c fsync=off -c max_connections=100")  # fmt: skip
-        _quiet([*run, str(programs / "pg_ctl"), "-D", str(data), "-o", options,
-                "-l", str(folder / "log"), "-w", "start"])  # fmt: skip
-        yield Server(port)
-        _quiet([*run, str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"])
+        made.run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "postgres", "--no-sync")
+        made.start()
+        yield made
     finally:
+        if made.leader.exists():
+            made.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -101,6 +143,13 @@ def _user(folder: Path) -> str | None:
         return None
     shutil.chown(folder, "postgres")
     return "postgres"
+
+
+def _children(pid: int) -> list[int]:
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True
+    )
+    return [int(each) for each in listed.stdout.split()]
 
 
 def _quiet(command: list[str]) -> None:

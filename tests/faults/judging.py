@@ -55,9 +55,9 @@ class Story:
         await self.at.settled(request)
         return request
 
-    async def two_updates(self) -> None:
+    async def two_updates(self, *, by_topic: bool = False) -> None:
         """An incident from CAD to the public, twice told: the whole path."""
-        first = await self.report()
+        first = await (self.write() if by_topic else self.report())
         incident_id = self.at.incident_of(first)
         await self.at.commanded(incident_id)
         await self.tell(await self.at.suggested(incident_id))
