@@ -1,0 +1,121 @@
+"""Production with two of every worker: one ends, is killed or frozen, and nothing is lost or twice.
+
+The receivers' own logs and the ledger are judged by `auditor.py`, which knows nothing of us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.connected.installation import Json, until
+from tests.connected.production import WORKERS, Production, Servers
+from tests.faults.judging import Story, faults
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SEED = 389
+
+#: What befalls a process: a signal to end, or so many seconds during which it stands still. A
+#: lease lasts 6 s without its holder, and a group misses a member after 10 s.
+TROUBLES: list[signal.Signals | float] = [
+    signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, 2.0, 8.0, 13.0,
+]  # fmt: skip
+
+INCIDENTS = 4
+
+#: Seconds within which processes have ended after SIGTERM, whatever they were at.
+DRAINED_WITHIN = 20.0
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def at(servers: Servers) -> AsyncIterator[Production]:
+    async with Production.fresh(
+        on=servers, each=2, receivers={"county": True, "school": False}, sweep_seconds=0.5
+    ) as installation:
+        yield installation
+
+
+async def opened(story: Story) -> Json:
+    """An incident that is commanded, and for which an update is suggested."""
+    incident_id = story.at.incident_of(await story.report())
+    await story.at.commanded(incident_id)
+    return await story.at.suggested(incident_id)
+
+
+async def befalls(at: Production, name: str, trouble: signal.Signals | float) -> None:
+    """Returns when every process is ready again."""
+    print(f"{name}: {trouble}")
+    if isinstance(trouble, signal.Signals):
+        ended = len(at.kept[name].ends)
+        at.kill(name, trouble)
+
+        async def has_ended() -> bool:
+            return len(at.kept[name].ends) > ended
+
+        await until(f"{name} ends", has_ended)
+    else:
+        at.kill(name, signal.SIGSTOP)
+        await asyncio.sleep(trouble)
+        at.kill(name, signal.SIGCONT)
+    await at.ready()
+
+
+async def test_at_random_one_is_killed_frozen_or_ended(at: Production) -> None:
+    """While updates to every incident and channel are on their way, each kind of process once."""
+    story, dice = Story(at), random.Random(SEED)
+    names = ["desk", *(f"{worker} {dice.choice((1, 2))}" for worker in WORKERS)]
+    dice.shuffle(names)
+    incidents = await asyncio.gather(*(opened(story) for _ in range(INCIDENTS)))
+    for name, trouble in zip(names, TROUBLES, strict=True):
+        telling = asyncio.gather(*(story.tell(seen) for seen in incidents))
+        await asyncio.sleep(dice.uniform(0, 0.5))  # somewhere on the way
+        await asyncio.gather(befalls(at, name, trouble), telling)
+    assert faults(await story.case()) == []
+    assert len(at.receivers["county"].acted()) == len(incidents) * len(TROUBLES)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["ended", "killed"])
+async def test_new_work_is_taken_over(number: signal.Signals, at: Production) -> None:
+    """With nothing in flight one of each worker goes; the other does what then comes."""
+    await at.ready()
+    story = Story(at)
+    incidents = await asyncio.gather(*(opened(story) for _ in range(INCIDENTS)))
+    await at.drained()
+    for worker in WORKERS:
+        at.kill(f"{worker} 1", number)
+    began = time.monotonic()
+    await asyncio.gather(*(story.tell(seen) for seen in incidents))
+    print(f"after {number.name} of one of each: posted in {time.monotonic() - began:.1f} s")
+    await at.ready()
+    assert faults(await story.case()) == []
+
+
+async def test_sigterm_drains(at: Production) -> None:
+    """Also while receivers keep us waiting: what was being sent is then in doubt, never lost."""
+    story = Story(at)
+    seen = await opened(story)
+    for receiver in at.receivers.values():
+        await receiver.set_ways("slow:60")
+    request = await at.submit(seen)
+    await story.decide(request)
+
+    async def both_wait() -> bool:
+        posts = await at.posts(request)
+        return all(each.acted()[posts[name]["id"]] for name, each in at.receivers.items())
+
+    await at.release(request)
+    await until("both have it, and do not answer", both_wait)
+    assert await at.end(signal.SIGTERM, within=DRAINED_WITHIN) == 0
+    for receiver in at.receivers.values():
+        await receiver.set_ways("ok")
+    await at.start()
+    states = {name: post["state"] for name, post in (await at.settled(request)).items()}
+    assert states == {"public_page": "posted", "county": "posted", "school": "in doubt"}
+    assert faults(await story.case()) == []
