@@ -14,6 +14,7 @@ import signal
 import sqlite3
 import subprocess
 import threading
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -64,7 +65,7 @@ class Kept:
 
     def __init__(self, name: str, arguments: tuple[str, ...], settings: Mapping[str, str]) -> None:
         self.name = name
-        self.ends: list[int] = []  #: the exit codes of its past lives
+        self.ends: list[tuple[float, int]] = []  #: of its past lives: when, and the exit code
         self._arguments = arguments
         self._settings = dict(settings)
         self._over = threading.Event()
@@ -104,7 +105,8 @@ class Kept:
     def _keep(self) -> None:
         while True:
             assert self._process is not None
-            self.ends.append(self._process.wait())
+            code = self._process.wait()
+            self.ends.append((time.monotonic(), code))
             if self._over.wait(PAUSE):
                 return
             self._spawn()
@@ -122,7 +124,7 @@ class Kept:
             self._process.kill()
             self._thread.join()
             self._thread = None
-        return self.ends[-1]
+        return self.ends[-1][1]
 
 
 @dataclass
@@ -243,8 +245,9 @@ class Production(Installation):
         return pid
 
     def killed(self) -> list[str]:
-        return [each.name for each in self.kept.values() for end in each.ends
-                if end == -signal.SIGKILL]  # fmt: skip
+        ends = [(at, each.name) for each in self.kept.values() for at, code in each.ends
+                if code == -signal.SIGKILL]  # fmt: skip
+        return [name for _, name in sorted(ends)]
 
 
 def copied(url: str, file: Path) -> Path:
