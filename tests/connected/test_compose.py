@@ -46,6 +46,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 #: Loopback under a name that the desk takes for a network's, as it does 0.0.0.0 in its container.
 DESK_HOST = "127.0.0.2"
 
+#: Seconds that a service gets to become healthy, on a busy machine.
+STARTS_WITHIN = 180.0
+
 #: The image of Apache Kafka makes its settings from the environment with this, and so do we.
 WRAPPER = "kafka.docker.KafkaDockerWrapper"
 LOGGING = "Configuration: {Loggers: {Root: {level: WARN}, Logger: []}}\n"
@@ -153,7 +156,12 @@ class Composed:
             code = await asyncio.to_thread(self.running.pop(service.name).wait, 60)
             assert code == 0, self.log(service.name).read_text()
         else:
-            await until(f"{service.name} is healthy", lambda: self.healthy(service), 90)
+
+            async def healthy() -> bool:
+                await asyncio.sleep(0.3)  # each look is a process of its own
+                return await self.healthy(service)
+
+            await until(f"{service.name} is healthy", healthy, STARTS_WITHIN)
 
     def spawn(self, service: Service, command: list[str], environment: dict[str, str]) -> None:
         with self.log(service.name).open("ab") as log:
@@ -388,6 +396,14 @@ async def test_nobody_chooses_a_practice_person_from_outside(at: Composed) -> No
         forged = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": "localhost"}
         answer = await ask(browser, "POST", "/practice", json={"person_id": "x"}, headers=forged)
         assert (answer.status, answer.body["code"]) == (403, "not_a_practice_person")
+
+
+async def test_plain_http_is_sent_to_https(at: Composed) -> None:
+    async with aiohttp.ClientSession() as browser:
+        answer = await ask(browser, "GET", f"http://localhost:{at.port('http')}/p?a=b")
+    assert answer.status == 308
+    assert answer.headers["location"].startswith("https://localhost")
+    assert answer.headers["location"].endswith("/p?a=b")
 
 
 async def test_http_2_is_spoken(at: Composed) -> None:
