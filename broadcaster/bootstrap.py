@@ -12,6 +12,7 @@ from broadcaster import channel
 from broadcaster.channel import Channel
 from broadcaster.clock import Clock, SystemClock
 from broadcaster.delivery import Adapter
+from broadcaster.desk import deps
 from broadcaster.desk.deps import Desk, Flow
 from broadcaster.errors import Kind, Refusal
 from broadcaster.incident import Report
@@ -250,9 +251,21 @@ def desk(settings: Settings, ledger: Ledger, address: str, flow: Callable[[], Fl
         ledger=ledger,
         intake=Door(secrets),
         channels=channels(settings),
+        topics=outside_topics(settings),
         address=address,
         flow=flow,
     )
+
+
+def outside_topics(settings: Settings) -> dict[str, deps.Topic]:
+    """The topics that programs outside read or write."""
+    prefix = settings.kafka_prefix if settings.kafka else ""
+    return {
+        topic.name: deps.Topic(
+            prefix + topics.full_name(settings.world, topic), topic.key, topic.retention
+        )
+        for topic in (topics.INTAKE, topics.RELEASED, topics.SETTLED)
+    }
 
 
 def _known(found: bool, what: str) -> None:

@@ -22,7 +22,7 @@ from broadcaster.world import World
 class Message(BaseModel):
     """What every message to subscribers holds."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
     version: Literal[1] = Field(
         default=1, description="Of this schema. Fields may join it; none changes its meaning."

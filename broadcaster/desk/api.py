@@ -2,7 +2,7 @@
 
 CAD systems send signed reports; a phone, the pages' scripts and the department's own programs do
 the rest in somebody's session. `OPERATIONS` is the whole list: it registers the routes and makes
-`/api/v1/openapi.json`.
+`/api/v1/openapi.json`. `/api/v1/asyncapi.json` says the same of the topics.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import Field
 from broadcaster.approval import AnyRelease, ApprovalRequest, RequestState, Verdict
 from broadcaster.channel import AnyChannel, CountRule
 from broadcaster.delivery import PostState
-from broadcaster.desk import openapi
+from broadcaster.desk import asyncapi, openapi
 from broadcaster.desk.changes import Changes, since_last_release
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.openapi import Call, Nothing, Operation, SignedOperation
@@ -609,10 +609,16 @@ async def openapi_document(request: web.Request) -> web.Response:
     return web.json_response(openapi.document(request.app[DESK], OPERATIONS, ACCEPT_REPORT))
 
 
+async def asyncapi_document(request: web.Request) -> web.Response:
+    """The topics for programs outside, described."""
+    return web.json_response(asyncapi.document(request.app[DESK]))
+
+
 routes = [
     web.post(ACCEPT_REPORT.path, accept_report),
     *(operation.route() for operation in OPERATIONS),
     web.get("/api/v1/openapi.json", openapi_document),
+    web.get("/api/v1/asyncapi.json", asyncapi_document),
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from aiohttp import web
@@ -69,6 +69,15 @@ class Intake(Protocol):
 
 
 @dataclass(frozen=True)
+class Topic:
+    """A topic that programs outside read or write, for the API's document."""
+
+    name: str  #: as it is called on the broker
+    key: str  #: what orders its messages, in words
+    retention: timedelta
+
+
+@dataclass(frozen=True)
 class Desk:
     """The desk's own world: one ledger, the channels that may be chosen, how the streams are."""
 
@@ -76,6 +85,8 @@ class Desk:
     ledger: Ledger
     intake: Intake
     channels: tuple[AnyChannel, ...]
+    #: `incident.intake`, `updates.public` and `posts.settled`.
+    topics: Mapping[str, Topic]
     #: The address that people reach the desk by, without a slash at the end.
     address: str
     flow: Callable[[], Flow]

@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from broadcaster.approval import AnyRelease
+from broadcaster.bootstrap import outside_topics
 from broadcaster.desk.app import make_app
 from broadcaster.desk.deps import Desk, Flow
 from broadcaster.intake.door import Door
@@ -59,7 +60,8 @@ def desk(settings: Settings, ledger: Ledger, clock: scene.HeldClock) -> Desk:
     }
     return Desk(
         settings=settings, ledger=ledger, intake=Door(secrets), channels=scene.CHANNELS,
-        address="http://127.0.0.1:8080", flow=lambda: Flow(running=True), clock=clock,
+        topics=outside_topics(settings), address="http://127.0.0.1:8080",
+        flow=lambda: Flow(running=True), clock=clock,
     )  # fmt: skip
 
 

@@ -332,6 +332,6 @@ def a_desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     """A desk for what needs no ledger."""
     return Desk(
         settings=Settings(home=tmp_path_factory.mktemp("home")), ledger=None,  # type: ignore[arg-type]
-        intake=Door({}), channels=scene.CHANNELS, address="http://127.0.0.1:8080",
+        intake=Door({}), channels=scene.CHANNELS, topics={}, address="http://127.0.0.1:8080",
         flow=lambda: Flow(running=True), clock=scene.HeldClock(scene.a_time()),
     )  # fmt: skip
