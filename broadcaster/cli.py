@@ -115,11 +115,11 @@ def _serve(step: str | None) -> None:
             "Set BROADCASTER_LEDGER_URL, for a worker BROADCASTER_KAFKA too, or use "
             "`broadcaster up`.",
         )
-    if step == "deliver" and settings.public_url is None:
+    if step in ("gate", "deliver") and settings.public_url is None:
         raise Refusal(
             "public_url_unset",
-            "Posts name the address of the public page, and a worker cannot know where the desk "
-            "is reached.",
+            "What is released names the address of the public page, and a worker cannot know where "
+            "the desk is reached.",
             "Set BROADCASTER_PUBLIC_URL, as for the desk.",
         )
     make_home(settings)

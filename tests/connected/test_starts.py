@@ -240,10 +240,13 @@ async def test_commands_without_a_running_up_say_so_or_do_it_alone() -> None:
         (("desk",), {}, "not_production"),
         (("worker", "gate"), {"ledger_url": "postgresql://localhost/x"}, "not_production"),
         (("worker", "gate"), {"kafka": "localhost:1"}, "not_production"),
-        (
-            ("worker", "deliver"),
-            {"kafka": "localhost:1", "ledger_url": "postgresql://localhost/x"},
-            "public_url_unset",
+        *(
+            (
+                ("worker", step),
+                {"kafka": "localhost:1", "ledger_url": "postgresql://localhost/x"},
+                "public_url_unset",
+            )
+            for step in ("gate", "deliver")
         ),
     ],
 )
