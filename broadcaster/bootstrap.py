@@ -21,7 +21,7 @@ from broadcaster.intake.door import Door
 from broadcaster.ledger import Ledger, Tx, posts, problems, publications
 from broadcaster.settings import Settings
 from broadcaster.world import Exercise
-from streams import codec, topics
+from streams import codec, making, topics
 from streams.app import Delivered, Handler, Step
 from streams.broker import Broker, Sasl, tls
 from streams.compile import compile_reports
@@ -111,6 +111,19 @@ def outside_broker(settings: Settings) -> Broker | None:
         else None,
         sasl=_account(settings),
     )
+
+
+async def apply_topics(settings: Settings) -> list[making.Applied]:
+    """Makes and grows the topics on the cluster of the settings. Raises Refusal."""
+    broker = outside_broker(settings)
+    if broker is None:
+        raise Refusal(
+            "no_kafka",
+            "No Apache Kafka is set; the embedded broker's topics are made when it starts.",
+            "Set BROADCASTER_KAFKA.",
+        )
+    names = [each.name for each in channels(settings)]
+    return await making.apply(broker, topics.full_names(settings.world, names))
 
 
 def _account(settings: Settings) -> Sasl | None:

@@ -147,6 +147,29 @@ def ledger_apply(desk_role: str, worker_role: str) -> None:
     click.echo(f"tables {apply(url, settings.world, Roles(desk_role, worker_role))}")
 
 
+@cli.group()
+def topics() -> None:
+    """The topics on Apache Kafka, by an account that may make them."""
+
+
+@topics.command("apply")
+@click.option("--json", "as_json", is_flag=True, help="The result as one JSON line.")
+def topics_apply(as_json: bool) -> None:
+    """Make the topics that are missing, and grow those that are too small; shrink none.
+
+    Exit 1 where one is larger than it should be: it is left as it is, and named with what to do.
+    """
+    from broadcaster import bootstrap
+
+    applied = asyncio.run(bootstrap.apply_topics(_settings()))
+    if as_json:
+        click.echo(json.dumps([vars(each) for each in applied]))
+    else:
+        for each in applied:
+            click.echo(f"{each.did:>8}  {each.topic}: {each.told}")
+    sys.exit(1 if any(each.did == "refused" for each in applied) else 0)
+
+
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--map", "map_", required=True, help="A vendor's map by name, or a TOML file.")

@@ -17,6 +17,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from streams.broker import Broker
+from streams.door import refusal
 from streams.errors import BrokerAway, Poison
 from streams.faust_parts import App
 from streams.pins import check_private_names
@@ -158,7 +159,7 @@ class Streams:
             starting.result()
         except KafkaError as error:
             await self._stop(START_FAILED_DEADLINE)
-            raise BrokerAway(self._broker.bootstrap, str(error)) from error
+            raise await refusal(self._broker, error) from error
         except BaseException:
             await self._stop(START_FAILED_DEADLINE)
             raise

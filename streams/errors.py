@@ -42,12 +42,30 @@ class BrokerAway(Refusal):
 class BrokerRefused(Refusal):
     """The broker answered, and will not do what we need however often we ask."""
 
-    def __init__(self, bootstrap: str, cause: str) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        cause: str,
+        do: str = "Give this program's account the rights that the README lists, or correct the "
+        "topic settings.",
+    ) -> None:
         super().__init__(
             "broker_refused",
             f"The message broker at {bootstrap} refused: {cause}.",
-            "Give this program's account the rights that the README lists, or correct the topic "
-            "settings, and start it again.",
+            do,
+            kind=Kind.FORBIDDEN,
+        )
+
+
+class TopicsNotMade(Refusal):
+    """A cluster lacks topics; nobody but `broadcaster topics apply` makes them there."""
+
+    def __init__(self, bootstrap: str, missing: list[str]) -> None:
+        super().__init__(
+            "topics_not_made",
+            f"The message broker at {bootstrap} lacks these topics: {', '.join(missing)}.",
+            "Run `broadcaster topics apply` with the same settings, by an account that may make "
+            "topics.",
             kind=Kind.FORBIDDEN,
         )
 

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError, UnknownTopicOrPar
 
 from streams.app import Delivered, Where
 from streams.broker import Broker
-from streams.errors import BrokerAway
+from streams.door import refusal
 
 
 async def read(
@@ -21,7 +21,8 @@ async def read(
     A broker that forgot and began anew (the embedded one) may have another message there:
     `written` (`Delivered.written`) tells them apart.
 
-    Raises `BrokerAway` if the broker does not answer within `deadline` seconds.
+    Raises `BrokerAway` if the broker does not answer within `deadline` seconds, `BrokerRefused`
+    if it does not let us.
     """
     consumer = AIOKafkaConsumer(
         **broker.client(),
@@ -37,7 +38,7 @@ async def read(
     except (OffsetOutOfRangeError, UnknownTopicOrPartitionError):
         return None
     except (KafkaError, OSError, TimeoutError) as error:
-        raise BrokerAway(broker.bootstrap, str(error) or type(error).__name__) from error
+        raise await refusal(broker, error) from error
     finally:
         await consumer.stop()
     if record is None or (written is not None and record.timestamp != written):

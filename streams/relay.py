@@ -26,6 +26,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from broadcaster import failpoint
 from broadcaster.clock import Clock, SystemClock
 from streams.broker import Broker
+from streams.door import refusal
 from streams.errors import BrokerAway
 from streams.within import noticed, within
 
@@ -103,7 +104,7 @@ class Relay:
         self._producer: AIOKafkaProducer | None = None
 
     async def run(self) -> None:
-        """Runs until it is cancelled. Raises what the outbox raises, and nothing else."""
+        """Runs until it is cancelled. Raises what the outbox raises, and `BrokerRefused`."""
         try:
             while True:
                 async for attempt in AsyncRetrying(
@@ -123,7 +124,7 @@ class Relay:
                 await self._send(rows)
             except (KafkaError, OSError, TimeoutError) as error:
                 await self._let_go()
-                raise BrokerAway(self._broker.bootstrap, _in_words(error)) from error
+                raise await refusal(self._broker, error) from error
             self.away = None
 
     async def _send(self, rows: Sequence[OutboxRow]) -> None:

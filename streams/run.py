@@ -16,7 +16,7 @@ from tenacity import wait_random_exponential
 
 from broadcaster.clock import Clock
 from broadcaster.delivery import pause
-from broadcaster.errors import Refusal
+from broadcaster.errors import Kind, Refusal
 from broadcaster.ledger import (
     Ledger,
     Tx,
@@ -29,7 +29,7 @@ from broadcaster.ledger import (
 )
 from broadcaster.trace import traceparent
 from broadcaster.world import World
-from streams import sweep, topics
+from streams import making, sweep, topics
 from streams.app import BrokerLost, OnPoison, Step, Streams
 from streams.broker import Broker
 from streams.deliver import Deliver
@@ -116,7 +116,7 @@ class Flowing:
                 await self._once()
                 why = "They ended."
             except (Refusal, OSError, BrokerLost) as problem:
-                why = problem.why if isinstance(problem, Refusal) else str(problem)
+                why = _in_words(problem)
             except Exception as problem:
                 log.exception("the streams ended")
                 why = f"Something in them failed ({type(problem).__name__}); the log says what."
@@ -134,7 +134,7 @@ class Flowing:
     async def _once(self) -> None:
         """One life of the streams: from the broker's first answer to the first thing that ends."""
         broker = self._broker
-        await topics.create(broker, self._topics, deadline=5)
+        await making.ready(broker, self._topics, deadline=5)
         if broker.embedded:
             await self._ledger.write(sweep.forget)
         streams = Streams(
@@ -241,6 +241,13 @@ class Flowing:
         if self.relay is None or self.relay.away is not None:
             return 0
         return await self._ledger.read(_work_for_steps)
+
+
+def _in_words(problem: Exception) -> str:
+    """Why they ended; where a person must mend it, also what to do."""
+    if not isinstance(problem, Refusal):
+        return str(problem)
+    return str(problem) if problem.kind is Kind.FORBIDDEN else problem.why
 
 
 async def _until_ended(streams: Streams) -> None:

@@ -8,23 +8,11 @@ the ledger (rule 2).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import (
-    KafkaError,
-    NoError,
-    TopicAlreadyExistsError,
-    UnknownTopicOrPartitionError,
-    for_code,
-)
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
-
 from broadcaster.world import World
-from streams.broker import Broker
-from streams.errors import BrokerAway, BrokerRefused
 
 #: The largest message that `incident.intake` takes, in bytes (1 MiB, as for HTTP).
 INTAKE_LIMIT = 1_048_576
@@ -132,76 +120,3 @@ def read_by(step: str, world: World, channels: Iterable[str]) -> tuple[str, ...]
     """The names of what `step` reads."""
     names = full_names(world, channels)
     return tuple(name for name, topic in names.items() if step in topic.readers)
-
-
-async def create(broker: Broker, topics: Mapping[str, Topic], *, deadline: float = 30.0) -> None:
-    """Makes sure that every topic exists and has a leader; those that exist are left as they are.
-
-    `topics` comes from `full_names`. Right after topics are made a cluster may still say that
-    they are unknown: that is waited for, up to `deadline` seconds.
-
-    A client that asks the embedded broker for a topic which it does not know makes it, with four
-    partitions: those are made anew. The messages in them are lost, and the sweep sends them again.
-
-    Raises `BrokerAway` when the deadline has passed, `BrokerRefused` at an answer that no waiting
-    will change.
-    """
-    wanted = [_as_new(broker, name, topic) for name, topic in topics.items()]
-    try:
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception(_may_pass),
-            wait=wait_random_exponential(multiplier=0.05, max=1.0),
-            stop=stop_after_delay(deadline),
-            reraise=True,
-        ):
-            with attempt:
-                await _create_once(broker, wanted, int(deadline * 1000))
-    except (KafkaError, OSError) as error:
-        refusal = BrokerAway if _may_pass(error) else BrokerRefused
-        raise refusal(broker.bootstrap, _in_words(error)) from error
-
-
-def _as_new(broker: Broker, name: str, topic: Topic) -> NewTopic:
-    config = {"cleanup.policy": "delete", "retention.ms": str(topic.retention // _MILLISECOND)}
-    if topic is INTAKE:
-        config["max.message.bytes"] = str(INTAKE_LIMIT)
-    count = 1 if topic.one_partition else broker.partitions
-    return NewTopic(broker.named(name), count, broker.replication, topic_configs=config)
-
-
-_MILLISECOND = timedelta(milliseconds=1)
-
-
-async def _create_once(broker: Broker, wanted: list[NewTopic], timeout_ms: int) -> None:
-    admin = AIOKafkaAdminClient(**broker.client(), request_timeout_ms=timeout_ms)
-    try:
-        await admin.start()
-        made = await admin.create_topics(wanted)
-        for name, code, *_ in made.topic_errors:
-            _check(name, code, may_exist=True)
-        found = await admin.describe_topics([new.name for new in wanted])
-        for topic in found:
-            for part in [topic, *topic["partitions"]]:
-                _check(topic["topic"], part["error_code"])
-        counts = {topic["topic"]: len(topic["partitions"]) for topic in found}
-        wrong = [new.name for new in wanted if counts[new.name] != new.num_partitions]
-        if broker.embedded and wrong:
-            await admin.delete_topics(wrong)
-            raise UnknownTopicOrPartitionError(f"{', '.join(wrong)}: to be made anew")
-    finally:
-        await admin.close()
-
-
-def _check(name: str, code: int, *, may_exist: bool = False) -> None:
-    error = for_code(code)
-    if error is NoError or (may_exist and error is TopicAlreadyExistsError):
-        return
-    raise error(name)
-
-
-def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, OSError) or (isinstance(error, KafkaError) and error.retriable)
-
-
-def _in_words(error: BaseException) -> str:
-    return str(error) or type(error).__name__

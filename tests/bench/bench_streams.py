@@ -18,7 +18,7 @@ from time import perf_counter
 
 from aiokafka import AIOKafkaProducer
 
-from streams import embedded, topics
+from streams import embedded, making, topics
 from streams.app import Delivered, Step, Streams
 from streams.broker import Broker
 from streams.errors import Poison
@@ -66,7 +66,7 @@ async def measure(broker: embedded.Broker) -> None:
     names = topics.full_names("exercise", CHANNELS)
     at = Broker(broker.bootstrap, embedded=True)
     with _timed(f"{len(names)} topics created in"):
-        await topics.create(at, names)
+        await making.make(at, names)
     watch = Stopwatch()
     streams = Streams(
         at,

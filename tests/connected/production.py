@@ -29,8 +29,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from broadcaster import here
-from broadcaster.settings import load
+from broadcaster import bootstrap, here
+from broadcaster.settings import Settings, load
 from streams.embedded import free_port
 from tests.connected.installation import (
     Embedded,
@@ -194,7 +194,9 @@ class Production(Installation):
         return [each.log for each in self.kept.values()]
 
     async def _begin(self) -> None:
-        self.kept = self.kept or {each.name: each for each in self._employ()}
+        if not self.kept:
+            await bootstrap.apply_topics(self._loaded())
+            self.kept = {each.name: each for each in self._employ()}
         for each in self.kept.values():
             each.start()
 
@@ -218,9 +220,11 @@ class Production(Installation):
 
     async def order(self, name: str, **arguments: Any) -> Json:
         """A command, as the owner of the ledger runs it. Raises Refusal."""
+        return await here.alone(self._loaded(), name, arguments)
+
+    def _loaded(self) -> Settings:
         with mock.patch.dict(os.environ, self.settings()):
-            settings = load()
-        return await here.alone(settings, name, arguments)
+            return load()
 
     async def is_drained(self) -> bool:
         return await super().is_drained() and not self.rows("SELECT 1 FROM unsealed LIMIT 1")

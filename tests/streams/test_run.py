@@ -17,7 +17,7 @@ from broadcaster.clock import SystemClock
 from broadcaster.delivery import PostState
 from broadcaster.ledger import posts, problems
 from broadcaster.settings import Settings
-from streams import topics
+from streams import making, topics
 from tests.brokers import Embedded
 from tests.kafka import Cluster
 from tests.story import EXERCISE, HOOK, Story
@@ -67,7 +67,7 @@ async def test_a_worker_whose_fetches_bring_nothing_is_started_again(
 
     monkeypatch.setattr(Fetcher, "_proc_fetch_request", dropped)
     broker = replace(kafka.at, prefix=f"{a_name('wedged')}.")
-    await topics.create(broker, topics.full_names(EXERCISE, []))
+    await making.make(broker, topics.full_names(EXERCISE, ["public_page"]))
     flow = flowing(
         Settings(home=tmp_path, watchdog_seconds=5), story.ledger, broker, "http://127.0.0.1/p",
         SystemClock(), steps=["compile"], relays=False,

@@ -1,0 +1,86 @@
+"""Why a broker does not take us, in words that say what to mend.
+
+aiokafka tells whoever cannot connect only that it could not, whatever the reason: wrong address,
+wrong password, unknown certificate. So the door is tried once more by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+
+from streams.broker import Broker
+from streams.errors import BrokerAway, BrokerRefused
+
+#: Seconds that the broker gets to say why.
+PATIENCE = 2.0
+
+_LOGIN = (AuthenticationFailedError, SaslAuthenticationFailed)
+_MECHANISM = (IllegalSaslStateError, UnsupportedSaslMechanismError)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether it is worth trying again: a broker that is away may come back."""
+    if isinstance(error, ssl.SSLError):
+        return False
+    return isinstance(error, OSError) or (isinstance(error, KafkaError) and error.retriable)
+
+
+async def refusal(broker: Broker, error: BaseException) -> BrokerAway | BrokerRefused:
+    """What to raise: `BrokerAway` where waiting may help, `BrokerRefused` where a person must."""
+    if isinstance(error, KafkaConnectionError):
+        error = await _at_the_door(broker) or error
+    why = str(error) or type(error).__name__
+    if not may_pass(error) and not isinstance(error, TimeoutError):
+        return BrokerRefused(broker.bootstrap, *_what_to_mend(broker, error, why))
+    return BrokerAway(broker.bootstrap, why)
+
+
+async def _at_the_door(broker: Broker) -> BaseException | None:
+    """What the first broker that can be reached says; None where it lets us in now."""
+    said: BaseException | None = None
+    told = {key: value for key, value in broker.client().items() if key != "bootstrap_servers"}
+    for host, port, _ in collect_hosts(broker.bootstrap):
+        try:
+            async with asyncio.timeout(PATIENCE):
+                connection = await create_conn(host, port, **told)
+            connection.close()
+            return None
+        except (KafkaError, OSError, TimeoutError) as error:
+            said = error
+            if not may_pass(error):
+                break
+    return said
+
+
+def _what_to_mend(broker: Broker, error: BaseException, why: str) -> tuple[str, ...]:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is not to be trusted ({error.verify_message})",
+            "Set BROADCASTER_KAFKA_TLS_CA to the authority that signed the brokers' certificates, "
+            "and name the brokers in BROADCASTER_KAFKA as their certificates do.",
+        )
+    if isinstance(error, ssl.SSLError):
+        return (
+            f"no TLS connection came about ({error.reason or why})",
+            "Name the brokers' TLS port in BROADCASTER_KAFKA; if they ask for a certificate of "
+            "ours, set BROADCASTER_KAFKA_TLS_CERT and BROADCASTER_KAFKA_TLS_KEY.",
+        )
+    if isinstance(error, _LOGIN) and broker.sasl:
+        return (
+            f"it does not let {broker.sasl.user} in by {broker.sasl.mechanism} ({why})",
+            "Mend BROADCASTER_KAFKA_USER and BROADCASTER_KAFKA_PASSWORD, or the account on Kafka.",
+        )
+    if isinstance(error, _MECHANISM):
+        return (why, "Set BROADCASTER_KAFKA_SASL to one that the brokers take.")
+    return (why,)
