@@ -18,7 +18,7 @@ from broadcaster.errors import Kind, Refusal
 from broadcaster.incident import Report
 from broadcaster.intake import native, signature
 from broadcaster.intake.door import Door
-from broadcaster.ledger import Ledger, Tx, posts, problems, publications
+from broadcaster.ledger import Ledger, Tx, problems, publications
 from broadcaster.settings import Settings
 from broadcaster.world import Exercise
 from streams import codec, making, topics
@@ -223,11 +223,9 @@ def handlers(
         _known(await ledger.write(step, urgent=True), "decision")
 
     async def deliver_(message: Delivered) -> None:
-        post_id = codec.decode(codec.PostPlanned, message.value).post_id
-        post = await ledger.read(lambda tx: posts.get(tx, post_id))
-        _known(post is not None, "post")
-        if post is not None and (lanes := deliver()):
-            lanes.wake(post.channel)
+        codec.decode(codec.PostPlanned, message.value)
+        if lanes := deliver():
+            lanes.wake()
 
     return {
         "intake": intake_handler(ledger, read_native, clock),

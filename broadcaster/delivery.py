@@ -19,7 +19,7 @@ import tenacity
 from broadcaster.approval import Release
 from broadcaster.channel import Channel, Idempotency
 from broadcaster.incident import NAMESPACE
-from broadcaster.update import Rendering, Revision, changed_facts
+from broadcaster.update import Rendering, Words, changed_facts
 from broadcaster.world import Frozen, W
 
 #: Full jitter, at most 30 s between tries (facts/security-reliability-ux.md §3).
@@ -179,7 +179,8 @@ class Standing:
     stopped: bool
     replaced_by: str | None
     digest_released: str
-    revision: Revision
+    digest: str  #: of the words that would be sent, computed from them now
+    words: Words
     facts: Mapping[str, str | None]  #: what the incident's facts are now
     in_doubt: bool  #: whether an earlier attempt may have reached the public
 
@@ -212,13 +213,13 @@ def _against(standing: Standing, now: datetime) -> Next | None:
         return Next(PostState.REPLACED, why=f"Release {standing.replaced_by} took its place.")
     if now >= standing.release_expires_at:
         return Next(PostState.EXPIRED, why="Its time ran out before it could be sent.")
-    if standing.revision.digest != standing.digest_released:
+    if standing.digest != standing.digest_released:
         return Next(
             PostState.HELD,
             why="The words in the ledger are not the words that were approved. Nothing was sent; "
             "run `broadcaster verify`.",
         )
-    if changed := changed_facts(standing.revision.words, standing.facts):
+    if changed := changed_facts(standing.words, standing.facts):
         return Next(
             PostState.HELD,
             why=f"The incident has changed since these words were approved "

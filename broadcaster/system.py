@@ -26,7 +26,7 @@ from broadcaster.desk.app import make_app
 from broadcaster.desk.deps import Flow
 from broadcaster.errors import Kind as ErrorKind
 from broadcaster.errors import Refusal
-from broadcaster.ledger import Tx, open_ledger, posts, records
+from broadcaster.ledger import Tx, attempts, open_ledger, records
 from broadcaster.parent import PATIENCE
 from broadcaster.record import Kind
 from broadcaster.settings import Settings
@@ -100,7 +100,7 @@ def _commands(here: Here) -> AbstractAsyncContextManager[None]:
 
 def _started(tx: Tx) -> None:
     """Notes the start. The ledger's lock proves that nobody who was sending lives any more."""
-    posts.orphaned(tx)
+    attempts.orphaned(tx)
     tx.record(Kind.STARTED, actor="broadcaster")
 
 

@@ -1,8 +1,10 @@
 """Deliver: each channel's posts go out, in order within an incident, and end honestly.
 
-Wakes on `posts.<channel>`; the message only says look. Each channel has a lane of its own: its
-own lease, its own session (the adapter's), its own waits, so that one sick channel delays itself
-alone (DESIGN.md rule 6). What to send and when stands in the ledger.
+Wakes on `posts.<channel>`; the message only says look, and the ledger says what: whichever
+channel is called, all that is due on the channels of this process is opened in one transaction,
+and what ends together is noted together. Sending is apart: each channel has a lane of its own,
+with its own lease, its own session (the adapter's), its own waits, so that one sick channel
+delays itself alone (DESIGN.md rule 6).
 
 One transaction before the send, one after, none across I/O (rule 5). The first is the point of no
 return: it proves that these words were approved and may still go out, and notes the attempt.
@@ -13,9 +15,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -37,15 +39,17 @@ from broadcaster.delivery import (
     after,
 )
 from broadcaster.errors import LedgerAway
-from broadcaster.ledger import Ledger, Tx, incidents, outbox, posts
+from broadcaster.ledger import Ledger, Tx, attempts, leases, outbox, posts
+from broadcaster.ledger.attempts import Closing, Ended, Opened, Outcome, Wanted
+from broadcaster.ledger.leases import Lease, LeaseLost
 from broadcaster.record import Kind
 from broadcaster.subscribers import PostSettled
-from streams.lease import RENEW_EVERY, renew, taken
-from streams.together import together
+from streams.batch import Batch
+from streams.lease import LASTS, RENEW_EVERY
 
 ACTOR = "deliver"
 
-#: Seconds between two looks at whether a channel's messages come to this process.
+#: Seconds between two looks at which channels' messages come to this process.
 LOOK_EVERY = 0.2
 
 #: Posts of different incidents that one channel sends side by side.
@@ -63,7 +67,7 @@ AnyAdapter = Adapter[Any]
 
 
 class Deliver:
-    """All channels of one process. `run` until cancelled; `wake` says that a channel has work."""
+    """All channels of one process. `run` until cancelled; `wake` says that there is work."""
 
     def __init__(
         self,
@@ -74,123 +78,206 @@ class Deliver:
         holder: str,
     ) -> None:
         """`holder` tells this process from others that want the same channels."""
+        self._ledger = ledger
+        self._clock = clock
+        self._holder = holder
+        self._closes = Batch(self._close)
         self._lanes = {
-            name: _Lane(ledger, adapter, incident_url, clock, holder)
+            name: _Lane(adapter, incident_url, self._closes, self.wake, self._let_go)
             for name, adapter in adapters.items()
         }
+        self._work = asyncio.Event()
+        self._ending = False
+        self._wanted: frozenset[str] = frozenset()
+        self._lease_at = 0.0  #: when leases are taken and renewed next, by the loop's clock
+        self._next_look: datetime | None = None  #: when a post is due though nobody calls
 
-    def wake(self, channel: str) -> None:
-        """Makes a channel look into the ledger; too often does no harm."""
-        if lane := self._lanes.get(channel):
-            lane.work.set()
+    def wake(self) -> None:
+        """Makes it look into the ledger; too often does no harm."""
+        self._work.set()
 
     async def run(self, mine: Callable[[], frozenset[str]]) -> None:
-        """Sends until cancelled. Raises what ended a lane: the ledger being away, above all.
+        """Sends until cancelled. Raises what ended it: the ledger being away, above all.
 
         `mine` tells the channels whose messages come to this process now: their lanes run here.
         """
-        await together(*(
-            lane.run(partial(_among, name, mine)) for name, lane in self._lanes.items()
-        ))  # fmt: skip
+        working = asyncio.create_task(self._go(mine))
+        try:
+            await asyncio.shield(working)
+        finally:  # it is asked to end, so that what was opened is sent
+            self._ending = True
+            self._work.set()
+            await asyncio.wait({working}, timeout=1)
+            working.cancel()
+            await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
+
+    async def _go(self, mine: Callable[[], frozenset[str]]) -> None:
+        while not self._ending:
+            await self._hold(mine())
+            if self._work.is_set() or self._is_due():
+                self._work.clear()
+                await self._send_due()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._work.wait()
+
+    def _is_due(self) -> bool:
+        return self._next_look is not None and self._next_look <= self._clock.now()
+
+    async def _hold(self, wanted: frozenset[str]) -> None:
+        """Leaves the lanes that are not ours any more; takes and renews the leases of the rest."""
+        for name in self._wanted - wanted:
+            self._lanes[name].leave()
+        now = asyncio.get_running_loop().time()
+        if (wanted == self._wanted and now < self._lease_at) or self._ending:
+            return
+        self._wanted = wanted
+        lanes = {f"channel:{name}": lane for name, lane in self._lanes.items()
+                 if name in wanted and not lane.leaving}  # fmt: skip
+        taken = await self._ledger.write(lambda tx: leases.take(tx, lanes, self._holder, LASTS))
+        for name, lane in lanes.items():
+            lane.hold(taken.get(name))
+        await self._settle_left_open()
+        pause = RENEW_EVERY if len(self._held()) == len(wanted) else RENEW_EVERY / 3
+        self._lease_at = now + pause.total_seconds()
+        self._work.set()
+
+    def _held(self) -> dict[str, _Lane]:
+        return {name: lane for name, lane in self._lanes.items() if lane.lease}
+
+    async def _settle_left_open(self) -> None:
+        """Ends attempts whose sender is gone: what became of them is not known."""
+        held = self._held()
+        left = await self._ledger.read(lambda tx: attempts.left_open(tx, held))
+        why = "The program ended while this was being sent."
+        if sent := [held[each.post.channel].sent(each, Happened(error=InDoubt(why)))
+                    for each in left]:  # fmt: skip
+            await self._close(sent)
+
+    async def _send_due(self) -> None:
+        """Opens what is due on all lanes, as far as they have room, and has them send it."""
+        lanes = self._held()
+        asks = [lane.ask() for lane in lanes.values()]
+        outcomes, self._next_look = await self._ledger.write(
+            partial(_open_due, asks=asks), urgent=True
+        )
+        for post_id, outcome in outcomes.items():
+            if isinstance(outcome, Opened):
+                lanes[outcome.post.channel].send(outcome)
+            elif isinstance(outcome, Ended):
+                self._work.set()  # the next one of its incident may go
+            elif isinstance(outcome, LeaseLost):
+                self._lease_at = 0.0
+            else:  # it is looked at again when the leases are renewed, not at once and without end
+                log.error("a post could not be tried", post=post_id, cause=str(outcome))
+
+    async def _close(self, several: Sequence[_Sent]) -> Sequence[bool | Exception]:
+        return await self._ledger.write(partial(_note_ends, several=several))
+
+    async def _let_go(self, lease: Lease) -> None:
+        with contextlib.suppress(LedgerAway):
+            await self._ledger.write(lambda tx: leases.let_go(tx, lease))
 
 
-def _among(name: str, mine: Callable[[], frozenset[str]]) -> bool:
-    return name in mine()
+@dataclass(frozen=True)
+class _Ask:
+    """What a lane can take."""
+
+    channel: str
+    lease: Lease
+    lasts: timedelta
+    room: int
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """An attempt and how it ended."""
+
+    opened: Opened
+    lease: Lease
+    happened: Happened
+    idempotency: Idempotency
 
 
 class _Lane:
-    """One channel's way out."""
+    """One channel's way out, while this process has its lease."""
 
     def __init__(
         self,
-        ledger: Ledger,
         adapter: AnyAdapter,
         incident_url: Callable[[str], str],
-        clock: Clock,
-        holder: str,
+        closes: Batch[_Sent, bool],
+        ended: Callable[[], None],
+        let_go: Callable[[Lease], Coroutine[Any, Any, None]],
     ) -> None:
-        self.work = asyncio.Event()
-        self._ledger = ledger
+        self.lease: Lease | None = None
         self._adapter = adapter
         self._incident_url = incident_url
-        self._clock = clock
-        self._holder = holder
-        self._lease: posts.Lease | None = None
-        self._sending: dict[str, asyncio.Task[None]] = {}
+        self._closes = closes
+        self._ended = ended
+        self._let_go = let_go
+        self._sending: set[asyncio.Task[None]] = set()
+        self._leaving: asyncio.Task[None] | None = None
+
+    @property
+    def leaving(self) -> bool:
+        """Whether sends of the lease before still end."""
+        return self._leaving is not None and not self._leaving.done()
+
+    def hold(self, lease: Lease | None) -> None:
+        """Goes on with a lease, taken or renewed; one that another had since ends what runs."""
+        if self.lease and (lease is None or lease.epoch != self.lease.epoch):
+            self.leave()
+        else:
+            self.lease = lease
+
+    def leave(self) -> None:
+        """Begins nothing more, and gives the lease back once what is being sent has ended."""
+        lease, self.lease = self.lease, None
+        if lease:
+            self._leaving = asyncio.create_task(self._end_sends(lease))
+
+    async def close(self) -> None:
+        self.leave()
+        if self._leaving:
+            await self._leaving
+        await self._adapter.close()
+
+    def ask(self) -> _Ask:
+        assert self.lease, "only a lane that is held is asked"
+        return _Ask(self._channel, self.lease, self._adapter.channel.deadline + MARGIN,
+                    SIDE_BY_SIDE - len(self._sending))  # fmt: skip
+
+    def send(self, opened: Opened) -> None:
+        """Begins a send; posts of one incident come one after the other, from the ledger."""
+        assert self.lease, "it was opened on it"
+        task = asyncio.create_task(self._send(opened, self.lease))
+        self._sending.add(task)
+        task.add_done_callback(self._done)
+
+    def sent(self, opened: Opened, happened: Happened) -> _Sent:
+        assert self.lease, "only a lane that is held ends attempts"
+        return _Sent(opened, self.lease, happened, self._adapter.channel.idempotency)
 
     @property
     def _channel(self) -> str:
         return self._adapter.channel.name
 
-    async def run(self, mine: Callable[[], bool]) -> None:
-        try:
-            while True:
-                while not mine():  # noqa: ASYNC110 - no event tells of a rebalance
-                    await asyncio.sleep(LOOK_EVERY)
-                lease = await taken(self._ledger, f"channel:{self._channel}", self._holder)
-                self._lease = lease
-                with contextlib.suppress(posts.LeaseLost):
-                    await self._hold(lease, mine)
-                await self._end_sends()
-        finally:
-            await self._let_go()
-
-    async def _hold(self, lease: posts.Lease, mine: Callable[[], bool]) -> None:
-        """Sends what is due while the channel and its lease are ours. Raises LeaseLost."""
-        renew_at = self._clock.now() + RENEW_EVERY
-        await self._settle_left_open(lease)
-        while mine():
-            self.work.clear()
-            due, next_look = await self._ledger.read(lambda tx: posts.first_due(tx, self._channel))
-            for post in due:
-                self._begin(post, lease)
-            now = self._clock.now()
-            if now >= renew_at:
-                await renew(self._ledger, lease)
-                renew_at = now + RENEW_EVERY
-                await self._settle_left_open(lease)
-            await self._wait(min(renew_at, next_look or renew_at))
-
-    async def _wait(self, until: Any) -> None:
-        pause = min(until - self._clock.now(), RENEW_EVERY).total_seconds()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(pause, 0)):
-                await self.work.wait()
-
-    def _begin(self, post: posts.Kept, lease: posts.Lease) -> None:
-        """Starts a send, one an incident at a time and no more than the channel takes at once."""
-        key = post.incident_id
-        if post.state is PostState.SENDING or key in self._sending:
-            return
-        if len(self._sending) >= SIDE_BY_SIDE:
-            return
-        task = asyncio.create_task(self._send(post.id, lease), name=f"{self._channel}:{post.id}")
-        self._sending[key] = task
-        task.add_done_callback(lambda done: self._done(key, done))
-
-    def _done(self, key: str, task: asyncio.Task[None]) -> None:
-        self._sending.pop(key, None)
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
         if not task.cancelled() and (problem := task.exception()):
-            # It is looked at again when the lease is renewed, not at once and without end.
+            # It is looked at again when its time is over.
             log.error("a send could not be noted", channel=self._channel, cause=str(problem))
         else:
-            self.work.set()
+            self._ended()
 
-    async def _send(self, post_id: str, lease: posts.Lease) -> None:
-        deadline = self._adapter.channel.deadline
-        opened = await self._ledger.write(
-            lambda tx: _open(tx, post_id, lease, deadline + MARGIN), urgent=True
-        )
-        if opened is None:
-            return
+    async def _send(self, opened: Opened, lease: Lease) -> None:
         message = _message(opened, self._adapter, self._incident_url)
         failpoint.reach("before_send", (self._channel,))
-        happened = await self._try(message, deadline)
+        happened = await self._try(message, self._adapter.channel.deadline)
         failpoint.reach("after_send", (self._channel,))
         idempotency = self._adapter.channel.idempotency
-        await asyncio.shield(
-            self._ledger.write(lambda tx: _close(tx, opened, lease, happened, idempotency))
-        )
+        await asyncio.shield(self._closes(_Sent(opened, lease, happened, idempotency)))
 
     async def _try(self, message: Message[Any], deadline: timedelta) -> Happened:
         """One call of the adapter. Whatever it raises unasked, the send is then in doubt."""
@@ -207,61 +294,20 @@ class _Lane:
             log.exception("an adapter failed", channel=self._channel)
             return Happened(error=InDoubt(f"The send broke off ({type(problem).__name__})."))
 
-    async def _settle_left_open(self, lease: posts.Lease) -> None:
-        """Ends attempts whose sender is gone: what became of them is not known."""
-
-        def step(tx: Tx) -> None:
-            for post, number in posts.left_open(tx, self._channel):
-                _gave_up(tx, post, number, lease, self._adapter.channel.idempotency)
-
-        if await self._ledger.read(lambda tx: bool(posts.left_open(tx, self._channel))):
-            await self._ledger.write(step)
-
-    async def _end_sends(self) -> None:
+    async def _end_sends(self, lease: Lease) -> None:
         """Gives open sends a moment to end; what has not by then notes that it is in doubt."""
-        if sending := list(self._sending.values()):
+        if sending := set(self._sending):
             _, late = await asyncio.wait(sending, timeout=GRACE)
             for task in late:
                 task.cancel()
             await asyncio.wait(sending, timeout=1)
-        if lease := self._lease:
-            self._lease = None
-            with contextlib.suppress(LedgerAway):
-                await self._ledger.write(lambda tx: posts.let_go(tx, lease))
-
-    async def _let_go(self) -> None:
-        await self._end_sends()
-        await self._adapter.close()
-
-
-@dataclass(frozen=True)
-class _Open:
-    """An attempt that is noted, and what its message is made of."""
-
-    attempt: posts.Opened
-    public_id: str
-
-
-def _open(tx: Tx, post_id: str, lease: posts.Lease, lasts: timedelta) -> _Open | None:
-    """Notes the attempt; None where the post must not, or need not, be sent."""
-    before = posts.get(tx, post_id)
-    opened = posts.open_attempt(tx, post_id, lease=lease, deadline=lasts)
-    kept = incidents.get(tx, before.incident_id) if before else None
-    if opened is None or before is None or kept is None:
-        return None
-    if isinstance(opened, Next):
-        _note_end(tx, before, kept.public_id, opened, None)
-        return None
-    tx.record(Kind.ATTEMPT_STARTED, actor=ACTOR, incident_id=before.incident_id, post_id=post_id,
-              channel=before.channel, attempt=opened.number,
-              digest=opened.revision.digest)  # fmt: skip
-    return _Open(opened, kept.public_id)
+        await self._let_go(lease)
 
 
 def _message(
-    opened: _Open, adapter: AnyAdapter, incident_url: Callable[[str], str]
+    opened: Opened, adapter: AnyAdapter, incident_url: Callable[[str], str]
 ) -> Message[Any]:
-    revision, post = opened.attempt.revision, opened.attempt.post
+    revision, post = opened.revision, opened.post
     return Message(
         post_id=post.id, world=adapter.channel.world, incident_public_id=opened.public_id,
         incident_url=incident_url(opened.public_id), number=revision.number,
@@ -270,21 +316,52 @@ def _message(
     )  # fmt: skip
 
 
+# --- The two transactions ---------------------------------------------------------------------
+
+
+def _open_due(tx: Tx, asks: Collection[_Ask]) -> tuple[Mapping[str, Outcome], datetime | None]:
+    """Notes the attempts of what is due, or what becomes of it instead; and the next look."""
+    by_channel = {ask.channel: ask for ask in asks}
+    room = {ask.channel: ask.room for ask in asks}
+    due, next_look = posts.first_due(tx, by_channel)
+    wanted = []
+    for post in due:
+        if room[post.channel] > 0:
+            room[post.channel] -= 1
+            ask = by_channel[post.channel]
+            wanted.append(Wanted(post.id, ask.lease, ask.lasts))
+    outcomes = attempts.open_(tx, wanted)
+    for outcome in outcomes.values():
+        if isinstance(outcome, Opened):
+            tx.trace = outcome.post.trace
+            tx.record(Kind.ATTEMPT_STARTED, actor=ACTOR, incident_id=outcome.post.incident_id,
+                      post_id=outcome.post.id, channel=outcome.post.channel,
+                      attempt=outcome.number, digest=outcome.digest)  # fmt: skip
+        elif isinstance(outcome, Ended):
+            _note_end(tx, outcome.post, outcome.public_id, outcome.then, None)
+    return outcomes, next_look
+
+
+def _note_ends(tx: Tx, several: Sequence[_Sent]) -> Sequence[bool | Exception]:
+    """Notes how attempts ended, and what becomes of their posts."""
+    closings = [_closing(tx, each) for each in several]
+    news = attempts.close(tx, closings)
+    for closing, is_news in zip(closings, news, strict=True):
+        if is_news is True:
+            opened = closing.opened
+            _note_end(tx, opened.post, opened.public_id, closing.then, closing.receipt)
+    return news
+
+
+def _closing(tx: Tx, sent: _Sent) -> Closing:
+    opened, happened = sent.opened, sent.happened
+    then = after(happened, idempotency=sent.idempotency, attempts=opened.number,
+                 expires_at=opened.revision.expires_at, now=tx.now)  # fmt: skip
+    return Closing(opened, sent.lease, _outcome(happened), then, happened.receipt)
+
+
 def _outcome(happened: Happened) -> str:
     return "receipt" if happened.error is None else type(happened.error).__name__
-
-
-def _close(
-    tx: Tx, opened: _Open, lease: posts.Lease, happened: Happened, idempotency: Idempotency
-) -> None:
-    """Notes how an attempt ended, and what becomes of its post."""
-    attempt = opened.attempt
-    then = after(happened, idempotency=idempotency, attempts=attempt.number,
-                 expires_at=attempt.revision.expires_at, now=tx.now)  # fmt: skip
-    if posts.close_attempt(
-        tx, attempt, lease=lease, outcome=_outcome(happened), then=then, receipt=happened.receipt
-    ):
-        _note_end(tx, attempt.post, opened.public_id, then, happened.receipt)
 
 
 _KINDS = {
@@ -303,6 +380,7 @@ def _note_end(
     tx: Tx, post: posts.Kept, public_id: str, then: Next, receipt: Receipt | None
 ) -> None:
     """Puts what became of a post on the record, and tells subscribers where it has ended."""
+    tx.trace = post.trace
     tx.record(
         _KINDS[then.state], actor=ACTOR, incident_id=post.incident_id, post_id=post.id,
         channel=post.channel, remote_id=receipt.remote_id if receipt else None,
@@ -316,15 +394,3 @@ def _note_end(
             release_id=post.release_id, post_id=post.id, channel=post.channel, state=then.state,
             url=receipt.url if receipt else None, settled_at=tx.now,
         ))  # fmt: skip
-
-
-def _gave_up(
-    tx: Tx, post: posts.Kept, number: int, lease: posts.Lease, idempotency: Idempotency
-) -> None:
-    """Ends one attempt that nobody closed in its time."""
-    kept = incidents.get(tx, post.incident_id)
-    opened = posts.reopened(tx, post, number)
-    if kept is None or opened is None:
-        return
-    happened = Happened(error=InDoubt("The program ended while this was being sent."))
-    _close(tx, _Open(opened, kept.public_id), lease, happened, idempotency)

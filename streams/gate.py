@@ -53,9 +53,7 @@ def judge_decision(
         release = _after_the_last(tx, release)
         releases.add(tx, release, revision)
         posts.replace(tx, release.replaces, release.id)
-        for post in plan(release):
-            posts.add(tx, post_id=post.id, release_id=release.id, incident_id=post.incident_id,
-                      channel=post.channel, released_at=release.released_at)  # fmt: skip
+        posts.add(tx, plan(release), release.released_at)
         outbox.update_released(tx, update_released(
             release, revision, incident=incident.public_id,
             incident_url=incident_url(incident.public_id),

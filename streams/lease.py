@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from broadcaster.errors import LedgerAway
-from broadcaster.ledger import Ledger, posts
+from broadcaster.ledger import Ledger, leases
 from streams.together import together
 
 #: How long a lease lasts without being renewed, and how often it is: work is taken over from a
@@ -25,39 +25,39 @@ async def while_held(
     """Runs `work` while this process holds the lease, again and again, until cancelled."""
     holder = uuid.uuid4().hex
     while True:
-        lease = await taken(ledger, name, holder)
-        with contextlib.suppress(posts.LeaseLost):
+        lease = await _taken(ledger, name, holder)
+        with contextlib.suppress(leases.LeaseLost):
             await _until_lost(ledger, lease, work)
 
 
 async def _until_lost(
-    ledger: Ledger, lease: posts.Lease, work: Sequence[Callable[[], Coroutine[Any, Any, None]]]
+    ledger: Ledger, lease: leases.Lease, work: Sequence[Callable[[], Coroutine[Any, Any, None]]]
 ) -> None:
     """Raises LeaseLost, or what ended the work; gives the lease back."""
     try:
         await together(_keep(ledger, lease), *(each() for each in work))
     finally:
         with contextlib.suppress(LedgerAway):
-            await asyncio.shield(ledger.write(lambda tx: posts.let_go(tx, lease)))
+            await asyncio.shield(ledger.write(lambda tx: leases.let_go(tx, lease)))
 
 
-async def taken(ledger: Ledger, name: str, holder: str) -> posts.Lease:
+async def _taken(ledger: Ledger, name: str, holder: str) -> leases.Lease:
     """Waits for a lease to be free, and takes it."""
     while True:
-        lease = await ledger.write(lambda tx: posts.take_lease(tx, name, holder, LASTS))
-        if lease is not None:
-            return lease
+        taken = await ledger.write(lambda tx: leases.take(tx, [name], holder, LASTS))
+        if name in taken:
+            return taken[name]
         await asyncio.sleep(RENEW_EVERY.total_seconds() / 3)
 
 
-async def _keep(ledger: Ledger, lease: posts.Lease) -> None:
+async def _keep(ledger: Ledger, lease: leases.Lease) -> None:
     while True:
         await asyncio.sleep(RENEW_EVERY.total_seconds())
-        await renew(ledger, lease)
+        await _renew(ledger, lease)
 
 
-async def renew(ledger: Ledger, lease: posts.Lease) -> None:
+async def _renew(ledger: Ledger, lease: leases.Lease) -> None:
     """Makes a lease last again. Raises LeaseLost where another has it, or had it since."""
-    renewed = await ledger.write(lambda tx: posts.take_lease(tx, lease.name, lease.holder, LASTS))
-    if renewed is None or renewed.epoch != lease.epoch:
-        raise posts.LeaseLost(lease.name)
+    renewed = await ledger.write(lambda tx: leases.take(tx, [lease.name], lease.holder, LASTS))
+    if lease.name not in renewed or renewed[lease.name].epoch != lease.epoch:
+        raise leases.LeaseLost(lease.name)

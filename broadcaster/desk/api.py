@@ -508,7 +508,7 @@ def approval_detail(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
     assert revision is not None and incident is not None, "a request's foreign keys"
     decided = approvals.decision_of(tx, kept.request.id)
     release = releases.of_revision(tx, revision.id)
-    numbers = _numbers(tx, revision.incident_id)
+    numbers = releases.numbers(tx, revision.incident_id)
     channels = {channel.name: channel for channel in desk.channels}
     return ApprovalDetail(
         request=_request(tx, kept), world=revision.world, now=tx.now,
@@ -530,12 +530,6 @@ def approval_detail(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
         else None,
         release=_release(tx, release, revision.number) if release else None,
     )  # fmt: skip
-
-
-def _numbers(tx: Tx, incident_id: str) -> dict[str, int]:
-    """The update's number of each release of an incident."""
-    of_revision = {r.id: r.number for r in approvals.revisions_of(tx, incident_id)}
-    return {r.id: of_revision[r.revision_id] for r in releases.of_incident(tx, incident_id)}
 
 
 def _same(body: str, address: str, field: str) -> None:

@@ -14,7 +14,7 @@ from broadcaster.desk.deps import DESK
 from broadcaster.desk.session import require_person
 from broadcaster.desk.templating import page
 from broadcaster.errors import Kind, Refusal
-from broadcaster.ledger import Tx, approvals, people, posts, releases
+from broadcaster.ledger import Tx, approvals, attempts, people, posts, releases
 from broadcaster.roster import Act, require
 from broadcaster.update import Revision
 
@@ -40,7 +40,7 @@ class OnChannel:
     """One channel's part."""
 
     post: posts.Kept
-    attempts: Sequence[posts.Attempt]
+    attempts: Sequence[attempts.Attempt]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def look(tx: Tx, release_id: str) -> View:
         revision,
         decision,
         [
-            OnChannel(each, posts.attempts_of(tx, each.id))
+            OnChannel(each, attempts.of_post(tx, each.id))
             for each in posts.of_release(tx, release.id)
         ],
         {person.id: person.name for person in people.everybody(tx)},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -48,6 +48,14 @@ def get(tx: Tx, incident_id: str) -> Kept | None:
         select(schema.incidents).where(schema.incidents.c.id == incident_id)
     ).first()
     return _kept(row) if row else None
+
+
+def several(tx: Tx, incident_ids: Collection[str]) -> dict[str, Kept]:
+    """Incidents by id."""
+    rows = tx.connection.execute(
+        select(schema.incidents).where(schema.incidents.c.id.in_(incident_ids))
+    )
+    return {row.id: _kept(row) for row in rows}
 
 
 def by_public_id(tx: Tx, public_id: str) -> Kept | None:

@@ -1,18 +1,18 @@
-"""Posts, attempts and leases: what deliver reads before a send, and writes after it."""
+"""Posts: what the gate plans, and what has become of each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Row, func, insert, select, true, update
+from sqlalchemy import Row, bindparam, func, insert, select, update
 
-from broadcaster.delivery import InDoubt, Next, PostState, Receipt, Standing, before_attempt
-from broadcaster.ledger import approvals, incidents, outbox, releases, schema
+from broadcaster.delivery import Next, Post, PostState, Receipt
+from broadcaster.ledger import outbox, schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.record import Kind
-from broadcaster.update import Revision
+from broadcaster.world import W
 
 #: Deliver is looked for again this long after it was last called, by the sweep.
 LOOK_AGAIN = timedelta(seconds=5)
@@ -42,50 +42,24 @@ class Kept:
     trace: str | None
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """One try, as noted in the ledger."""
-
-    number: int
-    started_at: datetime
-    send_before: datetime
-    ended_at: datetime | None
-    outcome: str | None
-    why: str | None
-
-
-@dataclass(frozen=True)
-class Lease:
-    """The right to send on one channel; a later holder has a higher epoch."""
-
-    name: str
-    holder: str
-    epoch: int
-    until: datetime
-
-
-class LeaseLost(Exception):
-    """Another worker holds the channel now; this one must send nothing more on it."""
-
-
-def add(
-    tx: Tx, *, post_id: str, release_id: str, incident_id: str, channel: str, released_at: datetime
-) -> None:
-    """Keeps a planned post and wakes deliver on its channel."""
-    tx.connection.execute(
-        insert(schema.posts).values(
-            id=post_id, release_id=release_id, incident_id=incident_id, channel=channel,
-            trace=tx.trace, released_at=released_at, state=str(PostState.PLANNED), since=tx.now,
-            attempts=0, next_look=tx.now,
-        )
-    )  # fmt: skip
-    outbox.post_planned(tx, post_id, incident_id, channel)
-    tx.changed(f"posts:{channel}", f"incident:{incident_id}", f"release:{release_id}")
+def add(tx: Tx, planned: Sequence[Post[W]], released_at: datetime) -> None:
+    """Keeps a release's planned posts, and wakes deliver on each one's channel."""
+    tx.connection.execute(insert(schema.posts), [
+        {"id": post.id, "release_id": post.release_id, "incident_id": post.incident_id,
+         "channel": post.channel, "trace": tx.trace, "released_at": released_at,
+         "state": str(post.state), "since": tx.now, "attempts": post.attempts,
+         "next_look": tx.now}
+        for post in planned
+    ])  # fmt: skip
+    for post in planned:
+        outbox.post_planned(tx, post.id, post.incident_id, post.channel)
+        tx.changed(f"posts:{post.channel}", f"incident:{post.incident_id}",
+                   f"release:{post.release_id}")  # fmt: skip
 
 
 def get(tx: Tx, post_id: str) -> Kept | None:
     row = tx.connection.execute(select(schema.posts).where(schema.posts.c.id == post_id)).first()
-    return _kept(row) if row else None
+    return kept(row) if row else None
 
 
 def of_release(tx: Tx, release_id: str) -> list[Kept]:
@@ -94,7 +68,7 @@ def of_release(tx: Tx, release_id: str) -> list[Kept]:
         .where(schema.posts.c.release_id == release_id)
         .order_by(schema.posts.c.channel)
     )
-    return [_kept(row) for row in rows]
+    return [kept(row) for row in rows]
 
 
 def of_incident(tx: Tx, incident_id: str) -> list[Kept]:
@@ -103,19 +77,7 @@ def of_incident(tx: Tx, incident_id: str) -> list[Kept]:
         .where(schema.posts.c.incident_id == incident_id)
         .order_by(schema.posts.c.released_at.desc(), schema.posts.c.channel)
     )
-    return [_kept(row) for row in rows]
-
-
-def attempts_of(tx: Tx, post_id: str) -> list[Attempt]:
-    """A post's attempts, in order."""
-    table = schema.attempts.c
-    rows = tx.connection.execute(
-        select(schema.attempts).where(table.post_id == post_id).order_by(table.number)
-    )
-    return [
-        Attempt(row.number, row.started_at, row.send_before, row.ended_at, row.outcome, row.why)
-        for row in rows
-    ]
+    return [kept(row) for row in rows]
 
 
 def replace(tx: Tx, old_release_ids: tuple[str, ...], by_release_id: str) -> None:
@@ -138,196 +100,65 @@ def replace(tx: Tx, old_release_ids: tuple[str, ...], by_release_id: str) -> Non
         )
 
 
-def first_due(tx: Tx, channel: str) -> tuple[list[Kept], datetime | None]:
-    """The posts of a channel to try now, at most one an incident, and when the next one is due.
+def first_due(tx: Tx, channels: Collection[str]) -> tuple[list[Kept], datetime | None]:
+    """The posts to try now on these channels, and when the next one after them is due.
 
-    In order within an incident: a post waits for the one before it, unless that waits for a
-    person (in doubt, or held).
+    In order within an incident and channel: a post waits for the one before it, unless that waits
+    for a person (in doubt, or held).
     """
     table = schema.posts.c
     rows = tx.connection.execute(
         select(schema.posts)
-        .where(
-            table.channel == channel,
-            table.state.in_(_GOES_ON),
-        )
+        .where(table.channel.in_(channels), table.state.in_(_GOES_ON))
         .order_by(table.released_at, table.id)
     )
-    first: dict[str, Kept] = {}
+    first: dict[tuple[str, str], Kept] = {}
     for row in rows:
-        first.setdefault(row.incident_id, _kept(row))
-    looked_for = [kept for kept in first.values() if kept.next_look is not None]
-    due = [kept for kept in looked_for if kept.next_look is not None and kept.next_look <= tx.now]
-    later = [kept.next_look for kept in looked_for if kept.next_look and kept.next_look > tx.now]
+        first.setdefault((row.channel, row.incident_id), kept(row))
+    now = tx.clock()  # the step's own time is taken later, when it has its locks
+    due = [each for each in first.values() if each.next_look and each.next_look <= now]
+    later = [each.next_look for each in first.values() if each.next_look and each.next_look > now]
     return due, min(later, default=None)
 
 
+def locked(tx: Tx, post_ids: Collection[str]) -> list[Kept]:
+    """Posts, held until the step ends (last in the lock order)."""
+    table = schema.posts.c
+    rows = tx.connection.execute(
+        select(schema.posts).where(table.id.in_(post_ids)).order_by(table.id).with_for_update()
+    )
+    return [kept(row) for row in rows]
+
+
 @dataclass(frozen=True)
-class Opened:
-    """An attempt that may be sent now: the point of no return is behind it."""
+class Turn:
+    """What becomes of a post, and the proof where there is one."""
 
     post: Kept
-    number: int
-    revision: Revision
+    then: Next
+    receipt: Receipt | None = None
 
 
-def open_attempt(
-    tx: Tx, post_id: str, *, lease: Lease, deadline: timedelta
-) -> Opened | Next | None:
-    """Notes an attempt, or says what becomes of the post instead; None if there is nothing to do.
-
-    Raises LeaseLost where the channel has a new holder. Fails closed: the digest is computed
-    again from the words that would be sent.
-    """
-    hold(tx, lease)
-    row = tx.connection.execute(
-        select(schema.posts).where(schema.posts.c.id == post_id).with_for_update()
-    ).first()
-    if row is None:
-        return None
-    post = _kept(row)
-    tx.trace = post.trace
-    if post.state not in (PostState.PLANNED, PostState.WAITING):
-        return None
-    release = releases.get(tx, post.release_id)
-    assert release is not None, "a post's release is a foreign key"
-    revision = approvals.revision(tx, release.revision_id)
-    incident = incidents.get(tx, post.incident_id)
-    assert revision is not None and incident is not None, "a release's revision is a foreign key"
-    stopped = tx.connection.execute(
-        select(schema.releases.c.stopped_at).where(schema.releases.c.id == release.id)
-    ).scalar()
-    instead = before_attempt(
-        Standing(
-            release_expires_at=release.expires_at, stopped=stopped is not None,
-            replaced_by=post.replaced_by, digest_released=release.digest, revision=revision,
-            facts=incident.incident.facts, in_doubt=_in_doubt(tx, post_id),
-        ),
-        now=tx.now,
-    )  # fmt: skip
-    if instead is not None:
-        _set(tx, post, instead)
-        return instead
-    number = post.attempts + 1
-    tx.connection.execute(
-        insert(schema.attempts).values(
-            post_id=post_id,
-            number=number,
-            started_at=tx.now,
-            send_before=tx.now + deadline,
-            lease_epoch=lease.epoch,
-        )
-    )
-    tx.connection.execute(
-        update(schema.posts)
-        .where(schema.posts.c.id == post_id)
-        .values(state=str(PostState.SENDING), since=tx.now, attempts=number,
-                next_look=tx.now + deadline, why=None)
-    )  # fmt: skip
-    _changed(tx, post)
-    return Opened(post, number, revision)
-
-
-def close_attempt(
-    tx: Tx, opened: Opened, *, lease: Lease, outcome: str, then: Next, receipt: Receipt | None
-) -> bool:
-    """Notes how an attempt ended and what becomes of its post; answers whether that was news.
-
-    Of an attempt that was ended by another in the meantime only a receipt is news: proof stands
-    above doubt. Raises LeaseLost.
-    """
-    hold(tx, lease)
-    tx.trace = opened.post.trace
-    post = get(tx, opened.post.id)
-    open_still = post is not None and (post.state, post.attempts) == (
-        PostState.SENDING, opened.number,
-    )  # fmt: skip
-    table = schema.attempts.c
-    tx.connection.execute(
-        update(schema.attempts)
-        .where(
-            table.post_id == opened.post.id, table.number == opened.number,
-            table.ended_at.is_(None) if receipt is None else true(),
-        )
-        .values(ended_at=tx.now, outcome=outcome, why=then.why)
-    )  # fmt: skip
-    if not open_still and receipt is None:
-        return False
-    _set(tx, opened.post, then, receipt)
-    return True
-
-
-def reopened(tx: Tx, post: Kept, number: int) -> Opened | None:
-    """An attempt that its sender left open, as `open_attempt` gave it."""
-    release = releases.get(tx, post.release_id)
-    revision = approvals.revision(tx, release.revision_id) if release else None
-    return Opened(post, number, revision) if revision else None
-
-
-def left_open(tx: Tx, channel: str) -> list[tuple[Kept, int]]:
-    """Posts whose attempt nobody closed, past the time by which it must have been sent."""
-    table, tried = schema.posts.c, schema.attempts.c
-    rows = tx.connection.execute(
-        select(schema.posts, tried.number)
-        .join(schema.attempts, tried.post_id == table.id)
-        .where(
-            table.channel == channel,
-            table.state == str(PostState.SENDING),
-            tried.ended_at.is_(None),
-            tried.send_before <= tx.now,
-        )
-    )
-    return [(_kept(row), row.number) for row in rows]
-
-
-def take_lease(tx: Tx, name: str, holder: str, lasts: timedelta) -> Lease | None:
-    """Takes or renews a lease; None while another holder's still runs."""
-    row = tx.connection.execute(
-        select(schema.leases).where(schema.leases.c.name == name).with_for_update()
-    ).first()
-    if row is not None and row.holder != holder and row.until > tx.now:
-        return None
-    epoch = 1 if row is None else row.epoch + (row.holder != holder)
-    lease = Lease(name, holder, epoch, tx.now + lasts)
-    values = {"holder": holder, "epoch": epoch, "until": lease.until}
-    if row is None:
-        tx.connection.execute(insert(schema.leases).values(name=name, **values))
-    else:
+def turn(tx: Tx, turns: Sequence[Turn]) -> None:
+    """Notes what has become of posts; a receipt that was had stays where none is given."""
+    table = schema.posts.c
+    values = [
+        {"post": each.post.id, "state": str(each.then.state), "since": tx.now,
+         "next_look": each.then.next_look, "why": each.then.why,
+         "proof": each.receipt.remote_id if each.receipt else None,
+         "address": each.receipt.url if each.receipt else None}
+        for each in turns
+    ]  # fmt: skip
+    if values:
         tx.connection.execute(
-            update(schema.leases).where(schema.leases.c.name == name).values(**values)
-        )
-    return lease
-
-
-def let_go(tx: Tx, lease: Lease) -> None:
-    """Gives a lease back before its time, so that the next holder need not wait."""
-    tx.connection.execute(
-        update(schema.leases)
-        .where(schema.leases.c.name == lease.name, schema.leases.c.epoch == lease.epoch)
-        .values(until=tx.now)
-    )
-
-
-def orphaned(tx: Tx) -> None:
-    """Ends all leases and the time of all open attempts: no process that had them lives.
-
-    Only where that is certain: SQLite's lock keeps a second process away.
-    """
-    tx.connection.execute(update(schema.leases).values(until=tx.now))
-    tx.connection.execute(
-        update(schema.attempts)
-        .where(schema.attempts.c.ended_at.is_(None))
-        .values(send_before=tx.now)
-    )
-
-
-def hold(tx: Tx, lease: Lease) -> None:
-    """Raises LeaseLost unless the lease is still this holder's."""
-    epoch = tx.connection.execute(
-        select(schema.leases.c.epoch).where(schema.leases.c.name == lease.name)
-    ).scalar()
-    if epoch != lease.epoch:
-        raise LeaseLost(f"{lease.name}: epoch {lease.epoch} was followed by {epoch}")
+            update(schema.posts)
+            .where(table.id == bindparam("post"))
+            .values(remote_id=func.coalesce(bindparam("proof"), table.remote_id),
+                    url=func.coalesce(bindparam("address"), table.url)),
+            values,
+        )  # fmt: skip
+    for each in turns:
+        changed(tx, each.post)
 
 
 def look_again(tx: Tx) -> int:
@@ -356,9 +187,9 @@ def hold_unknown(tx: Tx, channels: Sequence[str]) -> None:
         select(schema.posts).where(table.state.in_(_GOES_ON), table.channel.not_in(channels))
     ).all()
     why = "Its channel is in the settings no more. Put it back and submit the update again."
+    turn(tx, [Turn(kept(row), Next(PostState.HELD, why=why)) for row in rows])
     for row in rows:
         tx.trace = row.trace
-        _set(tx, _kept(row), Next(PostState.HELD, why=why))
         tx.record(Kind.POST_HELD, actor="deliver", incident_id=row.incident_id, post_id=row.id,
                   channel=row.channel, private={"why": why})  # fmt: skip
 
@@ -378,33 +209,16 @@ def waiting(tx: Tx) -> int:
     ).scalar_one()
 
 
-def _in_doubt(tx: Tx, post_id: str) -> bool:
-    """Whether some attempt of a post ended without anybody knowing how."""
-    table = schema.attempts.c
-    doubtful = select(table.number).where(
-        table.post_id == post_id, table.outcome == InDoubt.__name__
-    )
-    return tx.connection.execute(doubtful).first() is not None
-
-
-def _set(tx: Tx, post: Kept, then: Next, receipt: Receipt | None = None) -> None:
-    values: dict[str, object] = {
-        "state": str(then.state), "since": tx.now, "next_look": then.next_look, "why": then.why,
-    }  # fmt: skip
-    if receipt is not None:
-        values |= {"remote_id": receipt.remote_id, "url": receipt.url}
-    tx.connection.execute(update(schema.posts).where(schema.posts.c.id == post.id).values(**values))
-    _changed(tx, post)
-
-
-def _changed(tx: Tx, post: Kept) -> None:
+def changed(tx: Tx, post: Kept) -> None:
+    """Says that a post has moved to whoever looks at it."""
     tx.changed(
         "board", f"posts:{post.channel}", f"incident:{post.incident_id}",
         f"release:{post.release_id}",
     )  # fmt: skip
 
 
-def _kept(row: Row[tuple[object, ...]]) -> Kept:
+def kept(row: Row[tuple[object, ...]]) -> Kept:
+    """A post from its row."""
     return Kept(
         id=row.id, release_id=row.release_id, incident_id=row.incident_id, channel=row.channel,
         state=PostState(row.state), since=row.since, why=row.why, attempts=row.attempts,

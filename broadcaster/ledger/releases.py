@@ -45,7 +45,16 @@ def of_incident(tx: Tx, incident_id: str) -> list[AnyRelease]:
         .where(table.incident_id == incident_id)
         .order_by(table.released_at.desc(), table.number.desc())
     )
-    return [_parse(body) for body in rows.scalars()]
+    return [parse(body) for body in rows.scalars()]
+
+
+def numbers(tx: Tx, incident_id: str) -> dict[str, int]:
+    """The update's number of each release of an incident."""
+    table = schema.releases.c
+    rows = tx.connection.execute(
+        select(table.id, table.number).where(table.incident_id == incident_id)
+    )
+    return {row.id: row.number for row in rows}
 
 
 def newest_times(tx: Tx, incident_ids: list[str]) -> dict[str, datetime]:
@@ -67,8 +76,9 @@ def _first(tx: Tx, condition: object) -> AnyRelease | None:
     body = tx.connection.execute(
         select(schema.releases.c.body).where(condition)  # type: ignore[arg-type]
     ).scalar()
-    return _parse(body) if body else None
+    return parse(body) if body else None
 
 
-def _parse(body: str) -> AnyRelease:
+def parse(body: str) -> AnyRelease:
+    """A release from its row's body."""
     return _ANY_RELEASE.validate_json(body)

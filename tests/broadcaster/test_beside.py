@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from broadcaster.beside import Beside
-from broadcaster.ledger import Tx, open_ledger, posts
+from broadcaster.ledger import Tx, leases, open_ledger
 from tests.story import EXERCISE, NOW, StillClock, a_story
 
 
@@ -19,7 +19,7 @@ async def test_what_stands_still_is_told_with_its_oldest_time(tmp_path: Path) ->
 
         def all_run(tx: Tx) -> None:
             for name in ("relay", "channel:county"):
-                posts.take_lease(tx, name, "somebody", timedelta(seconds=6))
+                leases.take(tx, [name], "somebody", timedelta(seconds=6))
 
         await story.ledger.write(all_run)
         await beside.look()

@@ -38,7 +38,8 @@ def standing(**fields: object) -> Standing:
     revision = a_revision()
     return Standing(**{
         "release_expires_at": LATER, "stopped": False, "replaced_by": None,
-        "digest_released": revision.digest, "revision": revision,
+        "digest_released": revision.digest, "digest": revision.digest,
+        "words": revision.words,
         "facts": {"type": "GASLEAK", "place": "1200 block of Oak St"}, "in_doubt": False,
     } | fields)  # type: ignore[arg-type]  # fmt: skip
 

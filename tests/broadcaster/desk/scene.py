@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient
 
 from broadcaster.approval import AnyRelease, Verdict
 from broadcaster.channel import AnyChannel, public_page, webhook
-from broadcaster.delivery import PostState
+from broadcaster.delivery import Next, PostState, Receipt
 from broadcaster.errors import Refusal
 from broadcaster.incident import Report
 from broadcaster.intake.native import EXAMPLE
@@ -22,13 +22,16 @@ from broadcaster.ledger import (
     Ledger,
     Tx,
     approvals,
+    attempts,
     incidents,
+    leases,
     people,
     posts,
     publications,
     releases,
     reports,
 )
+from broadcaster.ledger.attempts import Closing, Opened, Wanted
 from broadcaster.orders import Decide, SubmitRevision, Submitted, decide, submit_revision
 from broadcaster.roster import Person, Role
 from broadcaster.suggestion import words
@@ -157,14 +160,12 @@ async def deliver(ledger: Ledger, release: AnyRelease, *, page_address: str = ""
     def step(tx: Tx) -> None:
         post = next(p for p in posts.of_release(tx, release.id) if p.channel == "public_page")
         public_id = publications.publish(tx, post.id)
-        lease = posts.take_lease(tx, "posts.public_page", "test", timedelta(seconds=30))
-        assert lease is not None
-        opened = posts.open_attempt(tx, post.id, lease=lease, deadline=timedelta(seconds=13))
-        assert isinstance(opened, posts.Opened)
-        posts.close_attempt(
-            tx, opened, lease=lease, outcome="posted", then=posts.Next(PostState.POSTED),
-            receipt=posts.Receipt(remote_id=public_id, url=f"{page_address}/p/{public_id}"),
-        )  # fmt: skip
+        lasts = timedelta(seconds=30)
+        [lease] = leases.take(tx, ["channel:public_page"], "test", lasts).values()
+        [opened] = attempts.open_(tx, [Wanted(post.id, lease, lasts)]).values()
+        assert isinstance(opened, Opened)
+        receipt = Receipt(remote_id=public_id, url=f"{page_address}/p/{public_id}")
+        attempts.close(tx, [Closing(opened, lease, "receipt", Next(PostState.POSTED), receipt)])
 
     await ledger.write(step)
 

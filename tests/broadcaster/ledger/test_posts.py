@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from broadcaster.delivery import Next, PostState, Receipt
-from broadcaster.ledger import posts, publications
-from broadcaster.ledger.posts import Kept, Lease, LeaseLost, Opened
+from broadcaster.ledger import attempts, leases, posts, publications
+from broadcaster.ledger.attempts import Closing, Ended, Opened, Wanted
+from broadcaster.ledger.leases import Lease, LeaseLost
+from broadcaster.ledger.posts import Kept
 from streams.gate import judge_decision
 from tests.story import EXERCISE, HOOK, INCIDENT_URL, PAGE, Story, a_story
 
@@ -29,17 +31,16 @@ RECEIPT = Receipt(remote_id="r1", url="http://x/1")
 
 
 async def leased(story: Story, holder: str = "worker-1", channel: str = PAGE.name) -> Lease:
-    lease = await story.ledger.write(
-        lambda tx: posts.take_lease(tx, f"channel:{channel}", holder, LASTS)
-    )
-    assert lease is not None
-    return lease
+    name = f"channel:{channel}"
+    return (await story.ledger.write(lambda tx: leases.take(tx, [name], holder, LASTS)))[name]
 
 
 async def attempted(story: Story, post: Kept, lease: Lease) -> Opened | Next | None:
-    return await story.ledger.write(
-        lambda tx: posts.open_attempt(tx, post.id, lease=lease, deadline=DEADLINE)
-    )
+    wanted = Wanted(post.id, lease, DEADLINE)
+    outcome = (await story.ledger.write(lambda tx: attempts.open_(tx, [wanted]))).get(post.id)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome.then if isinstance(outcome, Ended) else outcome
 
 
 async def closed(
@@ -47,11 +48,11 @@ async def closed(
     receipt: Receipt | None = None,
 ) -> bool:  # fmt: skip
     assert isinstance(opened, Opened)
-    return await story.ledger.write(
-        lambda tx: posts.close_attempt(
-            tx, opened, lease=lease, outcome=outcome, then=then, receipt=receipt
-        )
-    )
+    closing = Closing(opened, lease, outcome, then, receipt)
+    [news] = await story.ledger.write(lambda tx: attempts.close(tx, [closing]))
+    if isinstance(news, Exception):
+        raise news
+    return news
 
 
 async def kept(story: Story, post: Kept) -> Kept:
@@ -61,7 +62,7 @@ async def kept(story: Story, post: Kept) -> Kept:
 
 
 async def due(story: Story, channel: str = PAGE.name) -> list[str]:
-    found, _ = await story.ledger.read(lambda tx: posts.first_due(tx, channel))
+    found, _ = await story.ledger.read(lambda tx: posts.first_due(tx, [channel]))
     return [post.id for post in found]
 
 
@@ -82,7 +83,7 @@ async def test_an_attempt_is_noted_before_anything_is_sent(story: Story) -> None
     opened = await attempted(story, post, lease)
     assert isinstance(opened, Opened)
     assert opened.number == 1 and opened.revision.rendering(PAGE.name).text
-    [noted] = await story.ledger.read(lambda tx: posts.attempts_of(tx, post.id))
+    [noted] = await story.ledger.read(lambda tx: attempts.of_post(tx, post.id))
     assert noted.send_before == story.clock.at + DEADLINE and noted.ended_at is None
     now = await kept(story, post)
     assert (now.state, now.attempts, now.next_look) == (PostState.SENDING, 1, noted.send_before)
@@ -160,7 +161,7 @@ async def test_what_keeps_a_post_back(story: Story, happens: Happens, state: Pos
     now = await kept(story, post)
     assert (now.state, now.attempts, now.next_look) == (state, 0, None)
     assert now.why and now.why == instead.why
-    assert await story.ledger.read(lambda tx: posts.attempts_of(tx, post.id)) == []
+    assert await story.ledger.read(lambda tx: attempts.of_post(tx, post.id)) == []
 
 
 @pytest.mark.parametrize("happens", [row[0] for row in HAPPENS])
@@ -194,12 +195,11 @@ async def test_no_other_state_is_tried(story: Story, state: PostState) -> None:
 async def test_an_attempt_that_nobody_closed_is_found_after_its_time(story: Story) -> None:
     post, lease = await one_post(story), await leased(story)
     await attempted(story, post, lease)
-    look = lambda tx: posts.left_open(tx, PAGE.name)  # noqa: E731
+    look = lambda tx: attempts.left_open(tx, [PAGE.name])  # noqa: E731
     assert await story.ledger.read(look) == []
     story.clock.move(seconds=DEADLINE.total_seconds())
-    [(found, number)] = await story.ledger.read(look)
-    assert (found.id, number) == (post.id, 1)
-    reopened = await story.ledger.read(lambda tx: posts.reopened(tx, found, number))
+    [reopened] = await story.ledger.read(look)
+    assert (reopened.post.id, reopened.number) == (post.id, 1)
     in_doubt = Next(PostState.IN_DOUBT, why="Who knows.")
     assert await closed(story, reopened, lease, in_doubt, "InDoubt")
     assert await story.ledger.read(look) == []
@@ -240,7 +240,7 @@ async def test_posts_of_an_incident_leave_in_order(story: Story) -> None:
     opened = await attempted(story, first, lease)
     assert second.id not in await due(story), "the first is being sent"
     await closed(story, opened, lease, waiting(story), "TryLater")
-    found, next_look = await story.ledger.read(lambda tx: posts.first_due(tx, PAGE.name))
+    found, next_look = await story.ledger.read(lambda tx: posts.first_due(tx, [PAGE.name]))
     assert [post.id for post in found] == [elsewhere.id]
     assert next_look == story.clock.at + timedelta(seconds=60)
     story.clock.move(seconds=60)
@@ -368,7 +368,7 @@ async def _act(
 
 async def _invariant(story: Story, post: Kept) -> None:
     now = await kept(story, post)
-    noted = await story.ledger.read(lambda tx: posts.attempts_of(tx, post.id))
+    noted = await story.ledger.read(lambda tx: attempts.of_post(tx, post.id))
     still_open = [attempt for attempt in noted if attempt.ended_at is None]
     assert len(still_open) <= 1
     assert now.attempts == len(noted)
@@ -411,8 +411,9 @@ async def test_what_has_ended_on_such_a_channel_stays_as_it_ended(story: Story) 
 
 
 async def test_one_worker_holds_a_channel_and_a_later_one_has_a_higher_epoch(story: Story) -> None:
-    def take(holder: str) -> Awaitable[Lease | None]:
-        return story.ledger.write(lambda tx: posts.take_lease(tx, "channel:x", holder, LASTS))
+    async def take(holder: str) -> Lease | None:
+        taken = await story.ledger.write(lambda tx: leases.take(tx, ["channel:x"], holder, LASTS))
+        return taken.get("channel:x")
 
     first = await take("worker-1")
     assert first is not None and first.epoch == 1
@@ -427,9 +428,9 @@ async def test_one_worker_holds_a_channel_and_a_later_one_has_a_higher_epoch(sto
     second = await take("worker-2")
     assert second is not None and second.epoch == 2
     assert await take("worker-1") is None
-    await story.ledger.write(lambda tx: posts.let_go(tx, first))
+    await story.ledger.write(lambda tx: leases.let_go(tx, first))
     assert await take("worker-1") is None, "one that was lost cannot be given back"
-    await story.ledger.write(lambda tx: posts.let_go(tx, second))
+    await story.ledger.write(lambda tx: leases.let_go(tx, second))
     third = await take("worker-1")
     assert third is not None and third.epoch == 3
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from broadcaster.incident import Report
-from broadcaster.ledger import Tx, outbox, posts, reports
+from broadcaster.ledger import Tx, leases, outbox, reports
 from broadcaster.ledger.standstill import FREE_FOR, LATE, Standstill, standing_still
 from streams.gate import judge_decision
 from streams.notify import call_approver
@@ -25,7 +25,7 @@ async def everybody_runs(story: Story) -> None:
 
     def step(tx: Tx) -> None:
         for name in LEASES:
-            posts.take_lease(tx, name, "somebody", timedelta(seconds=6))
+            leases.take(tx, [name], "somebody", timedelta(seconds=6))
         outbox.sent(tx, [row[0] for row in outbox.unsent(tx, 1000)])
 
     await story.ledger.write(step)
@@ -68,7 +68,7 @@ async def test_messages_wait_for_the_broker(story: Story) -> None:
 
 def _hold(tx: Tx) -> None:
     for name in LEASES:
-        posts.take_lease(tx, name, "somebody", timedelta(seconds=6))
+        leases.take(tx, [name], "somebody", timedelta(seconds=6))
 
 
 async def test_each_step_that_is_waited_for_is_named(story: Story) -> None:

@@ -1,0 +1,267 @@
+"""Attempts: the point of no return before a send, and how each ended.
+
+Many at a time, since a release's posts are due together: one statement for all of them where one
+each would do the same, and each revision is read and hashed once. What is checked of a post is
+checked of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Boolean, bindparam, insert, or_, select, update
+
+from broadcaster.delivery import InDoubt, Next, PostState, Receipt, Standing, before_attempt
+from broadcaster.ledger import incidents, leases, posts, releases, schema
+from broadcaster.ledger.leases import Lease, LeaseLost
+from broadcaster.ledger.posts import Kept, Turn
+from broadcaster.ledger.tx import Tx
+from broadcaster.update import Revision
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try, as noted in the ledger."""
+
+    number: int
+    started_at: datetime
+    send_before: datetime
+    ended_at: datetime | None
+    outcome: str | None
+    why: str | None
+
+
+def of_post(tx: Tx, post_id: str) -> list[Attempt]:
+    """A post's attempts, in order."""
+    table = schema.attempts.c
+    rows = tx.connection.execute(
+        select(schema.attempts).where(table.post_id == post_id).order_by(table.number)
+    )
+    return [
+        Attempt(row.number, row.started_at, row.send_before, row.ended_at, row.outcome, row.why)
+        for row in rows
+    ]
+
+
+# --- Before the send --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A post that a worker would try, on the strength of its lease."""
+
+    post_id: str
+    lease: Lease
+    lasts: timedelta  #: until then it is sent, or given up
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An attempt that may be sent now: the point of no return is behind it."""
+
+    post: Kept
+    number: int
+    revision: Revision
+    digest: str  #: of the words that are sent, computed from them
+    public_id: str  #: the incident's
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A post that may not be sent, and what became of it instead."""
+
+    post: Kept
+    then: Next
+    public_id: str
+
+
+#: What came of an attempt that was wanted; an error keeps that post back and no other.
+Outcome = Opened | Ended | Exception
+
+
+def open_(tx: Tx, wanted: Sequence[Wanted]) -> dict[str, Outcome]:
+    """Notes attempts, or what becomes of a post instead, by its id; without those to leave alone.
+
+    LeaseLost where a channel has a new holder. Fails closed: the digest is computed again from
+    the words that would be sent.
+    """
+    lost = leases.lost(tx, {each.lease for each in wanted})
+    outcomes: dict[str, Outcome] = {
+        each.post_id: lost[each.lease] for each in wanted if each.lease in lost
+    }
+    asked = {each.post_id: each for each in wanted if each.lease not in lost}
+    tried = (PostState.PLANNED, PostState.WAITING)
+    several = [post for post in posts.locked(tx, asked) if post.state in tried]
+    released = _released(tx, {post.release_id for post in several})
+    about = incidents.several(tx, {post.incident_id for post in several})
+    doubtful = _in_doubt(tx, [post.id for post in several])
+    for post in several:
+        outcomes[post.id] = _judged(
+            tx, post, released[post.release_id], about[post.incident_id], post.id in doubtful
+        )
+    _note(tx, asked, outcomes)
+    return outcomes
+
+
+@dataclass(frozen=True)
+class _Released:
+    """A release as the ledger holds it now, with its words and what they hash to."""
+
+    expires_at: datetime
+    stopped: bool
+    digest_released: str
+    revision: Revision
+    digest: str
+
+
+def _released(tx: Tx, release_ids: Collection[str]) -> dict[str, _Released | Exception]:
+    """Releases by id; one that cannot be read is an error of its own."""
+    table = schema.releases.c
+    rows = tx.connection.execute(
+        select(table.id, table.body, table.stopped_at, schema.revisions.c.body.label("words"))
+        .join(schema.revisions, schema.revisions.c.id == table.revision_id)
+        .where(table.id.in_(release_ids))
+    )
+    found: dict[str, _Released | Exception] = {}
+    for row in rows:
+        try:
+            release, revision = releases.parse(row.body), Revision.model_validate_json(row.words)
+        except ValueError as unreadable:
+            found[row.id] = unreadable
+        else:
+            found[row.id] = _Released(release.expires_at, row.stopped_at is not None,
+                                      release.digest, revision, revision.digest)  # fmt: skip
+    return found
+
+
+def _judged(
+    tx: Tx, post: Kept, released: _Released | Exception, about: incidents.Kept, in_doubt: bool
+) -> Outcome:
+    """What is to be noted of one post."""
+    if isinstance(released, Exception):
+        return released
+    standing = Standing(
+        release_expires_at=released.expires_at, stopped=released.stopped,
+        replaced_by=post.replaced_by, digest_released=released.digest_released,
+        digest=released.digest, words=released.revision.words, facts=about.incident.facts,
+        in_doubt=in_doubt,
+    )  # fmt: skip
+    instead = before_attempt(standing, now=tx.now)
+    if instead is not None:
+        return Ended(post, instead, about.public_id)
+    return Opened(post, post.attempts + 1, released.revision, released.digest, about.public_id)
+
+
+def _note(tx: Tx, asked: Mapping[str, Wanted], outcomes: Mapping[str, Outcome]) -> None:
+    posts.turn(tx, [Turn(each.post, each.then) for each in outcomes.values()
+                    if isinstance(each, Ended)])  # fmt: skip
+    opened = [(each, asked[each.post.id]) for each in outcomes.values() if isinstance(each, Opened)]
+    if not opened:
+        return
+    tx.connection.execute(insert(schema.attempts), [
+        {"post_id": each.post.id, "number": each.number, "started_at": tx.now,
+         "send_before": tx.now + wanted.lasts, "lease_epoch": wanted.lease.epoch}
+        for each, wanted in opened
+    ])  # fmt: skip
+    tx.connection.execute(
+        update(schema.posts).where(schema.posts.c.id == bindparam("post")),
+        [{"post": each.post.id, "state": str(PostState.SENDING), "since": tx.now,
+          "attempts": each.number, "next_look": tx.now + wanted.lasts, "why": None}
+         for each, wanted in opened],
+    )  # fmt: skip
+    for each, _ in opened:
+        posts.changed(tx, each.post)
+
+
+def _in_doubt(tx: Tx, post_ids: Sequence[str]) -> set[str]:
+    """Posts of which some attempt ended without anybody knowing how."""
+    table = schema.attempts.c
+    doubtful = select(table.post_id).where(
+        table.post_id.in_(post_ids), table.outcome == InDoubt.__name__
+    )
+    return set(tx.connection.execute(doubtful).scalars())
+
+
+# --- After the send ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Closing:
+    """How an attempt ended, and what becomes of its post."""
+
+    opened: Opened
+    lease: Lease
+    outcome: str
+    then: Next
+    receipt: Receipt | None = None
+
+
+def close(tx: Tx, closings: Sequence[Closing]) -> list[bool | LeaseLost]:
+    """Notes how attempts ended; answers of each whether that was news.
+
+    Of an attempt that was ended by another in the meantime only a receipt is news: proof stands
+    above doubt. LeaseLost where the channel has a new holder.
+    """
+    lost = leases.lost(tx, {each.lease for each in closings})
+    mine = [each for each in closings if each.lease not in lost]
+    stand = {post.id: post for post in posts.locked(tx, {each.opened.post.id for each in mine})}
+    table = schema.attempts.c
+    if mine:
+        tx.connection.execute(
+            update(schema.attempts).where(
+                table.post_id == bindparam("post"), table.number == bindparam("numbered"),
+                or_(table.ended_at.is_(None), bindparam("proven", type_=Boolean)),
+            ),
+            [{"post": each.opened.post.id, "numbered": each.opened.number,
+              "proven": each.receipt is not None, "ended_at": tx.now, "outcome": each.outcome,
+              "why": each.then.why} for each in mine],
+        )  # fmt: skip
+    news = {each.opened.post.id for each in mine if _is_news(each, stand[each.opened.post.id])}
+    posts.turn(tx, [Turn(each.opened.post, each.then, each.receipt) for each in mine
+                    if each.opened.post.id in news])  # fmt: skip
+    return [lost.get(each.lease) or each.opened.post.id in news for each in closings]
+
+
+def _is_news(closing: Closing, post: Kept) -> bool:
+    open_still = (post.state, post.attempts) == (PostState.SENDING, closing.opened.number)
+    return open_still or closing.receipt is not None
+
+
+def left_open(tx: Tx, channels: Collection[str]) -> list[Opened]:
+    """Attempts that nobody closed, past the time by which they must have been sent.
+
+    Without those whose words cannot be read any more: they stand as being sent until somebody
+    mends the ledger.
+    """
+    table, tried = schema.posts.c, schema.attempts.c
+    rows = tx.connection.execute(
+        select(schema.posts, tried.number)
+        .join(schema.attempts, tried.post_id == table.id)
+        .where(
+            table.channel.in_(channels), table.state == str(PostState.SENDING),
+            tried.ended_at.is_(None), tried.send_before <= tx.now,
+        )
+    ).all()  # fmt: skip
+    released = _released(tx, {row.release_id for row in rows})
+    about = incidents.several(tx, {row.incident_id for row in rows})
+    return [
+        Opened(posts.kept(row), row.number, words.revision, words.digest,
+               about[row.incident_id].public_id)
+        for row in rows
+        if isinstance(words := released[row.release_id], _Released)
+    ]  # fmt: skip
+
+
+def orphaned(tx: Tx) -> None:
+    """Ends all leases and the time of all open attempts: no process that had them lives.
+
+    Only where that is certain: SQLite's lock keeps a second process away.
+    """
+    tx.connection.execute(update(schema.leases).values(until=tx.now))
+    tx.connection.execute(
+        update(schema.attempts)
+        .where(schema.attempts.c.ended_at.is_(None))
+        .values(send_before=tx.now)
+    )
