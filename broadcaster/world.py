@@ -19,4 +19,4 @@ W = TypeVar("W", Exercise, Live)
 class Frozen(BaseModel):
     """A value: compared by what it holds, never changed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

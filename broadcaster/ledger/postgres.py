@@ -21,7 +21,7 @@ import structlog
 import tenacity
 from sqlalchemy import Connection, create_engine, func, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError
 
 from broadcaster import failpoint
 from broadcaster.clock import Clock
@@ -155,7 +155,7 @@ class PostgresLedger(Ledger):
             self.check()
             value, entries, changes = _RETRY(self._once, step)
         except DatabaseError as problem:
-            raise _away(problem) from problem
+            raise _away(problem) from None  # its details quote the row
         facts.say(entries)
         return value, frozenset(changes)
 
@@ -179,7 +179,7 @@ class PostgresLedger(Ledger):
                 )
                 return query(Tx(connection, lambda: self._now(connection), self.world))
         except DatabaseError as problem:
-            raise _away(problem) from problem
+            raise _away(problem) from None  # its details quote the row
 
     def _now(self, connection: Connection) -> datetime:
         return self._clock.now() if self._clock else _time(connection)
@@ -269,11 +269,19 @@ def _plain(url: str) -> str:
 
 
 def _away(problem: DatabaseError) -> Exception:
-    """What the caller is told: its own mistake as it is, the database's state as LedgerAway."""
-    if isinstance(problem, IntegrityError):
-        return problem
-    state = _state(problem) or ""
-    if state.startswith(("22", "42")) and state != "42501":
-        return problem
-    cause = str(problem.orig).strip().splitlines()[0] if problem.orig else "it does not answer"
+    """What the caller is told: its own mistake as such, the database's state as LedgerAway."""
+    state, cause = _state(problem) or "", _without_values(problem)
+    mistaken = state.startswith("42") and state != "42501"
+    if mistaken or isinstance(problem, IntegrityError | DataError):
+        assert problem.orig is not None, "the database spoke"
+        return type(problem)(problem.statement, None, type(problem.orig)(cause))
     return LedgerAway(cause)
+
+
+def _without_values(problem: DatabaseError) -> str:
+    """What PostgreSQL says first. The lines after it quote rows; and class 22 (data) at once."""
+    if problem.orig is None:
+        return "it does not answer"
+    if isinstance(problem, DataError):
+        return type(problem.orig).__name__
+    return str(problem.orig).strip().splitlines()[0]

@@ -153,3 +153,10 @@ def test_a_report_that_comes_twice_changes_no_fact(
     again = data.draw(st.sampled_from(reports))
     once, twice = folded(*reports), folded(*reports, again)
     assert twice == once.model_copy(update={"reports": once.reports + 1})
+
+
+def test_what_is_wrong_with_a_report_is_said_without_quoting_it() -> None:
+    """Such an error may reach the log: a row of the ledger that another version wrote."""
+    with pytest.raises(ValidationError) as caught:
+        Report.model_validate({"number": "zq private\n", "place": ["zq private"]})
+    assert "number" in str(caught.value) and "zq private" not in str(caught.value)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from broadcaster.errors import LedgerAway, LedgerSilent, Refusal
 from broadcaster.incident import Report
@@ -172,6 +174,24 @@ async def test_a_ledger_without_tables_names_the_cure(postgres: Server) -> None:
 async def test_a_key_that_is_taken_twice_is_a_mistake_not_an_outage(worker: Ledger) -> None:
     with pytest.raises(IntegrityError):
         await run(worker, "INSERT INTO meta VALUES ('world', 'exercise')")
+
+
+@pytest.mark.parametrize(("sql", "said"), [
+    ("INSERT INTO meta VALUES ('world', %s)", "pk_meta"),
+    ("INSERT INTO meta VALUES (%s, NULL)", "not-null constraint"),
+    ("INSERT INTO unsealed (entry_id) VALUES (%s)", "fk_unsealed_entry_id"),
+    ("SELECT CAST(%s AS text)::integer", "InvalidTextRepresentation"),
+    ("SELECT CAST(%s AS text)::timestamptz", "InvalidDatetimeFormat"),
+])  # fmt: skip
+async def test_what_the_database_says_of_a_mistake_quotes_no_row(
+    worker: Ledger, sql: str, said: str
+) -> None:
+    """Not even in the log, where the whole traceback stands."""
+    private = uuid4().hex
+    with pytest.raises(DatabaseError) as caught:
+        await worker.write(lambda tx: tx.connection.exec_driver_sql(sql, (private,)))
+    whole = "".join(traceback.format_exception(caught.value))
+    assert said in whole and private not in whole and "DETAIL" not in whole
 
 
 async def test_a_row_that_somebody_holds_ends_in_a_sentence(
