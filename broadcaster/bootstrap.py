@@ -122,8 +122,17 @@ async def apply_topics(settings: Settings) -> list[making.Applied]:
             "No Apache Kafka is set; the embedded broker's topics are made when it starts.",
             "Set BROADCASTER_KAFKA.",
         )
+    return await making.apply(broker, _topics(settings))
+
+
+async def wrong_topics(settings: Settings, broker: Broker, seconds: float) -> list[str]:
+    """What of the topics on a cluster is not as it should be. Raises Refusal after so long."""
+    return await making.wrong(broker, _topics(settings), deadline=seconds)
+
+
+def _topics(settings: Settings) -> dict[str, topics.Topic]:
     names = [each.name for each in channels(settings)]
-    return await making.apply(broker, topics.full_names(settings.world, names))
+    return topics.full_names(settings.world, names)
 
 
 def _account(settings: Settings) -> Sasl | None:

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from broadcaster import control
+from broadcaster import bootstrap, control
 from broadcaster.errors import Refusal
 from broadcaster.here import alone
 from broadcaster.ledger import Ledger, open_ledger, rights
@@ -17,6 +17,9 @@ from streams.pins import check_private_names
 
 #: Bytes below which the disk is called nearly full.
 LITTLE_DISK = 500 * 2**20
+
+#: Seconds that a cluster gets to tell of its topics.
+BROKER_PATIENCE = 5.0
 
 #: How far this machine's clock may be from the ledger's. A webhook's receiver, a passkey and a
 #: signed report's sender are told this machine's time; what is decided is judged by the ledger's.
@@ -41,7 +44,7 @@ async def examine(settings: Settings) -> list[Finding]:
         _home(settings),
         _disk(settings),
         _libraries(),
-        *([_broker()] if settings.kafka is None and settings.ledger_url is None else []),
+        *await _broker(settings),
         *await _ledger(settings),
     ]
 
@@ -70,11 +73,21 @@ def _libraries() -> Finding:
     return Finding("libraries", True, "the versions that this program was written for")
 
 
-def _broker() -> Finding:
+async def _broker(settings: Settings) -> list[Finding]:
+    """The broker of the settings with its topics; the embedded one where they name none."""
     try:
-        return Finding("embedded broker", True, f"{find_binary().name} is installed")
+        broker = bootstrap.outside_broker(settings)
+        if broker is not None:
+            wrong = await bootstrap.wrong_topics(settings, broker, BROKER_PATIENCE)
+            return [
+                Finding("broker", True, f"{broker.bootstrap} takes us"),
+                Finding("topics", not wrong, " ".join(wrong) or "as they should be"),
+            ]
+        if settings.ledger_url is not None:
+            return [Finding("broker", True, "none is named here, and a desk alone needs none")]
+        return [Finding("embedded broker", True, f"{find_binary().name} is installed")]
     except Refusal as refusal:
-        return Finding("embedded broker", False, f"{refusal.why} {refusal.do}")
+        return [Finding("broker", False, f"{refusal.why} {refusal.do}")]
 
 
 async def _ledger(settings: Settings) -> list[Finding]:

@@ -131,6 +131,29 @@ async def apply(
     return applied
 
 
+async def wrong(
+    broker: Broker, topics: Mapping[str, Topic], *, deadline: float = 30.0
+) -> list[str]:
+    """What is not as the map and the settings say, a sentence each; nothing is changed.
+
+    Raises as `apply` does.
+    """
+    wanted = {broker.named(name): topic for name, topic in topics.items()}
+    found = await _patiently(broker, deadline, lambda admin: _look(admin, wanted))
+    told = []
+    for name, topic in wanted.items():
+        if name not in found:
+            told.append(f"{name} is not there: run `broadcaster topics apply`.")
+            continue
+        new = _as_new(broker, name.removeprefix(broker.prefix), topic)
+        told += [f"{name}: {each}" for each in _too_large(topic, new, found[name])]
+        told += [
+            f"{name} has {what} {before} instead of {after}: run `broadcaster topics apply`."
+            for what, (before, after) in _too_small(topic, new, found[name]).items()
+        ]
+    return told
+
+
 @dataclass
 class _Found:
     """A topic as it is on the broker."""

@@ -14,6 +14,7 @@ from broadcaster import doctor
 from broadcaster.doctor import Finding
 from broadcaster.ledger.rights import Rights
 from broadcaster.settings import Settings
+from streams.embedded import free_port
 from tests.postgres import Database, Server
 
 
@@ -73,3 +74,12 @@ def test_a_role_without_rights_is_sent_to_the_owner() -> None:
 def test_two_clocks_may_be_two_seconds_apart(seconds: float, ok: bool, said: str) -> None:
     found = doctor.clock(timedelta(seconds=seconds))
     assert found.ok is ok and said in found.told
+
+
+async def test_a_broker_that_is_away_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "BROKER_PATIENCE", 0.5)
+    settings = Settings.model_validate({"home": tmp_path, "kafka": f"127.0.0.1:{free_port()}"})
+    found = {each.what: each for each in await doctor.examine(settings)}
+    assert not found["broker"].ok and "127.0.0.1" in found["broker"].told

@@ -365,6 +365,7 @@ async def test_the_doctor_finds_nothing_to_mend(at: Composed, name: str, role: s
     found = {each["what"]: each for each in json.loads(await at.run(name, "doctor", "--json"))}
     assert all(each["ok"] for each in found.values()), found
     assert role in found["role"]["told"]
+    assert ("topics" in found) == (name != "desk"), "a desk has no way to Kafka"
 
 
 async def test_cookies_and_headers_are_those_of_https(at: Composed) -> None:

@@ -181,3 +181,17 @@ async def _make(broker: Broker, name: str, partitions: int, settings: dict[str, 
         )
     finally:
         await admin.close()
+
+
+async def test_what_is_wrong_is_told_and_left(ours: Broker) -> None:
+    missing = await making.wrong(ours, NAMES)
+    assert len(missing) == len(NAMES) and all("topics apply" in each for each in missing)
+    await making.apply(ours, NAMES)
+    assert await making.wrong(ours, NAMES) == []
+    more = replace(ours, partitions=ours.partitions + 2)
+    too_few = await making.wrong(more, NAMES)
+    assert any(ours.named(REPORTS) in each and "partitions" in each for each in too_few)
+    await making.apply(more, NAMES)
+    too_many = await making.wrong(ours, NAMES)
+    assert any("cannot be taken away" in each for each in too_many)
+    assert await making.wrong(more, NAMES) == [], "looking changed nothing"
