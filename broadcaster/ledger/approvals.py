@@ -214,6 +214,7 @@ def requests_due(tx: Tx, *, limit: int) -> list[Kept]:
         .where(table.state == str(RequestState.OPEN), table.next_look <= tx.now)
         .order_by(table.created_at)
         .limit(limit)
+        .with_for_update(skip_locked=True)  # one that is being decided does not expire
     )
     return [_kept(row) for row in rows]
 
@@ -296,6 +297,7 @@ def decisions_look_again(tx: Tx, *, limit: int) -> int:
         .where(table.next_look <= tx.now)
         .order_by(table.at)
         .limit(limit)
+        .with_for_update(of=schema.decisions, skip_locked=True)  # not those the gate has in hand
     ).all()
     for row in rows:
         tx.trace = row.trace

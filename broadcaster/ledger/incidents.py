@@ -160,6 +160,7 @@ def silent_too_long(tx: Tx, *, limit: int) -> list[Kept]:
         .where(table.open, table.closes_at <= tx.now)
         .order_by(table.closes_at)
         .limit(limit)
+        .with_for_update(skip_locked=True)  # of one that compile has in hand something is heard
     )
     return [_kept(row) for row in rows]
 

@@ -142,6 +142,7 @@ def look_again(tx: Tx, *, limit: int) -> int:
         .where(table.next_look <= tx.now)
         .order_by(table.received_at)
         .limit(limit)
+        .with_for_update(skip_locked=True)  # one that compile has in hand needs no other look
     ).all()
     for row in rows:
         tx.trace = row.trace

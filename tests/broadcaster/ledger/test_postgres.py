@@ -18,8 +18,9 @@ from broadcaster.incident import Report
 from broadcaster.ledger import Ledger, Tx, chain, open_ledger, outbox, records, reports
 from broadcaster.ledger import postgres as postgres_ledger
 from broadcaster.record import Kind
+from streams.sweep import sweep
 from tests.postgres import Database, Server
-from tests.story import EXERCISE, NOW
+from tests.story import EXERCISE, NOW, a_story
 
 NOWHERE = Path("unused")
 
@@ -245,3 +246,37 @@ async def test_a_server_that_is_frozen_is_waited_for_so_long(
     with pytest.raises(LedgerSilent, match="has not answered"):
         await worker.write(lambda tx: go_on.wait(30))
     go_on.set()
+
+
+@pytest.mark.parametrize(
+    ("step", "asked"),
+    [
+        ("UPDATE reports SET compiled_at = now(), next_look = NULL",
+         "SELECT count(*) = 0 FROM reports WHERE next_look IS NOT NULL"),
+        ("UPDATE approval_requests SET state = 'decided', next_look = NULL",
+         "SELECT state = 'decided' FROM approval_requests"),
+        ("UPDATE decisions SET outcome = 'released', next_look = NULL",
+         "SELECT next_look IS NULL FROM decisions"),
+        ("UPDATE incidents SET closes_at = closes_at + interval '1 year'",
+         "SELECT open FROM incidents"),
+    ],
+    ids=["compile", "desk", "gate", "compile again"],
+)  # fmt: skip
+async def test_the_sweep_leaves_alone_what_a_step_has_in_hand(
+    step: str, asked: str, database: Database, tmp_path: Path
+) -> None:
+    """It saw the row before the step's commit; what it does comes after."""
+    async with a_story(tmp_path, database.url()) as story:
+        request = await story.submitted(await story.reported())
+        if "decisions" in step:
+            await story.approved(request)
+        with psycopg.connect(database.url()) as other:
+            other.execute("UPDATE reports SET compiled_at = NULL, next_look = '2026-01-01'")
+        story.clock.move(days=30)
+        with psycopg.connect(database.url()) as other:
+            other.execute(step)  # type: ignore[arg-type]
+            sweeping = asyncio.create_task(story.ledger.write(sweep))
+            await asyncio.wait({sweeping}, timeout=1)
+        await sweeping
+        with psycopg.connect(database.url()) as other:
+            assert other.execute(asked).fetchone() == (True,)  # type: ignore[arg-type]
