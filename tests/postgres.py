@@ -80,9 +80,9 @@ class Server:
         _quiet([*become, str(self.programs / program), *arguments])
 
     @contextmanager
-    def outside(self) -> Iterator[psycopg.Connection]:
-        """A connection of nobody's database, as the one who may do all."""
-        with psycopg.connect(Database("postgres", self.port).url(), autocommit=True) as admin:
+    def outside(self, name: str = "postgres") -> Iterator[psycopg.Connection]:
+        """A connection past the product, as the one who may do all."""
+        with psycopg.connect(Database(name, self.port).url(), autocommit=True) as admin:
             yield admin
 
     @contextmanager

@@ -415,10 +415,15 @@ class Installation(ABC):
     async def send_raw(
         self, body: bytes, message_id: str = "raw-1", headers: dict[str, str] | None = None
     ) -> Answer:
-        http = self._http
-        return await insist(
-            lambda: ask(http, "POST", "/api/v1/reports", data=io.BytesIO(body),
-                        headers=headers or signed(self.cad_secret, message_id, body))
+        return await insist(lambda: self.send_once(body, message_id, headers))
+
+    async def send_once(
+        self, body: bytes, message_id: str, headers: dict[str, str] | None = None
+    ) -> Answer:
+        """One try of a CAD system to send a report, and what was answered to it."""
+        return await ask(
+            self._http, "POST", "/api/v1/reports", data=io.BytesIO(body),
+            headers=headers or signed(self.cad_secret, message_id, body),
         )  # fmt: skip
 
     async def produce(
@@ -521,11 +526,19 @@ class Installation(ABC):
         reason: str | None = None, key: str | None = None,
     ) -> Answer:  # fmt: skip
         """A phone's tap: repeated under one key until it is answered."""
-        return await (await self.person(by)).post(
-            f"/api/v1/approval-requests/{request['id']}/decision",
-            {"request_id": request["id"], "verdict": verdict, "digest": request["digest"],
-             "revision_id": request["revision_id"], "reason": reason,
-             "idempotency_key": key or str(uuid.uuid4())},
+        key = key or str(uuid.uuid4())
+        return await insist(lambda: self.tap(request, verdict, by=by, reason=reason, key=key))
+
+    async def tap(
+        self, request: Json, verdict: str, *, by: str = COMMANDER, reason: str | None = None,
+        key: str,
+    ) -> Answer:  # fmt: skip
+        """One try of a phone to tell a decision, and what was answered to it."""
+        phone = await self.person(by)
+        return await ask(
+            phone.session, "POST", f"/api/v1/approval-requests/{request['id']}/decision",
+            json={"request_id": request["id"], "verdict": verdict, "digest": request["digest"],
+                  "revision_id": request["revision_id"], "reason": reason, "idempotency_key": key},
         )  # fmt: skip
 
     async def request(self, request_id: str) -> Json:

@@ -175,6 +175,11 @@ class Production(Installation):
         assert self.database is not None, "made by `fresh`"
         return self.database
 
+    @property
+    def name(self) -> str:
+        """Of its database."""
+        return self._database.name
+
     def settings(self) -> dict[str, str]:
         """As the owner of the ledger has them."""
         return {

@@ -37,13 +37,19 @@ class Story:
         self.reports.append(self.at.id_of(report))
         return report
 
-    async def decide(self, request: Json) -> None:
-        answer = await self.at.decide(request)
+    async def decide(self, request: Json, key: str | None = None) -> None:
+        answer = await self.at.decide(request, key=key)
         assert answer.good, answer
         self.decisions.append(answer.body["id"])
 
-    async def tell(self, seen: Json) -> Json:
-        """One update: submitted, decided once the Commander was called, and posted."""
+    async def opened(self) -> Json:
+        """An incident that is commanded, and for which an update is suggested."""
+        incident_id = self.at.incident_of(await self.report())
+        await self.at.commanded(incident_id)
+        return await self.at.suggested(incident_id)
+
+    async def asked(self, seen: Json) -> Json:
+        """An update is submitted, and the Commander called."""
         request = await self.at.submit(seen)
 
         async def called() -> bool:
@@ -51,6 +57,11 @@ class Story:
             return shown["request"]["called_at"] is not None
 
         await until(f"{COMMANDER} is called", called)
+        return request
+
+    async def tell(self, seen: Json) -> Json:
+        """One update: submitted, decided once the Commander was called, and posted."""
+        request = await self.asked(seen)
         await self.decide(request)
         await self.at.settled(request)
         return request

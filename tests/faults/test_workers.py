@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.connected.installation import Json, until
+from tests.connected.installation import until
 from tests.connected.production import WORKERS, Production, Servers
 from tests.faults.judging import Story, faults
 
@@ -42,13 +42,6 @@ async def at(servers: Servers) -> AsyncIterator[Production]:
         yield installation
 
 
-async def opened(story: Story) -> Json:
-    """An incident that is commanded, and for which an update is suggested."""
-    incident_id = story.at.incident_of(await story.report())
-    await story.at.commanded(incident_id)
-    return await story.at.suggested(incident_id)
-
-
 async def befalls(at: Production, name: str, trouble: signal.Signals | float) -> None:
     """Returns when every process is ready again."""
     print(f"{name}: {trouble}")
@@ -72,7 +65,7 @@ async def test_at_random_one_is_killed_frozen_or_ended(at: Production) -> None:
     story, dice = Story(at), random.Random(SEED)
     names = ["desk", *(f"{worker} {dice.choice((1, 2))}" for worker in WORKERS)]
     dice.shuffle(names)
-    incidents = await asyncio.gather(*(opened(story) for _ in range(INCIDENTS)))
+    incidents = await asyncio.gather(*(story.opened() for _ in range(INCIDENTS)))
     for name, trouble in zip(names, TROUBLES, strict=True):
         telling = asyncio.gather(*(story.tell(seen) for seen in incidents))
         await asyncio.sleep(dice.uniform(0, 0.5))  # somewhere on the way
@@ -86,7 +79,7 @@ async def test_new_work_is_taken_over(number: signal.Signals, at: Production) ->
     """With nothing in flight one of each worker goes; the other does what then comes."""
     await at.ready()
     story = Story(at)
-    incidents = await asyncio.gather(*(opened(story) for _ in range(INCIDENTS)))
+    incidents = await asyncio.gather(*(story.opened() for _ in range(INCIDENTS)))
     await at.drained()
     for worker in WORKERS:
         at.kill(f"{worker} 1", number)
@@ -100,7 +93,7 @@ async def test_new_work_is_taken_over(number: signal.Signals, at: Production) ->
 async def test_sigterm_drains(at: Production) -> None:
     """Also while receivers keep us waiting: what was being sent is then in doubt, never lost."""
     story = Story(at)
-    seen = await opened(story)
+    seen = await story.opened()
     for receiver in at.receivers.values():
         await receiver.set_ways("slow:60")
     request = await at.submit(seen)
