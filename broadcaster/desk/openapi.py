@@ -161,6 +161,10 @@ def document(desk: Desk, operations: Sequence[Operation[Any]], signed: SignedOpe
             "signed in. A program that is no browser sends `application/json` and "
             "`X-Broadcaster: 1` with each change.",
         },
+        "externalDocs": {
+            "url": f"{desk.address}/api/v1/asyncapi.json",
+            "description": "The topics for programs outside: AsyncAPI 3.0.",
+        },
         "servers": [{"url": desk.address}],
         "paths": paths,
         "components": {

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from broadcaster.ledger import Ledger, Tx, approvals, outbox, records, reports
 from broadcaster.record import Kind
 from streams.notify import call_approver
+from streams.sweep import sweep
 from tests.story import CHANNELS, Story
 
 Line = dict[str, Any]
@@ -90,6 +91,34 @@ async def test_one_trace_from_report_to_posts(story: Story, lines: list[Line]) -
         "exercise.update.submitted",
         "exercise.update.decided",
     }
+
+
+async def test_the_gate_hands_it_to_posts_and_subscribers(story: Story) -> None:
+    incident_id = await story.reported()
+    _, planned = await story.released(incident_id)
+    [trace] = await traces(story, incident_id)
+    sent = await story.ledger.read(lambda tx: outbox.unsent(tx, 100))
+    assert len(planned) == len(CHANNELS)
+    assert {post.trace for post in planned.values()} == {trace}
+    assert {row.trace for row in sent} == {trace} and len(sent) >= 4 + len(CHANNELS)
+
+
+async def test_what_the_sweep_calls_again_keeps_its_trace(story: Story) -> None:
+    """And what it does by itself, for no report, is under none."""
+    one, other = await story.reported("1"), await story.reported("2")
+    await story.released(one)
+    await story.submitted(other)
+    [mine], [theirs] = await traces(story, one), await traces(story, other)
+    before = await story.ledger.read(lambda tx: outbox.unsent(tx, 100))
+    story.clock.move(days=1)
+    with capture_logs() as logs:
+        await story.ledger.write(sweep)
+        sent = await story.ledger.read(lambda tx: outbox.unsent(tx, 100))
+        await story.ledger.close()
+    again = {(row.topic, row.trace) for row in sent[len(before) :]}
+    assert again == {(f"exercise.posts.{name.name}", mine) for name in CHANNELS}
+    by_event = {line["event"]: line.get("trace") for line in logs}
+    assert by_event == {"RequestExpired": theirs, "IncidentClosed": None}
 
 
 async def test_words_go_back_to_the_newest_suggestion(story: Story) -> None:
