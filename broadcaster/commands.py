@@ -233,7 +233,7 @@ async def verify(here: Here, say: Say) -> Result:
     """
     taken = anchors.read(here.settings.anchors_path)
     verdict, (unsealed, since) = await here.ledger.read(
-        lambda tx: (records.verify(tx, taken), records.unsealed(tx))
+        lambda tx: (records.verify(tx, taken), records.unsealed(tx)), long=True
     )
     return {
         "ok": verdict.ok,

@@ -51,7 +51,7 @@ async def show(request: web.Request) -> web.Response:
         asked = "verify" in request.query or count <= VERIFY_AT_ONCE
         return count, lines, names, records.verify(tx, kept) if asked else None
 
-    count, lines, names, verdict = await desk.ledger.read(look)
+    count, lines, names, verdict = await desk.ledger.read(look, long="verify" in request.query)
     titles = {channel.name: channel.title for channel in desk.channels}
     return page(
         request,

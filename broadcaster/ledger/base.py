@@ -35,8 +35,11 @@ class Ledger(ABC):
         """Runs a step and answers once it is committed. Decisions and stops are urgent."""
 
     @abstractmethod
-    async def read(self, query: Step[T]) -> T:
-        """Runs a query on one consistent view of what is committed."""
+    async def read(self, query: Step[T], *, long: bool = False) -> T:
+        """Runs a query on one consistent view of what is committed.
+
+        `long`: it takes the time that it takes, as a walk through the whole record does.
+        """
 
     @abstractmethod
     async def prove(self) -> None:

@@ -113,9 +113,14 @@ class PostgresLedger(Ledger):
         self._tell(changes)
         return value
 
-    async def read(self, query: Step[T]) -> T:
+    async def read(self, query: Step[T], *, long: bool = False) -> T:
         self._listen()
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, query)
+        looking = asyncio.get_running_loop().run_in_executor(self._readers, self._look, query)
+        try:
+            async with asyncio.timeout(None if long else PATIENCE):
+                return await looking
+        except TimeoutError:
+            raise LedgerAway(f"it has not answered within {PATIENCE:g} s") from None
 
     async def prove(self) -> None:
         await self.write(_assign)

@@ -87,7 +87,7 @@ class SqliteLedger(Ledger):
         answer: T = await job.answer
         return answer
 
-    async def read(self, query: Step[T]) -> T:
+    async def read(self, query: Step[T], *, long: bool = False) -> T:
         if self._closing:
             raise LedgerAway("it is being closed")
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._look, query)

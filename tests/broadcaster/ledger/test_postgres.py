@@ -245,6 +245,9 @@ async def test_a_server_that_is_frozen_is_waited_for_so_long(
     go_on = threading.Event()
     with pytest.raises(LedgerSilent, match="has not answered"):
         await worker.write(lambda tx: go_on.wait(30))
+    with pytest.raises(LedgerAway, match="has not answered"):
+        await worker.read(lambda tx: go_on.wait(30))
+    assert await worker.read(lambda tx: not go_on.wait(0.5), long=True)
     go_on.set()
 
 
