@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.connected.installation import COMMANDER, Installation, Json, until
+from tests.connected.installation import COMMANDER, Answer, Installation, Json, until
 
 AUDITOR = Path(__file__).with_name("auditor.py")
 
@@ -90,6 +90,13 @@ class Story:
             "reports": self.reports, "decisions": self.decisions,
         }))  # fmt: skip
         return case
+
+
+def told_to_come_again(answer: Answer) -> None:
+    """The ledger is away: a sentence says so, and a header when to come again."""
+    assert (answer.status, answer.headers["retry-after"]) == (503, "5"), answer
+    assert answer.body["code"] in ("ledger_away", "ledger_silent")
+    assert answer.body["why"].endswith(".") and "Traceback" not in answer.raw.decode()
 
 
 def faults(case: Path) -> list[str]:

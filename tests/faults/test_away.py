@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import resource
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 
-import aiohttp
-import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from tests.connected.installation import (
     Embedded,
-    Installation,
-    ask,
     family,
     gone,
-    signed,
     until,
 )
 from tests.faults.judging import Story, faults
-from tests.faults.watching import SAID_WITHIN, page, run_again, stand_still, streams
+from tests.faults.watching import SAID_WITHIN, page, run_again, stand_still
 
 # --- The broker -------------------------------------------------------------------------------
 
@@ -133,92 +122,3 @@ async def test_streams_that_are_wedged_are_started_again() -> None:
         metrics = (await at.get("/metrics")).raw.decode().splitlines()
         assert "broadcaster_streams_restarts_total 1.0" in metrics
         assert faults(await story.case()) == []
-
-
-# --- The disk ---------------------------------------------------------------------------------
-
-#: Makes the disk full, or of no use; gives what mends it.
-Breaks = Callable[[Installation], Callable[[], None]]
-
-
-@contextlib.contextmanager
-def small_disk(home: Path) -> Iterator[None]:
-    """A file system of 2 MB for the home folder."""
-    home.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(home)], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(home)], check=True)
-
-
-def fill(at: Installation) -> Callable[[], None]:
-    filler = at.home / "filler"
-    with filler.open("wb", buffering=0) as file:
-        for size in (65536, 4096, 256):
-            with contextlib.suppress(OSError):
-                while file.write(b"x" * size):
-                    pass
-    return filler.unlink
-
-
-def limit_files(at: Installation) -> Callable[[], None]:
-    """No file of the child's may grow or be written beyond its first bytes."""
-    pid = at.pid("child")
-    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, before[1]))
-
-    def mend() -> None:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
-
-    return mend
-
-
-@contextlib.asynccontextmanager
-async def on_disk(how: str) -> AsyncIterator[tuple[Installation, Breaks]]:
-    """An installation whose disk can be made to refuse."""
-    async with Embedded.fresh(
-        receivers={"county": True, "school": False}, start=False, sweep_seconds=0.5
-    ) as at:
-        with small_disk(at.home) if how == "full" else contextlib.nullcontext():
-            try:
-                await at.start()
-                yield at, fill if how == "full" else limit_files
-            finally:
-                await at.end()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="sets limits of a process that runs")
-@pytest.mark.parametrize("how", ["full", "broken"])
-async def test_the_disk_takes_nothing_more(how: str) -> None:
-    async with on_disk(how) as (at, breaks):
-        story = Story(at)
-        incident_id = at.incident_of(await story.report())
-        await at.commanded(incident_id)
-        request = await at.submit(await at.suggested(incident_id))
-        await at.drained()
-        mend = breaks(at)
-        refused = [at.report() for _ in range(5)]
-        async with aiohttp.ClientSession(at.address) as http:
-            for report in refused:
-                body = at.bytes_of(report)
-                headers = signed(at.cad_secret, report["id"], body)
-                answer = await ask(http, "POST", "/api/v1/reports", data=body, headers=headers)
-                assert (answer.status, answer.headers["retry-after"]) == (503, "5")
-                assert answer.body["code"] == "ledger_away" and "disk" in answer.body["why"]
-        ready = await at.get("/readyz")
-        assert (ready.status, ready.body["ready"]) == (503, False) and "disk" in ready.body["why"]
-        assert (await at.get("/healthz")).status == 200
-        assert "</html>" in await page(at), "what is there can be read"
-        mend()
-        for report in refused:  # as CAD does, since it was told to
-            await story.report(**report)
-        await story.decide(request)
-        await at.settled(request)
-        assert await streams(at) == "run"
-        assert all("Traceback" not in line for line in at.log.read_text().splitlines())
-        assert faults(await story.case()) == [], "no half state"

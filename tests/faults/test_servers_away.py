@@ -20,7 +20,7 @@ import pytest_asyncio
 
 from tests.connected.installation import PIO, Answer, ask, until
 from tests.connected.production import Production, Servers
-from tests.faults.judging import Story, faults
+from tests.faults.judging import Story, faults, told_to_come_again
 from tests.faults.watching import page, run_again, stand_still
 from tests.kafka import Cluster, cluster
 from tests.postgres import Server, server
@@ -176,12 +176,6 @@ async def test_the_ledger_is_away(
 async def in_time(answering: Coroutine[Any, Any, Answer]) -> Answer:
     async with asyncio.timeout(ANSWERED_WITHIN):
         return await answering
-
-
-def told_to_come_again(answer: Answer) -> None:
-    assert (answer.status, answer.headers["retry-after"]) == (503, "5"), answer
-    assert answer.body["code"] in ("ledger_away", "ledger_silent")
-    assert answer.body["why"].endswith(".") and "Traceback" not in answer.raw.decode()
 
 
 async def honest(at: Production) -> None:
