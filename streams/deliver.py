@@ -22,6 +22,12 @@ from functools import partial
 from typing import Any
 
 import structlog
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from broadcaster import failpoint
 from broadcaster.channel import Idempotency
@@ -57,6 +63,9 @@ SIDE_BY_SIDE = 8
 
 #: Seconds that open sends get to end when the streams do (Ctrl-C ends all within 5 s).
 GRACE = 2.5
+
+#: Seconds for which a ledger that is away is asked again to note how a send ended.
+NOTED_WITHIN = 30.0
 
 #: What a send may still take, beyond its deadline, to be cancelled and noted.
 MARGIN = timedelta(seconds=2)
@@ -276,8 +285,18 @@ class _Lane:
         failpoint.reach("before_send", (self._channel,))
         happened = await self._try(message, self._adapter.channel.deadline)
         failpoint.reach("after_send", (self._channel,))
-        idempotency = self._adapter.channel.idempotency
-        await asyncio.shield(self._closes(_Sent(opened, lease, happened, idempotency)))
+        await self._note(_Sent(opened, lease, happened, self._adapter.channel.idempotency))
+
+    async def _note(self, sent: _Sent) -> None:
+        """Notes how an attempt ended; no receipt is lost to a short outage."""
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(LedgerAway),
+            wait=wait_random_exponential(multiplier=0.1, max=1),
+            stop=stop_after_delay(NOTED_WITHIN),
+            reraise=True,
+        ):
+            with attempt:
+                await asyncio.shield(self._closes(sent))
 
     async def _try(self, message: Message[Any], deadline: timedelta) -> Happened:
         """One call of the adapter. Whatever it raises unasked, the send is then in doubt."""

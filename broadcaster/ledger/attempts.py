@@ -201,8 +201,8 @@ class Closing:
 def close(tx: Tx, closings: Sequence[Closing]) -> list[bool | LeaseLost]:
     """Notes how attempts ended; answers of each whether that was news.
 
-    Of an attempt that was ended by another in the meantime only a receipt is news: proof stands
-    above doubt. LeaseLost where the channel has a new holder.
+    Of an attempt that was ended in the meantime only a first receipt is news: proof stands above
+    doubt, and the same proof may be noted again. LeaseLost where the channel has a new holder.
     """
     lost = leases.lost(tx, {each.lease for each in closings})
     mine = [each for each in closings if each.lease not in lost]
@@ -226,7 +226,7 @@ def close(tx: Tx, closings: Sequence[Closing]) -> list[bool | LeaseLost]:
 
 def _is_news(closing: Closing, post: Kept) -> bool:
     open_still = (post.state, post.attempts) == (PostState.SENDING, closing.opened.number)
-    return open_still or closing.receipt is not None
+    return open_still or (closing.receipt is not None and post.state is not PostState.POSTED)
 
 
 def left_open(tx: Tx, channels: Collection[str]) -> list[Opened]:

@@ -13,9 +13,12 @@ import pytest
 from sqlalchemy import text
 
 from broadcaster.bootstrap import make_adapters
-from broadcaster.delivery import PostState
-from broadcaster.ledger import leases, posts
+from broadcaster.delivery import PostState, Receipt
+from broadcaster.errors import LedgerAway, LedgerSilent
+from broadcaster.ledger import leases, posts, records
+from broadcaster.record import Kind
 from broadcaster.settings import Settings
+from streams import deliver
 from streams.deliver import Deliver
 from tests.connected.installation import until
 from tests.story import HOOK, PAGE, Story
@@ -76,15 +79,68 @@ async def test_a_channel_that_another_holds_keeps_back_its_own_posts_alone(
     assert (await kept(story, planned[HOOK.name])).state is PostState.PLANNED
 
 
+@pytest.mark.parametrize("kept_first", [False, True], ids=["away", "silent"])
+async def test_a_receipt_outlives_a_ledger_that_is_away_for_a_moment(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_first: bool
+) -> None:
+    """A blind channel would else end in doubt although its proof was had."""
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    write, outages = story.ledger.write, 3
+
+    async def away(step: Any, *, urgent: bool = False) -> Any:
+        nonlocal outages
+        if getattr(step, "func", None) is not deliver._note_ends or not outages:
+            return await write(step, urgent=urgent)
+        outages -= 1
+        if kept_first:
+            await write(step, urgent=urgent)
+            raise LedgerSilent("the connection ended")
+        raise LedgerAway("it is being started")
+
+    monkeypatch.setattr(story.ledger, "write", away)
+    answers = Answers()
+    async with delivering(story, tmp_path, HOOK.name, answers=answers):
+        assert await ended(story, planned[HOOK.name]) is PostState.POSTED
+        await until("it was noted", lambda: _is(outages == 0))
+    assert answers.sent == 1
+    lines = await story.ledger.read(records.lines)
+    assert [line.kind for line in lines].count(Kind.POST_DELIVERED) == 1
+
+
+async def _is(true: bool) -> bool:
+    return true
+
+
+class Answers:
+    """The adapter of a channel that takes what it is sent."""
+
+    channel = HOOK
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    async def send(self, message: Any) -> Receipt:
+        self.sent += 1
+        return Receipt(remote_id="1", url=None)
+
+    async def find(self, post_id: str) -> Receipt | None:
+        raise AssertionError("nothing is in doubt")
+
+    async def close(self) -> None:
+        """Nothing was opened."""
+
+
 @contextlib.asynccontextmanager
-async def delivering(story: Story, home: Path, *channels: str) -> AsyncIterator[asyncio.Task[None]]:
+async def delivering(
+    story: Story, home: Path, *channels: str, answers: Answers | None = None
+) -> AsyncIterator[asyncio.Task[None]]:
     """A deliver to whose process these channels' messages come."""
     adapters = make_adapters(Settings(home=home), story.ledger)
     adapters = {name: adapter for name, adapter in adapters.items() if name in channels}
     for name in set(channels) - adapters.keys():
-        adapters[name] = NeverAsked()
-    deliver = Deliver(story.ledger, adapters, lambda public_id: public_id, story.clock, "worker-1")
-    running = asyncio.create_task(deliver.run(lambda: frozenset(channels)))
+        adapters[name] = answers or NeverAsked()
+    worker = Deliver(story.ledger, adapters, lambda public_id: public_id, story.clock, "worker-1")
+    running = asyncio.create_task(worker.run(lambda: frozenset(channels)))
     try:
         yield running
     finally:

@@ -213,6 +213,14 @@ async def test_proof_stands_above_doubt_however_late(story: Story) -> None:
     assert (await kept(story, post)).state is PostState.POSTED
 
 
+async def test_proof_that_is_noted_again_is_no_news(story: Story) -> None:
+    post, lease = await one_post(story), await leased(story)
+    opened = await attempted(story, post, lease)
+    assert await closed(story, opened, lease, POSTED, "receipt", RECEIPT)
+    assert not await closed(story, opened, lease, POSTED, "receipt", RECEIPT)
+    assert (await kept(story, post)).state is PostState.POSTED
+
+
 async def test_a_late_answer_without_proof_changes_nothing(story: Story) -> None:
     post, lease = await one_post(story), await leased(story)
     first = await attempted(story, post, lease)
