@@ -1,5 +1,5 @@
 # Everything is installed into .venv, as the locks say; scripts/setup explains what it lacks.
-.PHONY: setup setup-dev run test quick lint bench lock clean
+.PHONY: setup setup-dev run test quick storm lint bench lock clean
 
 APART = --ignore=tests/bench
 SLOW = --ignore=tests/browser --ignore=tests/connected --ignore=tests/faults -k "not postgres and not kafka" \
@@ -21,6 +21,10 @@ test: setup-dev ## every test
 
 quick: setup-dev ## under a minute: no browser, no broker, no PostgreSQL, nothing killed
 	.venv/bin/pytest $(APART) $(SLOW)
+
+storm: setup-dev ## all brokers gone for five minutes, and what `test` does in 20 s
+	@scripts/test-deps
+	BROADCASTER_STORM_SECONDS=300 .venv/bin/pytest tests/streams/test_cluster.py -k gone
 
 lint: setup-dev ## style, types, who may import whom, the compose file's form
 	.venv/bin/ruff check .

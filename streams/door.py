@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Collection
 
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
@@ -21,6 +23,7 @@ from aiokafka.errors import (
 
 from streams.broker import Broker
 from streams.errors import BrokerAway, BrokerRefused
+from streams.within import within
 
 #: Seconds that the broker gets to say why.
 PATIENCE = 2.0
@@ -36,11 +39,18 @@ def may_pass(error: BaseException) -> bool:
     return isinstance(error, OSError) or (isinstance(error, KafkaError) and error.retriable)
 
 
-async def refusal(broker: Broker, error: BaseException) -> BrokerAway | BrokerRefused:
-    """What to raise: `BrokerAway` where waiting may help, `BrokerRefused` where a person must."""
+async def refusal(
+    broker: Broker, error: BaseException, topics: Collection[str] = ()
+) -> BrokerAway | BrokerRefused:
+    """What to raise: `BrokerAway` where waiting may help, `BrokerRefused` where a person must.
+
+    `topics` are those that were written to (names on the broker), where that took too long.
+    """
     if isinstance(error, KafkaConnectionError):
         error = await _at_the_door(broker) or error
     why = str(error) or type(error).__name__
+    if type(error) is TimeoutError:
+        why += await _lagging(broker, topics)
     if not may_pass(error) and not isinstance(error, TimeoutError):
         return BrokerRefused(broker.bootstrap, *_what_to_mend(broker, error, why))
     return BrokerAway(broker.bootstrap, why)
@@ -61,6 +71,26 @@ async def _at_the_door(broker: Broker) -> BaseException | None:
             if not may_pass(error):
                 break
     return said
+
+
+async def _lagging(broker: Broker, topics: Collection[str]) -> str:
+    """Where a cluster keeps us waiting because copies of a topic are missing: which, in words."""
+    if not topics:
+        return ""
+    admin = AIOKafkaAdminClient(**broker.client(), request_timeout_ms=int(PATIENCE * 1000))
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await admin.start()
+            for topic in await admin.describe_topics(list(topics)):
+                for part in topic["partitions"]:
+                    there, all_ = len(part["isr"]), len(part["replicas"])
+                    if there < all_:
+                        return f"; of {all_} copies of {topic['topic']} {there} can be written to"
+    except (KafkaError, OSError):
+        pass  # it is away altogether
+    finally:
+        await within(0.5, admin.close())
+    return ""
 
 
 def _what_to_mend(broker: Broker, error: BaseException, why: str) -> tuple[str, ...]:

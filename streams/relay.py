@@ -47,13 +47,18 @@ SLOW = 1.0
 #: Seconds after which the outbox is looked through though no commit woke us.
 LOOK_EVERY = 1.0
 
-#: Answers that are about the message, not about the broker: no waiting will change them.
+#: Answers that are about the message, not about the broker: no waiting will change them. A broker
+#: gives them for all the rows that it got in one request, whichever it means.
 _REFUSED = (
     InvalidMessageError,
     InvalidTimestampError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
 )
+
+
+class _RowRefused(Exception):
+    """The broker, or its client, will never take this row; those beside it are not meant."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,8 @@ class Relay:
                 await self._send(rows)
             except (KafkaError, OSError, TimeoutError) as error:
                 await self._let_go()
-                raise await refusal(self._broker, error) from error
+                topics = {self._broker.named(row.topic) for row in rows}
+                raise await refusal(self._broker, error, topics) from error
             self.away = None
 
     async def _send(self, rows: Sequence[OutboxRow]) -> None:
@@ -132,16 +138,22 @@ class Relay:
         failpoint.reach("before_publish", (row.topic for row in rows))
         outcomes = await self._outcomes(rows)
         failpoint.reach("after_publish", (row.topic for row in rows))
+        if len(rows) == 1 and isinstance(outcomes[0], _REFUSED):
+            outcomes = [_RowRefused(_in_words(outcomes[0]))]
         done, failed = _sort(rows, outcomes)
         for row, error in failed:
-            if isinstance(error, _REFUSED):
-                await self._outbox.refused(row.id, _in_words(error))
+            if isinstance(error, _RowRefused):
+                await self._outbox.refused(row.id, str(error))
         await self._outbox.sent(done)
         self.sent += len(done)
         _say(rows, done)
-        for _, error in failed:
-            if not isinstance(error, _REFUSED):
-                raise error
+        errors = [error for _, error in failed if not isinstance(error, _RowRefused)]
+        if any(isinstance(error, _REFUSED) for error in errors):
+            for row in rows:  # which of them it means shows when each goes alone
+                if row.id not in done:
+                    await self._send([row])
+        elif errors:
+            raise errors[0]
 
     async def _outcomes(self, rows: Sequence[OutboxRow]) -> list[BaseException | None]:
         """What became of each row: None if the broker has it."""
@@ -162,9 +174,12 @@ class Relay:
             waiting.append(_failed(error))
         finally:
             slow.cancel()
-        return [_outcome(future) for future in waiting] + [
+        outcomes = [_outcome(future) for future in waiting] + [
             TimeoutError(f"no acknowledgement within {PATIENCE:g} s")
         ] * (len(rows) - len(waiting))
+        if any(isinstance(error, _REFUSED) for error in outcomes):
+            await self._let_go()  # a refusal leaves a hole in what an idempotent one counts
+        return outcomes
 
     async def _send_one(self, producer: AIOKafkaProducer, row: OutboxRow) -> asyncio.Future[object]:
         topic = self._broker.named(row.topic)
@@ -172,6 +187,8 @@ class Relay:
             future: asyncio.Future[object] = await producer.send(
                 topic, key=row.key, value=row.value, headers=list(row.headers)
             )
+        except _REFUSED as error:
+            return _failed(_RowRefused(_in_words(error)))
         except KafkaError as error:  # one topic's trouble is not that of the rows behind it
             return _failed(error)
         future.add_done_callback(noticed)
@@ -237,7 +254,7 @@ def _sort(
     for row, error in zip(rows, outcomes, strict=True):
         if error is not None:
             failed.append((row, error))
-            if not isinstance(error, _REFUSED):
+            if not isinstance(error, _RowRefused):
                 held.add((row.topic, row.key))
         elif (row.topic, row.key) not in held:
             done.append(row.id)
