@@ -138,9 +138,9 @@ async def _lines_until(process: subprocess.Popen[bytes], last: str) -> AsyncIter
 
 
 async def refused(at: Installation, *arguments: str, code: str) -> str:
-    """What a command that cannot run says: one line, with the code that programs go by."""
+    """What a command that cannot run says: one line beside its log, with the code for programs."""
     left, _, err = await at.run(*arguments)
-    (said,) = err.strip().splitlines()
+    (said,) = (line for line in err.splitlines() if not line.startswith("{"))
     assert left == 1, said
     assert said.endswith(f"[{code}]"), said
     assert "Traceback" not in at.log_tail()
