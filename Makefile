@@ -3,7 +3,7 @@
 
 APART = --ignore=tests/bench
 SLOW = --ignore=tests/browser --ignore=tests/connected --ignore=tests/faults -k "not postgres and not kafka" \
-    $(patsubst %,--ignore=tests/streams/test_%.py,again app cluster embedded making reader relay run)
+    $(patsubst %,--ignore=tests/streams/test_%.py,again app cluster embedded making reader relay run secured)
 
 setup: ## what `run` needs
 	@scripts/setup

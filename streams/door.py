@@ -47,7 +47,7 @@ async def refusal(
     `topics` are those that were written to (names on the broker), where that took too long.
     """
     if isinstance(error, KafkaConnectionError):
-        error = await _at_the_door(broker) or error
+        error = await at_the_door(broker) or error
     why = str(error) or type(error).__name__
     if type(error) is TimeoutError:
         why += await _lagging(broker, topics)
@@ -56,8 +56,8 @@ async def refusal(
     return BrokerAway(broker.bootstrap, why)
 
 
-async def _at_the_door(broker: Broker) -> BaseException | None:
-    """What the first broker that can be reached says; None where it lets us in now."""
+async def at_the_door(broker: Broker) -> BaseException | None:
+    """What the first broker that can be reached says to us; None where it lets us in now."""
     said: BaseException | None = None
     told = {key: value for key, value in broker.client().items() if key != "bootstrap_servers"}
     for host, port, _ in collect_hosts(broker.bootstrap):

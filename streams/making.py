@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
+    KafkaConnectionError,
     KafkaError,
     NoError,
     TopicAlreadyExistsError,
@@ -23,7 +24,7 @@ from aiokafka.errors import (
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from streams.broker import Broker
-from streams.door import may_pass, refusal
+from streams.door import at_the_door, may_pass, refusal
 from streams.errors import TopicsNotMade
 from streams.topics import INTAKE, INTAKE_LIMIT, Topic
 
@@ -184,6 +185,8 @@ async def _patiently(
         try:
             await admin.start()
             return await once(admin)
+        except KafkaConnectionError as error:
+            raise await at_the_door(broker) or error from None
         finally:
             await admin.close()
 

@@ -151,8 +151,12 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(nodes: int = 1, settings: Mapping[str, str] | None = None) -> Iterator[Cluster]:
-    """Starts a cluster and ends it; `settings` go on top of its own.
+def cluster(
+    nodes: int = 1, settings: Mapping[str, str] | None = None, users: Sequence[str] = ()
+) -> Iterator[Cluster]:
+    """Starts a cluster and ends it; `settings` go on top of its own, `listeners` beside its own.
+
+    `users`: accounts for SCRAM, as Kafka's storage tool takes them.
 
     Three nodes keep three copies, of which two must have a message. Skips, saying so, where
     there is no Java, or no jars.
@@ -162,7 +166,7 @@ def cluster(nodes: int = 1, settings: Mapping[str, str] | None = None) -> Iterat
     folder = Path(tempfile.mkdtemp(prefix="kafka-"))
     made = Cluster([Node(number, folder / str(number)) for number in range(1, nodes + 1)])
     try:
-        _format(made, settings or {})
+        _format(made, settings or {}, users)
         for node in made.nodes:
             node.start()
         with asyncio.Runner() as runner:
@@ -184,16 +188,19 @@ def kafka() -> Iterator[Cluster]:
         yield one
 
 
-def _format(made: Cluster, settings: Mapping[str, str]) -> None:
+def _format(made: Cluster, settings: Mapping[str, str], users: Sequence[str]) -> None:
     """Writes each node's settings and folder; Kafka's own tool makes the first, a copy the rest."""
     cluster_id = _kafka_id()
     for node in made.nodes:
         node.folder.mkdir()
-        own = {**_settings(made, node), **settings}
+        own = _settings(made, node)
+        listeners = ",".join([own["listeners"], *settings.get("listeners", "").split()])
+        own |= {**settings, "listeners": listeners}
         lines = "".join(f"{name}={value}\n" for name, value in own.items())
         (node.folder / "properties").write_text(lines)
     first, *rest = made.nodes
-    tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c"]
+    tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id]
+    tool += [word for user in users for word in ("--add-scram", user)] + ["-c"]
     done = subprocess.run(
         [*_java(f"-XX:SharedArchiveFile={ARCHIVE}"), *tool, str(first.folder / "properties")],
         capture_output=True, text=True,
@@ -214,7 +221,8 @@ def _settings(made: Cluster, node: Node) -> dict[str, str]:
         "controller.quorum.voters": voters,
         "listeners": f"PLAINTEXT://{node.address},CONTROLLER://{HOST}:{node.controller_port}",
         "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,"
+        "SSL:SSL,SASL_SSL:SASL_SSL",
         "log.dirs": str(node.folder / "data"),
         "auto.create.topics.enable": "false",
         "default.replication.factor": str(copies),
