@@ -9,6 +9,7 @@ from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
 from streams.broker import Broker
+from tests.kafka import Cluster
 from tests.streams.helpers import a_name, make_topic, numbers, produce
 
 MESSAGES = 600
@@ -32,6 +33,37 @@ async def test_a_killed_worker_is_replaced_without_loss(broker: Broker, tmp_path
 
     order = list(dict.fromkeys(value for _, value in sorted(_notes(tmp_path))))
     assert order == list(range(len(order))), "each first time in its place, and none left out"
+
+
+async def test_a_worker_stopped_past_its_time_and_continued_harms_nothing(
+    kafka: Cluster, tmp_path: Path
+) -> None:
+    """Row 4 of the fault matrix: amid what it fetched, its partition goes to another."""
+    broker = kafka.at
+    topic, group = await make_topic(broker), a_name("group")
+    await produce(broker, topic, numbers(MESSAGES))
+    first = await _worker(broker, group, topic, tmp_path / "first")
+    await _handled(tmp_path, 100)
+    second = await _worker(broker, group, topic, tmp_path / "second")  # joins: a rebalance
+    await _handled(tmp_path, 200)
+    before = len(_notes(tmp_path))
+    owner = (
+        first
+        if (tmp_path / "first").stat().st_mtime_ns > (tmp_path / "second").stat().st_mtime_ns
+        else second
+    )
+    owner.send_signal(signal.SIGSTOP)
+    await _handled(tmp_path, MESSAGES)
+    assert before < MESSAGES, "it was stopped in the middle"
+    owner.send_signal(signal.SIGCONT)
+    await produce(broker, topic, numbers(MESSAGES, start=MESSAGES))
+    await _handled(tmp_path, 2 * MESSAGES)
+    for worker in (first, second):
+        if worker.returncode is None:
+            worker.send_signal(signal.SIGKILL)
+        await worker.wait()
+    order = list(dict.fromkeys(value for _, value in sorted(_notes(tmp_path))))
+    assert order == list(range(2 * MESSAGES)), "each first time in its place, and none left out"
 
 
 async def _worker(broker: Broker, group: str, topic: str, notes: Path) -> Process:
