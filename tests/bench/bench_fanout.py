@@ -16,7 +16,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +26,9 @@ import aiohttp
 import apprise
 
 from tests.bench.figures import keep, timing
-from tests.bench.setups import SETUPS, Ground, ground
+from tests.bench.setups import SETUPS, servers
 from tests.connected.installation import COMMANDER, Installation, Json, new_secret
+from tests.connected.production import Servers
 
 ROUNDS, RELEASES, WARM_UPS = 5, 30, 3
 WIDTHS = (10, 40)
@@ -40,11 +41,11 @@ BARE, APPRISE = "bare aiohttp", "Apprise"
 class Sender:
     """Sends once to all; and does, when all have it, what it needs to send again."""
 
-    send: Callable[[], Awaitable[None]]
-    ready: Callable[[], Awaitable[None]]
+    send: Callable[[], Coroutine[None, None, None]]
+    ready: Callable[[], Coroutine[None, None, None]]
 
 
-async def measure(on: Ground) -> None:
+async def measure(on: Servers) -> None:
     took: dict[tuple[int, str], list[float]] = {}
     async with Receivers.running() as receivers:
         for n in WIDTHS:
@@ -75,7 +76,7 @@ def show_ratios(rows: list[Json]) -> None:
 # --- Who sends --------------------------------------------------------------------------------
 
 
-def subjects(on: Ground, to: Receivers, n: int) -> dict[str, AbstractAsyncContextManager[Sender]]:
+def subjects(on: Servers, to: Receivers, n: int) -> dict[str, AbstractAsyncContextManager[Sender]]:
     return {
         BARE: bare(to, n),
         APPRISE: with_apprise(to, n),
@@ -179,7 +180,7 @@ class Receivers:
         """The ms from the start of a fan-out until the last of n has it, each of them once."""
         arrived: dict[str, float] = {}
         began = time.monotonic()
-        sending = asyncio.create_task(_whole(sender.send))
+        sending = asyncio.create_task(sender.send())
         async with asyncio.timeout(60):
             for _ in range(n):
                 path, at = (await self.said.readline()).decode().split()
@@ -190,10 +191,6 @@ class Receivers:
         return (max(arrived.values()) - began) * 1000
 
 
-async def _whole(send: Callable[[], Awaitable[None]]) -> None:
-    await send()
-
-
 if __name__ == "__main__":
-    with ground() as on:
+    with servers() as on:
         asyncio.run(measure(on))
