@@ -15,13 +15,13 @@ IDS = ("report_id", "request_id", "decision_id", "post_id")
 
 
 async def taken_out(story: Story) -> list[tuple[str, str]]:
-    """Topic and id in all that waits for the relay, taken out as if the broker then forgot it."""
+    """Topic and id of each wake that waits for the relay, taken out as if the broker forgot it."""
 
     def step(tx: Tx) -> list[tuple[str, str]]:
         rows = outbox.unsent(tx, 1000)
         outbox.sent(tx, [row.id for row in rows])
         bodies = [(row.topic, json.loads(row.value)) for row in rows]
-        return [(topic, next(body[i] for i in IDS if i in body)) for topic, body in bodies]
+        return [(topic, body[i]) for topic, body in bodies for i in IDS if i in body]
 
     return await story.ledger.write(step)
 
