@@ -234,7 +234,7 @@ def handlers(
     async def deliver_(message: Delivered) -> None:
         codec.decode(codec.PostPlanned, message.value)
         if lanes := deliver():
-            lanes.wake()
+            await lanes.look()
 
     return {
         "intake": intake_handler(ledger, read_native, clock),

@@ -52,6 +52,7 @@ from broadcaster.record import Kind
 from broadcaster.subscribers import PostSettled
 from streams.batch import Batch
 from streams.lease import LASTS, RENEW_EVERY
+from streams.within import noticed
 
 ACTOR = "deliver"
 
@@ -76,7 +77,7 @@ AnyAdapter = Adapter[Any]
 
 
 class Deliver:
-    """All channels of one process. `run` until cancelled; `wake` says that there is work."""
+    """All channels of one process. `run` until cancelled; `look` says that there is work."""
 
     def __init__(
         self,
@@ -90,20 +91,30 @@ class Deliver:
         self._ledger = ledger
         self._clock = clock
         self._holder = holder
+        self._work = asyncio.Event()
         self._closes = Batch(self._close)
         self._lanes = {
-            name: _Lane(adapter, incident_url, self._closes, self.wake, self._let_go)
+            name: _Lane(adapter, incident_url, self._closes, self._work.set, self._let_go)
             for name, adapter in adapters.items()
         }
-        self._work = asyncio.Event()
+        self._called: asyncio.Future[None] | None = None  #: done after the next look
         self._ending = False
         self._wanted: frozenset[str] = frozenset()
         self._lease_at = 0.0  #: when leases are taken and renewed next, by the loop's clock
         self._next_look: datetime | None = None  #: when a post is due though nobody calls
 
-    def wake(self) -> None:
-        """Makes it look into the ledger; too often does no harm."""
+    async def look(self) -> None:
+        """Returns once it has looked into the ledger, from now on, at what is due.
+
+        So a message is acknowledged when what it calls for is under way. Those that come meanwhile
+        share the next look. Raises what kept it from looking.
+        """
+        if self._called is None:
+            self._called = asyncio.get_running_loop().create_future()
+            self._called.add_done_callback(noticed)
         self._work.set()
+        if not self._ending:
+            await asyncio.shield(self._called)
 
     async def run(self, mine: Callable[[], frozenset[str]]) -> None:
         """Sends until cancelled. Raises what ended it: the ledger being away, above all.
@@ -118,17 +129,30 @@ class Deliver:
             self._work.set()
             await asyncio.wait({working}, timeout=1)
             working.cancel()
+            if self._called:  # whoever sends next begins with a look
+                self._called.set_result(None)
             await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
 
     async def _go(self, mine: Callable[[], frozenset[str]]) -> None:
         while not self._ending:
             await self._hold(mine())
             if self._work.is_set() or self._is_due():
-                self._work.clear()
-                await self._send_due()
+                await self._look()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY):
                     await self._work.wait()
+
+    async def _look(self) -> None:
+        self._work.clear()
+        called, self._called = self._called, None
+        try:
+            await self._send_due()
+        except BaseException as problem:
+            if called:
+                called.set_exception(problem)
+            raise
+        if called:
+            called.set_result(None)
 
     def _is_due(self) -> bool:
         return self._next_look is not None and self._next_look <= self._clock.now()
@@ -166,6 +190,8 @@ class Deliver:
     async def _send_due(self) -> None:
         """Opens what is due on all lanes, as far as they have room, and has them send it."""
         lanes = self._held()
+        if not lanes:
+            return
         asks = [lane.ask() for lane in lanes.values()]
         outcomes, self._next_look = await self._ledger.write(
             partial(_open_due, asks=asks), urgent=True

@@ -43,7 +43,7 @@ async def test_a_send_that_cannot_be_noted_does_not_spin(
         return await write(step, urgent=urgent)
 
     monkeypatch.setattr(story.ledger, "write", counted)
-    async with delivering(story, tmp_path, PAGE.name) as running:
+    async with delivering(story, tmp_path, PAGE.name) as (running, _):
         async with asyncio.timeout(10):
             await tried.wait()
         await asyncio.wait([running], timeout=WATCHED)
@@ -133,7 +133,7 @@ class Answers:
 @contextlib.asynccontextmanager
 async def delivering(
     story: Story, home: Path, *channels: str, answers: Answers | None = None
-) -> AsyncIterator[asyncio.Task[None]]:
+) -> AsyncIterator[tuple[asyncio.Task[None], Deliver]]:
     """A deliver to whose process these channels' messages come."""
     adapters = make_adapters(Settings(home=home), story.ledger)
     adapters = {name: adapter for name, adapter in adapters.items() if name in channels}
@@ -142,10 +142,10 @@ async def delivering(
     worker = Deliver(story.ledger, adapters, lambda public_id: public_id, story.clock, "worker-1")
     running = asyncio.create_task(worker.run(lambda: frozenset(channels)))
     try:
-        yield running
+        yield running, worker
     finally:
         running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
+        with contextlib.suppress(asyncio.CancelledError, LedgerAway):
             await running
 
 
@@ -175,3 +175,39 @@ async def ended(story: Story, post: posts.Kept) -> PostState:
         return now if now.ended else None
 
     return await until("the post ended", state)
+
+
+async def test_what_calls_waits_until_it_was_looked_at(story: Story, tmp_path: Path) -> None:
+    """So a message is acknowledged only then; one look answers all that call meanwhile."""
+    async with delivering(story, tmp_path, PAGE.name) as (_, worker):
+        _, planned = await story.released(await story.reported(), channels=[PAGE])
+        await asyncio.gather(*(worker.look() for _ in range(5)))
+        assert (await kept(story, planned[PAGE.name])).state is not PostState.PLANNED
+
+
+async def test_what_calls_hears_that_the_ledger_is_away(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So its message is not acknowledged, and comes again."""
+    async with delivering(story, tmp_path, PAGE.name) as (running, worker):
+        await worker.look()
+
+        async def away(step: Any, *, urgent: bool = False) -> Any:
+            raise LedgerAway("it is gone")
+
+        with monkeypatch.context() as gone:
+            gone.setattr(story.ledger, "write", away)
+            with pytest.raises(LedgerAway):
+                await worker.look()
+            with pytest.raises(LedgerAway):
+                await running
+
+
+async def test_what_calls_at_the_end_is_let_go(story: Story, tmp_path: Path) -> None:
+    async with delivering(story, tmp_path, PAGE.name) as (running, worker):
+        await worker.look()
+        running.cancel()
+        async with asyncio.timeout(5):
+            await worker.look()
+            await asyncio.wait([running])
+            await worker.look()
