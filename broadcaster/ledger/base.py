@@ -15,6 +15,14 @@ Step = Callable[[Tx], T]
 Listener = Callable[[frozenset[Change]], None]
 
 
+def answered(step: Step[T], tx: Tx) -> T:
+    """What a step answers. A StopIteration cannot be told to who awaits it: they would for ever."""
+    try:
+        return step(tx)
+    except StopIteration as ended:
+        raise RuntimeError("the step let an iteration's end out") from ended
+
+
 class Ledger(ABC):
     """The truth of one installation, in one world.
 

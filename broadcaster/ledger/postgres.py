@@ -27,7 +27,7 @@ from broadcaster import failpoint
 from broadcaster.clock import Clock
 from broadcaster.errors import LedgerAway, LedgerSilent
 from broadcaster.ledger import facts, schema
-from broadcaster.ledger.base import Ledger, Step, never_made, wrong_world
+from broadcaster.ledger.base import Ledger, Step, answered, never_made, wrong_world
 from broadcaster.ledger.migrate import HEAD, version_of
 from broadcaster.ledger.tx import Change, Tx
 from broadcaster.record import Entry
@@ -167,7 +167,7 @@ class PostgresLedger(Ledger):
     def _once(self, step: Step[T]) -> tuple[T, list[Entry], set[Change]]:
         with self._engine.connect() as connection, _committed(connection):
             tx = Tx(connection, lambda: self._now(connection), self.world)
-            value = step(tx)
+            value = answered(step, tx)
             entries, changes = tx.flush()
             self._notify(connection, changes)
             kinds = [entry.kind for entry in entries]
@@ -182,7 +182,7 @@ class PostgresLedger(Ledger):
                 connection.execute(
                     text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 )
-                return query(Tx(connection, lambda: self._now(connection), self.world))
+                return answered(query, Tx(connection, lambda: self._now(connection), self.world))
         except DatabaseError as problem:
             raise _away(problem) from None  # its details quote the row
 

@@ -28,7 +28,7 @@ from broadcaster import failpoint, record
 from broadcaster.clock import Clock, SystemClock
 from broadcaster.errors import LedgerAway, Refusal
 from broadcaster.ledger import facts, schema
-from broadcaster.ledger.base import Ledger, Step, wrong_world
+from broadcaster.ledger.base import Ledger, Step, answered, wrong_world
 from broadcaster.ledger.chain import newest, seal
 from broadcaster.ledger.migrate import bring_up_to_date
 from broadcaster.ledger.tx import Change, Tx
@@ -159,7 +159,7 @@ class SqliteLedger(Ledger):
         connection.exec_driver_sql("SAVEPOINT step")
         try:
             tx = Tx(connection, self._clock.now, self.world)
-            value = job.step(tx)
+            value = answered(job.step, tx)
             entries, changes = tx.flush()
             connection.exec_driver_sql("RELEASE step")
             return _Answer(value, entries=entries, changes=changes)
@@ -203,7 +203,7 @@ class SqliteLedger(Ledger):
     def _look(self, query: Step[T]) -> T:
         try:
             with self._readers.connect() as connection, _reading(connection):
-                return query(Tx(connection, self._clock.now, self.world))
+                return answered(query, Tx(connection, self._clock.now, self.world))
         except DatabaseError as problem:
             raise _away(problem) from problem
 
