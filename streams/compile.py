@@ -40,7 +40,7 @@ def compile_reports(
         if named.compiled_at is not None:
             return [report_id]
         waiting = [named, *reports.lock_waiting(tx, other_than=report_id, limit=SIDE_BY_SIDE - 1)]
-        for kept in waiting:
+        for kept in sorted(waiting, key=lambda kept: kept.incident_id):  # no two lock crosswise
             _compile(tx, kept, department, zone)
         done = [kept.report.id for kept in waiting]
         reports.compiled(tx, done)

@@ -193,12 +193,13 @@ class Deliver:
         if not lanes:
             return
         asks = [lane.ask() for lane in lanes.values()]
+        began = asyncio.get_running_loop().time()
         outcomes, self._next_look = await self._ledger.write(
             partial(_open_due, asks=asks), urgent=True
         )
         for post_id, outcome in outcomes.items():
             if isinstance(outcome, Opened):
-                lanes[outcome.post.channel].send(outcome)
+                lanes[outcome.post.channel].send(outcome, began)
             elif isinstance(outcome, Ended):
                 self._work.set()  # the next one of its incident may go
             elif isinstance(outcome, LeaseLost):
@@ -283,10 +284,15 @@ class _Lane:
         return _Ask(self._channel, self.lease, self._adapter.channel.deadline + MARGIN,
                     SIDE_BY_SIDE - len(self._sending))  # fmt: skip
 
-    def send(self, opened: Opened) -> None:
-        """Begins a send; posts of one incident come one after the other, from the ledger."""
+    def send(self, opened: Opened, began: float) -> None:
+        """Begins a send; posts of one incident come one after the other, from the ledger.
+
+        It ends within the channel's deadline after `began`, the loop's time before it was opened:
+        so before the time that the ledger noted, however long this process then stood still.
+        """
         assert self.lease, "it was opened on it"
-        task = asyncio.create_task(self._send(opened, self.lease))
+        until = began + self._adapter.channel.deadline.total_seconds()
+        task = asyncio.create_task(self._send(opened, self.lease, until))
         self._sending.add(task)
         task.add_done_callback(self._done)
 
@@ -306,10 +312,10 @@ class _Lane:
         else:
             self._ended()
 
-    async def _send(self, opened: Opened, lease: Lease) -> None:
+    async def _send(self, opened: Opened, lease: Lease, until: float) -> None:
         message = _message(opened, self._adapter, self._incident_url)
         failpoint.reach("before_send", (self._channel,))
-        happened = await self._try(message, self._adapter.channel.deadline)
+        happened = await self._try(message, until)
         failpoint.reach("after_send", (self._channel,))
         await self._note(_Sent(opened, lease, happened, self._adapter.channel.idempotency))
 
@@ -324,10 +330,12 @@ class _Lane:
             with attempt:
                 await asyncio.shield(self._closes(sent))
 
-    async def _try(self, message: Message[Any], deadline: timedelta) -> Happened:
+    async def _try(self, message: Message[Any], until: float) -> Happened:
         """One call of the adapter. Whatever it raises unasked, the send is then in doubt."""
+        if asyncio.get_running_loop().time() >= until:  # another may have the channel by now
+            return Happened(error=TryLater("Its time to be sent went by. Nothing was sent."))
         try:
-            async with asyncio.timeout(deadline.total_seconds()):
+            async with asyncio.timeout_at(until):
                 return Happened(receipt=await self._adapter.send(message))
         except (TryLater, Refused, InDoubt) as said:
             return Happened(error=said)

@@ -137,11 +137,14 @@ def _released(tx: Tx, release_ids: Collection[str]) -> dict[str, _Released | Exc
 
 
 def _judged(
-    tx: Tx, post: Kept, released: _Released | Exception, about: incidents.Kept, in_doubt: bool
-) -> Outcome:
+    tx: Tx, post: Kept, released: _Released | Exception, about: incidents.Kept | Exception,
+    in_doubt: bool,
+) -> Outcome:  # fmt: skip
     """What is to be noted of one post."""
     if isinstance(released, Exception):
         return released
+    if isinstance(about, Exception):
+        return about
     standing = Standing(
         release_expires_at=released.expires_at, stopped=released.stopped,
         replaced_by=post.replaced_by, digest_released=released.digest_released,
@@ -202,10 +205,12 @@ def close(tx: Tx, closings: Sequence[Closing]) -> list[bool | LeaseLost]:
     """Notes how attempts ended; answers of each whether that was news.
 
     Of an attempt that was ended in the meantime only a first receipt is news: proof stands above
-    doubt, and the same proof may be noted again. LeaseLost where the channel has a new holder.
+    doubt, and the same proof may be noted again. LeaseLost where the channel has a new holder and
+    there is no proof.
     """
-    lost = leases.lost(tx, {each.lease for each in closings})
-    mine = [each for each in closings if each.lease not in lost]
+    lost = leases.lost(tx, {each.lease for each in closings if each.receipt is None})
+    mine = [each for each in closings if each.lease not in lost or each.receipt is not None]
+    mine.sort(key=lambda closing: closing.receipt is not None)  # proof has the last word
     stand = {post.id: post for post in posts.locked(tx, {each.opened.post.id for each in mine})}
     table = schema.attempts.c
     if mine:
@@ -218,10 +223,9 @@ def close(tx: Tx, closings: Sequence[Closing]) -> list[bool | LeaseLost]:
               "proven": each.receipt is not None, "ended_at": tx.now, "outcome": each.outcome,
               "why": each.then.why} for each in mine],
         )  # fmt: skip
-    news = {each.opened.post.id for each in mine if _is_news(each, stand[each.opened.post.id])}
-    posts.turn(tx, [Turn(each.opened.post, each.then, each.receipt) for each in mine
-                    if each.opened.post.id in news])  # fmt: skip
-    return [lost.get(each.lease) or each.opened.post.id in news for each in closings]
+    news = [each for each in mine if _is_news(each, stand[each.opened.post.id])]
+    posts.turn(tx, [Turn(each.opened.post, each.then, each.receipt) for each in news])
+    return [each in news or (each not in mine and lost[each.lease]) for each in closings]
 
 
 def _is_news(closing: Closing, post: Kept) -> bool:
@@ -232,8 +236,8 @@ def _is_news(closing: Closing, post: Kept) -> bool:
 def left_open(tx: Tx, channels: Collection[str]) -> list[Opened]:
     """Attempts that nobody closed, past the time by which they must have been sent.
 
-    Without those whose words cannot be read any more: they stand as being sent until somebody
-    mends the ledger.
+    Without those whose words or incident cannot be read any more: they stand as being sent until
+    somebody mends the ledger.
     """
     table, tried = schema.posts.c, schema.attempts.c
     rows = tx.connection.execute(
@@ -247,10 +251,10 @@ def left_open(tx: Tx, channels: Collection[str]) -> list[Opened]:
     released = _released(tx, {row.release_id for row in rows})
     about = incidents.several(tx, {row.incident_id for row in rows})
     return [
-        Opened(posts.kept(row), row.number, words.revision, words.digest,
-               about[row.incident_id].public_id)
+        Opened(posts.kept(row), row.number, words.revision, words.digest, incident.public_id)
         for row in rows
         if isinstance(words := released[row.release_id], _Released)
+        and isinstance(incident := about[row.incident_id], incidents.Kept)
     ]  # fmt: skip
 
 

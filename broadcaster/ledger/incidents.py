@@ -50,12 +50,12 @@ def get(tx: Tx, incident_id: str) -> Kept | None:
     return _kept(row) if row else None
 
 
-def several(tx: Tx, incident_ids: Collection[str]) -> dict[str, Kept]:
-    """Incidents by id."""
+def several(tx: Tx, incident_ids: Collection[str]) -> dict[str, Kept | ValueError]:
+    """Incidents by id; one that cannot be read is an error of its own."""
     rows = tx.connection.execute(
         select(schema.incidents).where(schema.incidents.c.id.in_(incident_ids))
     )
-    return {row.id: _kept(row) for row in rows}
+    return {row.id: _read(row) for row in rows}
 
 
 def by_public_id(tx: Tx, public_id: str) -> Kept | None:
@@ -153,7 +153,10 @@ def any_open(tx: Tx) -> bool:
 
 
 def silent_too_long(tx: Tx, *, limit: int) -> list[Kept]:
-    """Open incidents whose source has said nothing for its `closes_after`."""
+    """Open incidents whose source has said nothing for its `closes_after`.
+
+    Without those that cannot be read any more: they stay open until somebody mends the ledger.
+    """
     table = schema.incidents.c
     rows = tx.connection.execute(
         select(schema.incidents)
@@ -162,7 +165,7 @@ def silent_too_long(tx: Tx, *, limit: int) -> list[Kept]:
         .limit(limit)
         .with_for_update(skip_locked=True)  # of one that compile has in hand something is heard
     )
-    return [_kept(row) for row in rows]
+    return [each for row in rows if isinstance(each := _read(row), Kept)]
 
 
 def suggest(tx: Tx, incident_id: str, words: Words, why: str) -> None:
@@ -225,6 +228,13 @@ def _changed(tx: Tx, incident: Incident) -> None:
     tx.changed(f"incident:{incident.id}")
     if incident.handling is not Handling.SUPPRESSED:
         tx.changed("board")
+
+
+def _read(row: Row[tuple[object, ...]]) -> Kept | ValueError:
+    try:
+        return _kept(row)
+    except ValueError as unreadable:
+        return unreadable
 
 
 def _kept(row: Row[tuple[object, ...]]) -> Kept:

@@ -181,17 +181,31 @@ def look_again(tx: Tx) -> int:
 
 
 def hold_unknown(tx: Tx, channels: Sequence[str]) -> None:
-    """Holds what was to go to channels that are in the settings no more: nobody would end it."""
-    table = schema.posts.c
+    """Holds what was to go to channels that are in the settings no more: nobody would end it.
+
+    A channel that another process has the lease of is in that one's settings. What was being sent
+    may have arrived.
+    """
+    table, lease = schema.posts.c, schema.leases.c
     rows = tx.connection.execute(
-        select(schema.posts).where(table.state.in_(_GOES_ON), table.channel.not_in(channels))
-    ).all()
+        select(schema.posts)
+        .where(
+            table.state.in_(_GOES_ON), table.channel.not_in(channels),
+            ("channel:" + table.channel).not_in(select(lease.name).where(lease.until > tx.clock())),
+        )
+        .order_by(table.id)
+        .with_for_update()
+    ).all()  # fmt: skip
     why = "Its channel is in the settings no more. Put it back and submit the update again."
-    turn(tx, [Turn(kept(row), Next(PostState.HELD, why=why)) for row in rows])
     for row in rows:
-        tx.trace = row.trace
-        tx.record(Kind.POST_HELD, actor="deliver", incident_id=row.incident_id, post_id=row.id,
-                  channel=row.channel, private={"why": why})  # fmt: skip
+        post = kept(row)
+        in_doubt = post.state is PostState.SENDING
+        then = Next(PostState.IN_DOUBT if in_doubt else PostState.HELD, why=why)
+        turn(tx, [Turn(post, then)])
+        tx.trace = post.trace
+        tx.record(Kind.POST_IN_DOUBT if in_doubt else Kind.POST_HELD, actor="deliver",
+                  incident_id=post.incident_id, post_id=post.id, channel=post.channel,
+                  private={"why": why})  # fmt: skip
 
 
 def by_channel_and_state(tx: Tx) -> dict[tuple[str, PostState], int]:

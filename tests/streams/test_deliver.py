@@ -15,7 +15,8 @@ from sqlalchemy import text
 from broadcaster.bootstrap import make_adapters
 from broadcaster.delivery import PostState, Receipt
 from broadcaster.errors import LedgerAway, LedgerSilent
-from broadcaster.ledger import leases, posts, records
+from broadcaster.ledger import Tx, attempts, leases, posts, records
+from broadcaster.ledger.attempts import Wanted
 from broadcaster.record import Kind
 from broadcaster.settings import Settings
 from streams import deliver
@@ -68,6 +69,55 @@ async def test_words_that_cannot_be_read_keep_back_their_own_posts_alone(
         assert (await kept(story, post)).state is PostState.PLANNED
 
 
+async def test_an_incident_that_cannot_be_read_keeps_back_its_own_posts_alone(
+    story: Story, tmp_path: Path
+) -> None:
+    _, broken = await story.released(await story.reported(), channels=[PAGE])
+    _, left_open = await story.released(await story.reported("2026-2"), channels=[PAGE])
+    _, sound = await story.released(await story.reported("2026-3"), channels=[PAGE])
+    spoilt = [broken[PAGE.name], left_open[PAGE.name]]
+
+    def spoil(tx: Tx) -> None:
+        name = f"channel:{PAGE.name}"
+        lease = leases.take(tx, [name], "worker-1", timedelta(seconds=6))[name]
+        attempts.open_(tx, [Wanted(left_open[PAGE.name].id, lease, timedelta())])
+        for post in spoilt:
+            unreadable = text("UPDATE incidents SET body = '{' WHERE id = :id")
+            tx.connection.execute(unreadable.bindparams(id=post.incident_id))
+
+    await story.ledger.write(spoil)
+    async with delivering(story, tmp_path, PAGE.name):
+        assert await ended(story, sound[PAGE.name]) is PostState.POSTED
+    states = [(await kept(story, post)).state for post in spoilt]
+    assert states == [PostState.PLANNED, PostState.SENDING]
+
+
+async def test_a_process_that_stood_still_before_a_send_does_not_send(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another may have the channel by then, and have sent what came after."""
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    answers = Answers()
+    answers.channel = HOOK.model_copy(update={"deadline": timedelta(milliseconds=20)})
+    write = story.ledger.write
+
+    async def frozen_after(step: Any, *, urgent: bool = False) -> Any:
+        answer = await write(step, urgent=urgent)
+        if getattr(step, "func", None) is deliver._open_due:
+            await asyncio.sleep(answers.channel.deadline.total_seconds())
+        return answer
+
+    async def noted() -> posts.Kept | None:
+        now = await kept(story, planned[HOOK.name])
+        return now if now.state is PostState.WAITING else None
+
+    monkeypatch.setattr(story.ledger, "write", frozen_after)
+    async with delivering(story, tmp_path, HOOK.name, answers=answers):
+        now = await until("it was noted", noted)
+    assert answers.sent == 0
+    assert now.why and "Nothing was sent" in now.why
+
+
 async def test_a_channel_that_another_holds_keeps_back_its_own_posts_alone(
     story: Story, tmp_path: Path
 ) -> None:
@@ -114,9 +164,8 @@ async def _is(true: bool) -> bool:
 class Answers:
     """The adapter of a channel that takes what it is sent."""
 
-    channel = HOOK
-
     def __init__(self) -> None:
+        self.channel = HOOK
         self.sent = 0
 
     async def send(self, message: Any) -> Receipt:

@@ -388,19 +388,25 @@ async def _invariant(story: Story, post: Kept) -> None:
 # --- A channel that is in the settings no more ------------------------------------------------
 
 
-@pytest.mark.parametrize("state", ["planned", "waiting", "sending"])
-async def test_what_nobody_would_send_is_held_and_waits_no_more(story: Story, state: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "then", "noted_as"),
+    [("planned", PostState.HELD, "PostHeld"), ("waiting", PostState.HELD, "PostHeld"),
+     ("sending", PostState.IN_DOUBT, "PostInDoubt")],
+)  # fmt: skip
+async def test_what_nobody_would_send_is_held_and_waits_no_more(
+    story: Story, state: str, then: PostState, noted_as: str
+) -> None:
     _, planned = await story.released(await story.reported())
     here, gone = planned[PAGE.name], planned[HOOK.name]
     await change(story, f"UPDATE posts SET state = '{state}' WHERE id = :id", gone.id)
     assert await story.ledger.read(posts.waiting) == 2
     await story.ledger.write(lambda tx: posts.hold_unknown(tx, [PAGE.name]))
     now = await kept(story, gone)
-    assert (now.state, now.next_look) == (PostState.HELD, None)
+    assert (now.state, now.next_look) == (then, None)
     assert now.why and "in the settings no more" in now.why
     assert await kept(story, here) == here
     assert await story.ledger.read(posts.waiting) == 1
-    noted = text("SELECT count(*) FROM entries WHERE kind = 'PostHeld'")
+    noted = text(f"SELECT count(*) FROM entries WHERE kind = '{noted_as}'")
     assert await story.ledger.read(lambda tx: tx.connection.execute(noted).scalar()) == 1
 
 
@@ -452,9 +458,45 @@ async def test_who_lost_the_channel_neither_begins_nor_ends_a_send(story: Story)
     with pytest.raises(LeaseLost):
         await attempted(story, other, old)
     with pytest.raises(LeaseLost):
-        await closed(story, opened, old, POSTED, "receipt", RECEIPT)
+        await closed(story, opened, old, waiting(story), "TryLater")
     assert (await kept(story, post)).state is PostState.SENDING
     assert isinstance(await attempted(story, other, new), Opened)
+
+
+async def test_proof_stands_though_the_channel_was_lost(story: Story) -> None:
+    """The new holder could say no more than that it is in doubt."""
+    post, old = await one_post(story), await leased(story)
+    opened = await attempted(story, post, old)
+    story.clock.move(seconds=31)
+    await leased(story, "worker-2")
+    assert await closed(story, opened, old, POSTED, "receipt", RECEIPT)
+    now = await kept(story, post)
+    assert (now.state, now.remote_id, now.next_look) == (PostState.POSTED, RECEIPT.remote_id, None)
+
+
+async def test_proof_has_the_last_word_of_what_is_noted_together(story: Story) -> None:
+    post, lease = await one_post(story), await leased(story)
+    first = await attempted(story, post, lease)
+    await closed(story, first, lease, waiting(story), "InDoubt")
+    second = await attempted(story, post, lease)
+    assert isinstance(first, Opened) and isinstance(second, Opened)
+    together = [
+        Closing(first, lease, "receipt", POSTED, RECEIPT),
+        Closing(second, lease, "InDoubt", waiting(story)),
+    ]
+    await story.ledger.write(lambda tx: attempts.close(tx, together))
+    assert (await kept(story, post)).state is PostState.POSTED
+
+
+async def test_what_another_process_delivers_is_not_held(story: Story) -> None:
+    """A worker whose settings lack a channel starts beside one that has it."""
+    planned = (await story.released(await story.reported()))[1][HOOK.name]
+    await leased(story, "worker-2", HOOK.name)
+    await story.ledger.write(lambda tx: posts.hold_unknown(tx, [PAGE.name]))
+    assert await kept(story, planned) == planned
+    story.clock.move(seconds=LASTS.total_seconds())
+    await story.ledger.write(lambda tx: posts.hold_unknown(tx, [PAGE.name]))
+    assert (await kept(story, planned)).state is PostState.HELD
 
 
 # --- The page ---------------------------------------------------------------------------------
