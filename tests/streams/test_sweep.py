@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
-from broadcaster.ledger import Tx, approvals, outbox, people, records
+from sqlalchemy import text
+
+from broadcaster.ledger import Tx, approvals, incidents, outbox, people, records
 from broadcaster.orders import record_command
 from broadcaster.roster import Role
 from streams.notify import call_approver
@@ -41,6 +43,17 @@ async def test_a_channel_is_called_once_however_much_is_overdue(story: Story) ->
     assert swept.posts == len(CHANNELS) and not swept.more
     topics = [topic for topic, _ in await taken_out(story)]
     assert sorted(topics) == sorted(f"exercise.posts.{channel.name}" for channel in CHANNELS)
+
+
+async def test_an_incident_that_cannot_be_read_stops_no_sweep(story: Story) -> None:
+    """The relay runs beside the sweep, and would end with it again and again."""
+    broken, silent = await story.reported(), await story.reported("2026-2")
+    spoil = text("UPDATE incidents SET body = '{' WHERE id = :id").bindparams(id=broken)
+    await story.ledger.write(lambda tx: tx.connection.execute(spoil).rowcount)
+    story.clock.move(days=30)
+    assert (await story.ledger.write(sweep)).closed == 1
+    now = await story.ledger.read(lambda tx: incidents.get(tx, silent))
+    assert now is not None and not now.incident.open
 
 
 async def test_a_new_commander_whose_call_was_lost_is_called_again(story: Story) -> None:
