@@ -14,18 +14,16 @@ import asyncio
 import contextlib
 import csv
 import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from statistics import median, quantiles
 
 import aiohttp
 from aiohttp import web
 
+from tests.bench.figures import cpu_seconds, figure, keep, memory_mb, timing
 from tests.connected.installation import (
     COMMANDER,
     PIO,
@@ -44,7 +42,6 @@ COLUMNS = (
     "Date Time Address Zipcode Category ProblemType PatrolDistrict Substation IncidentNumber LAT "
     "LON ResponseDate URL Color About Year Month"
 ).split()
-FIGURES = Path(__file__).with_name("figures.json")
 
 
 async def main() -> None:
@@ -63,12 +60,15 @@ async def main() -> None:
             "approve": "approve → on the public page",
             "bare": "bare aiohttp: told, then read (nothing kept)",
         }
-        rows += [row("path", names[name], took) for name, took in timings.items()]
+        rows += [timing("path", "embedded", names[name], took) for name, took in timings.items()]
     async with Embedded.fresh() as at:
         rows += await idle(at)
         rows += await replay(at)
-    FIGURES.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-    show(rows)
+    keep(rows)
+    bare_p50 = next(each["p50_ms"] for each in rows if "bare" in each["subject"])
+    for each in rows:
+        if "p50_ms" in each and "bare" not in each["subject"]:
+            print(f"\n{each['subject']}: {each['p50_ms'] / bare_p50:.0f} × the bare path, p50")
 
 
 # --- A report, and an approval ----------------------------------------------------------------
@@ -186,7 +186,7 @@ async def replay(at: Installation) -> list[Json]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "export.csv")
         write_export(file)
-        before = memory(at, "child")
+        before = memory_mb(at.pid("child"))
         code, out, err = await at.run(
             "replay", str(file), "--map", "sapd", "--json", within=300
         )  # fmt: skip
@@ -194,11 +194,15 @@ async def replay(at: Installation) -> list[Json]:
     result = json.loads(out.splitlines()[-1])
     assert result["accepted"] == ROWS, result
     return [
-        figure("replay", "rows accepted", ROWS / result["accept_seconds"], "rows/s"),
-        figure("replay", "rows compiled", ROWS / result["seconds"], "rows/s"),
-        figure("replay", "memory of the child, before", before, "MB"),
-        figure("replay", "memory of the child, after", memory(at, "child"), "MB"),
-        figure("replay", "memory of the broker, after", memory(at, "broker"), "MB"),
+        figure("replay", "embedded", "rows accepted", ROWS / result["accept_seconds"], "rows/s"),
+        figure("replay", "embedded", "rows compiled", ROWS / result["seconds"], "rows/s"),
+        figure("replay", "embedded", "memory of the child, before", before, "MB"),
+        figure(
+            "replay", "embedded", "memory of the child, after", memory_mb(at.pid("child")), "MB"
+        ),
+        figure(
+            "replay", "embedded", "memory of the broker, after", memory_mb(at.pid("broker")), "MB"
+        ),
     ]
 
 
@@ -222,65 +226,15 @@ async def idle(at: Installation) -> list[Json]:
     """CPU and memory of parent, broker and child while no incident is open."""
     await until("nothing waits", lambda: at.order("idle"))
     await asyncio.sleep(5)  # the last fetch with a short wait has come back by then
-    before = cpu_seconds(at)
+    pids = [each.pid for each in family(at.pid("parent"))]
+    before = cpu_seconds(pids)
     await asyncio.sleep(IDLE_SECONDS)  # what is measured is that nothing happens in it
-    busy = (cpu_seconds(at) - before) / IDLE_SECONDS * 100
-    total = sum(memory(at, which) for which in ("parent", "broker", "child"))
+    busy = (cpu_seconds(pids) - before) / IDLE_SECONDS * 100
+    total = sum(memory_mb(pid) for pid in pids)
     return [
-        figure("idle", "CPU, all processes", busy, "% of a core"),
-        figure("idle", "memory, all processes", total, "MB"),
+        figure("idle", "embedded", "CPU, all processes", busy, "% of a core"),
+        figure("idle", "embedded", "memory, all processes", total, "MB"),
     ]
-
-
-def cpu_seconds(at: Installation) -> float:
-    ticks = 0
-    for each in family(at.pid("parent")):
-        fields = Path(f"/proc/{each.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def memory(at: Installation, which: str) -> float:
-    pages = Path(f"/proc/{at.pid(which)}/statm").read_text().split()[1]
-    return int(pages) * os.sysconf("SC_PAGESIZE") / 2**20
-
-
-# --- The rows ---------------------------------------------------------------------------------
-
-
-def row(bench: str, subject: str, took: list[float]) -> Json:
-    return {
-        "bench": bench, "setup": "embedded", "subject": subject, "n": len(took),
-        "p50_ms": round(median(took), 1), "p99_ms": round(quantiles(took, n=100)[98], 1),
-        "worst_ms": round(max(took), 1), "runs": 1, **_where(),
-    }  # fmt: skip
-
-
-def figure(bench: str, subject: str, value: float, unit: str) -> Json:
-    return {"bench": bench, "setup": "embedded", "subject": subject, "value": round(value, 1),
-            "unit": unit, "runs": 1, **_where()}  # fmt: skip
-
-
-def _where() -> Json:
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    return {"machine": machine, "date": f"{datetime.now(UTC):%Y-%m-%d}"}
-
-
-def show(rows: list[Json]) -> None:
-    """The README's table."""
-    print("| what | p50 | p99 | worst |\n| --- | --- | --- | --- |")
-    for each in rows:
-        if "p50_ms" in each:
-            print(f"| {each['subject']} | {each['p50_ms']} ms | {each['p99_ms']} ms | "
-                  f"{each['worst_ms']} ms |")  # fmt: skip
-    print("\n| what | measured |\n| --- | --- |")
-    for each in rows:
-        if "value" in each:
-            print(f"| {each['bench']}: {each['subject']} | {each['value']:,} {each['unit']} |")
-    bare_p50 = next(each["p50_ms"] for each in rows if "bare" in each["subject"])
-    for each in rows:
-        if "p50_ms" in each and "bare" not in each["subject"]:
-            print(f"\n{each['subject']}: {each['p50_ms'] / bare_p50:.0f} × the bare path, p50")
 
 
 if __name__ == "__main__":

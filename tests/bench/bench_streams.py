@@ -22,6 +22,7 @@ from streams import embedded, making, topics
 from streams.app import Delivered, Step, Streams
 from streams.broker import Broker
 from streams.errors import Poison
+from tests.bench.figures import cpu_seconds, memory_mb
 
 MESSAGES = 5_000
 HOPS = 300
@@ -88,8 +89,8 @@ async def measure(broker: embedded.Broker) -> None:
             streams.set_fetch_wait(wait)
             await asyncio.sleep(2)
             await idle(wait, broker)
-        ours = _rss(os.getpid())
-        print(f"memory: process {ours:.0f} MB, broker {broker.rss_bytes() / 1e6:.0f} MB")
+        ours = memory_mb(os.getpid())
+        print(f"memory: process {ours:.0f} MB, broker {broker.rss_bytes() / 2**20:.0f} MB")
     with _timed("streams stopped in"):
         await streams.stop()
 
@@ -118,20 +119,12 @@ async def throughput(producer: AIOKafkaProducer, topic: str, watch: Stopwatch) -
 
 async def idle(wait: int, broker: embedded.Broker, seconds: float = 5.0) -> None:
     pids = os.getpid(), broker.pid or 0
-    before = [_cpu(pid) for pid in pids]
+    before = [cpu_seconds([pid]) for pid in pids]
     await asyncio.sleep(seconds)
-    ours, brokers = ((_cpu(p) - b) / seconds * 100 for p, b in zip(pids, before, strict=True))
+    ours, brokers = (
+        (cpu_seconds([p]) - b) / seconds * 100 for p, b in zip(pids, before, strict=True)
+    )
     print(f"idle, fetch wait {wait} ms: process {ours:.1f} %, broker {brokers:.1f} % of a core")
-
-
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _rss(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGESIZE") / 1e6
 
 
 @contextmanager
