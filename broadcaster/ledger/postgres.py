@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 import structlog
@@ -46,7 +46,7 @@ PATIENCE = 10.0
 #: Milliseconds within which the server ends what takes too long: a statement, a wait for a lock,
 #: and a transaction whose process was frozen in the midst of it. Then seconds within which a
 #: server that is no longer there is noticed.
-_CONNECT = {
+_CONNECT: dict[str, Any] = {
     "connect_timeout": 3,
     "options": "-c statement_timeout=8000 -c lock_timeout=5000 "
     "-c idle_in_transaction_session_timeout=5000",
@@ -205,11 +205,14 @@ class PostgresLedger(Ledger):
             self._hearing = asyncio.create_task(self._hear(), name="ledger-hear")
 
     async def _hear(self) -> None:
-        """Until closed: connects again when the connection ends, and then tells `all`."""
+        """Until closed: connects again when the connection ends, and then tells `all`.
+
+        So it does after what is not ours, too: whoever may sign in may say anything here.
+        """
         while True:
-            with contextlib.suppress(psycopg.Error, OSError):
+            with contextlib.suppress(psycopg.Error, OSError, LookupError, TypeError, ValueError):
                 async with await psycopg.AsyncConnection.connect(
-                    _plain(self._url), autocommit=True, connect_timeout=3
+                    _plain(self._url), autocommit=True, **_CONNECT
                 ) as connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
                     self._tell(frozenset({"all", "outbox", "board"}))

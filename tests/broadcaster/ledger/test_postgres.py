@@ -283,3 +283,19 @@ async def test_the_sweep_leaves_alone_what_a_step_has_in_hand(
         await sweeping
         with psycopg.connect(database.url()) as other:
             assert other.execute(asked).fetchone() == (True,)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("said", ["", "nothing of ours", "null", "{}"])
+async def test_what_is_not_ours_does_not_make_it_deaf(
+    desk: Ledger, worker: Ledger, said: str
+) -> None:
+    heard: asyncio.Queue[frozenset[str]] = asyncio.Queue()
+    worker.on_commit(heard.put_nowait)
+    async with asyncio.timeout(20):
+        await worker.read(reports.count)
+        await heard.get()  # it listens
+        await run(desk, f"NOTIFY {postgres_ledger.CHANNEL}, '{said}'")
+        await heard.get()  # it listens again
+        await desk.write(lambda tx: reports.accept(tx, a_report(1), actor="cad"))
+        while "outbox" not in await heard.get():
+            pass
