@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from broadcaster.incident import Fact, Status
-from broadcaster.ledger import Tx, approvals, incidents, posts, reports
+from broadcaster.ledger import Tx, approvals, incidents, outbox, posts, reports
 from broadcaster.orders import expire_request
 from broadcaster.record import Kind
 
@@ -34,13 +34,15 @@ class Swept:
 
 def sweep(tx: Tx) -> Swept:
     """The step: calls again what is past its `next_look`, and ends what has run out."""
-    return Swept(
+    swept = Swept(
         reports=reports.look_again(tx, limit=AT_MOST),
         requests=_requests(tx),
         decisions=approvals.decisions_look_again(tx, limit=AT_MOST),
         posts=posts.look_again(tx),
         closed=_close_silent(tx),
     )
+    outbox.call_once(tx)
+    return swept
 
 
 def forget(tx: Tx) -> None:

@@ -63,6 +63,17 @@ def _wake(tx: Tx, topic: str, key: str, name: str, value: str) -> None:
     tx.send(topic, key=key, value=body, message_id=message_id)
 
 
+def call_once(tx: Tx) -> None:
+    """Leaves out of a sweep's calls those that wait for the relay already.
+
+    Else what has no outcome would be called again and again while the broker is away. Only a
+    sweep may: what it leaves out it looks at again, and a fact's own call must never be missing.
+    """
+    box = schema.outbox.c
+    waiting = select(box.message_id).where(box.message_id.in_(tx.leaves))
+    tx.take_back(set(tx.connection.execute(waiting).scalars()))
+
+
 class Unsent(NamedTuple):
     """A message that waits for the relay."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -61,6 +61,15 @@ class Tx:
             "message_id": message_id, "trace": self.trace, "at": self.now,
         })  # fmt: skip
         self.changed("outbox")
+
+    @property
+    def leaves(self) -> set[str]:
+        """The ids of the messages that the step leaves for the relay so far."""
+        return {str(message["message_id"]) for message in self._messages}
+
+    def take_back(self, message_ids: Container[str]) -> None:
+        """Leaves these messages out after all."""
+        self._messages = [m for m in self._messages if m["message_id"] not in message_ids]
 
     def changed(self, *what: Change) -> None:
         """Says, after the commit, that something a page or a worker looks at has moved."""

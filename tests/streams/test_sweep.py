@@ -11,7 +11,7 @@ from broadcaster.orders import record_command
 from broadcaster.roster import Role
 from streams.notify import call_approver
 from streams.sweep import sweep
-from tests.story import CHANNELS, Story
+from tests.story import CHANNELS, NOW, Story
 
 IDS = ("report_id", "request_id", "decision_id", "post_id")
 
@@ -91,3 +91,18 @@ async def test_who_was_called_already_is_not_looked_for_again_and_again(story: S
     await story.ledger.write(sweep)
     assert await taken_out(story) == []
     assert await called(story) == ["watch-commander"]
+
+
+async def test_what_waits_for_a_broker_that_is_away_is_not_called_again_and_again(
+    story: Story,
+) -> None:
+    _, planned = await story.released(await story.reported())
+    before, _ = await story.ledger.read(outbox.waiting)
+    for _ in range(3):
+        story.clock.move(seconds=6)
+        assert (await story.ledger.write(sweep)).posts == len(planned)
+    assert await story.ledger.read(outbox.waiting) == (before, NOW)
+    await taken_out(story)
+    story.clock.move(seconds=6)
+    await story.ledger.write(sweep)
+    assert len(await taken_out(story)) == len(planned), "but what was lost is called"
