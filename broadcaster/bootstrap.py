@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
+
+import structlog
 
 import adapters
 from broadcaster import channel
@@ -14,7 +18,7 @@ from broadcaster.clock import Clock, SystemClock
 from broadcaster.delivery import Adapter
 from broadcaster.desk import deps
 from broadcaster.desk.deps import Desk, Flow
-from broadcaster.errors import Kind, Refusal
+from broadcaster.errors import Kind, LedgerAway, Refusal
 from broadcaster.incident import Report
 from broadcaster.intake import native, signature
 from broadcaster.intake.door import Door
@@ -31,6 +35,8 @@ from streams.gate import judge_decision
 from streams.intake import intake_handler
 from streams.notify import call_approver
 from streams.run import STEPS, Flowing
+
+log = structlog.get_logger(__name__)
 
 #: The only world that starts until passkeys and the first 389.5 screening are built.
 EXERCISE: Exercise = "exercise"
@@ -206,30 +212,60 @@ def handlers(
     incident_url: Callable[[str], str],
     deliver: Callable[[], Deliver | None],
 ) -> dict[str, Handler]:
-    """What each step does with one message, by the step's name."""
+    """What each step does with one message, by the step's name.
+
+    What fails for a reason that nobody foresaw is noted and left to the sweep, which calls it
+    again: one row that cannot be used must not hold up all that come after it.
+    """
 
     done: set[str] = set()  # compiled before their own message came
+    failing = _Failing(ledger)
 
     async def compile_(message: Delivered) -> None:
         report_id = codec.decode(codec.ReportAccepted, message.value).report_id
         if report_id in done:
             done.discard(report_id)
             return
-        step = compile_reports(report_id, department=settings.department, zone=settings.zone)
-        compiled = await ledger.write(step)
-        _known(compiled is not None, "report")
-        if len(done) > MOST_DONE:  # messages that the broker forgot never come for theirs
-            done.clear()
-        done.update(set(compiled or ()) - {report_id})
+        step = partial(
+            compile_reports, report_id, department=settings.department, zone=settings.zone
+        )
+        async with failing("compile", report_id):
+            try:
+                compiled = await ledger.write(step())
+            except LedgerAway:
+                raise
+            except Exception:  # of one that waits beside it, perhaps
+                compiled = await ledger.write(step(side_by_side=1))
+            _known(compiled is not None, "report")
+            if len(done) > MOST_DONE:  # messages that the broker forgot never come for theirs
+                done.clear()
+            done.update(set(compiled or ()) - {report_id})
+
+    taken_in = intake_handler(ledger, read_native, clock)
+
+    async def intake(message: Delivered) -> None:
+        try:
+            await taken_in(message)
+        except (LedgerAway, Poison):
+            raise
+        except Exception as problem:
+            log.exception("a step failed", step="intake")
+            raise Poison(
+                "step_failed",
+                f"intake failed at this message ({type(problem).__name__}).",
+                "The log of intake says where. Have it mended, then `broadcaster problems retry`.",
+            ) from problem
 
     async def notify(message: Delivered) -> None:
         request_id = codec.decode(codec.RevisionSubmitted, message.value).request_id
-        _known(await ledger.write(call_approver(request_id)), "request")
+        async with failing("notify", request_id):
+            _known(await ledger.write(call_approver(request_id)), "request")
 
     async def gate(message: Delivered) -> None:
         decision_id = codec.decode(codec.DecisionRecorded, message.value).decision_id
         step = judge_decision(decision_id, EXERCISE, incident_url)
-        _known(await ledger.write(step, urgent=True), "decision")
+        async with failing("gate", decision_id):
+            _known(await ledger.write(step, urgent=True), "decision")
 
     async def deliver_(message: Delivered) -> None:
         codec.decode(codec.PostPlanned, message.value)
@@ -237,12 +273,40 @@ def handlers(
             await lanes.look()
 
     return {
-        "intake": intake_handler(ledger, read_native, clock),
+        "intake": intake,
         "compile": compile_,
         "notify": notify,
         "gate": gate,
         "deliver": deliver_,
     }
+
+
+class _Failing:
+    """What a step could not do, noted in `problems` once in a process's life."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._noted: set[tuple[str, str]] = set()
+
+    @contextlib.asynccontextmanager
+    async def __call__(self, step: str, about: str) -> AsyncIterator[None]:
+        try:
+            yield
+        except (LedgerAway, Poison):
+            raise
+        except Exception as problem:
+            log.exception("a step failed", step=step, about=about)
+            if (step, about) not in self._noted:
+                await self._note(step, about, type(problem).__name__)
+                self._noted.add((step, about))
+
+    async def _note(self, step: str, about: str, cause: str) -> None:
+        refusal = Refusal(
+            "step_failed",
+            f"{step} failed at {about} ({cause}), and is called for it again every few seconds.",
+            f"The log of {step} says where. Have it mended; nothing was lost.",
+        )
+        await self._ledger.write(lambda tx: problems.note(tx, problems.Place(source=step), refusal))
 
 
 def on_poison(ledger: Ledger) -> Callable[[Delivered, Poison], Awaitable[None]]:

@@ -24,7 +24,7 @@ SIDE_BY_SIDE = 24
 
 
 def compile_reports(
-    report_id: str, *, department: str, zone: ZoneInfo
+    report_id: str, *, department: str, zone: ZoneInfo, side_by_side: int = SIDE_BY_SIDE
 ) -> Callable[[Tx], list[str] | None]:
     """The step that a report's message wakes. Twice does nothing more.
 
@@ -39,7 +39,7 @@ def compile_reports(
             return None
         if named.compiled_at is not None:
             return [report_id]
-        waiting = [named, *reports.lock_waiting(tx, other_than=report_id, limit=SIDE_BY_SIDE - 1)]
+        waiting = [named, *reports.lock_waiting(tx, other_than=report_id, limit=side_by_side - 1)]
         for kept in sorted(waiting, key=lambda kept: kept.incident_id):  # no two lock crosswise
             _compile(tx, kept, department, zone)
         done = [kept.report.id for kept in waiting]
