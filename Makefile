@@ -1,7 +1,8 @@
 # Everything is installed into .venv, as the locks say; scripts/setup explains what it lacks.
 .PHONY: setup setup-dev run test quick storm lint bench lock clean
 
-APART = --ignore=tests/bench
+# On two cores; the tests of a file stay together, with the servers that they share.
+PYTEST = .venv/bin/pytest --ignore=tests/bench --numprocesses 2 --dist loadfile
 SLOW = --ignore=tests/browser --ignore=tests/connected --ignore=tests/faults -k "not postgres and not kafka" \
     $(patsubst %,--ignore=tests/streams/test_%.py,again app cluster embedded making reader relay run secured)
 
@@ -17,10 +18,10 @@ run: setup ## the practice run, until Ctrl-C (which is no error)
 
 test: setup-dev ## every test
 	@scripts/test-deps
-	.venv/bin/pytest $(APART)
+	$(PYTEST)
 
 quick: setup-dev ## under a minute: no browser, no broker, no PostgreSQL, nothing killed
-	.venv/bin/pytest $(APART) $(SLOW)
+	$(PYTEST) $(SLOW)
 
 storm: setup-dev ## all brokers gone for five minutes, and what `test` does in 20 s
 	@scripts/test-deps

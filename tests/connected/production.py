@@ -48,6 +48,9 @@ from tests.postgres import Database, Server
 
 WORKERS = ("intake", "compile", "notify", "gate", "deliver", "relay")
 
+#: Cases run side by side in threads, and a process has one environment.
+_ENVIRONMENT = threading.Lock()
+
 #: Seconds between the end of a process and its next start.
 PAUSE = 0.1
 
@@ -228,7 +231,7 @@ class Production(Installation):
         return await here.alone(self._loaded(), name, arguments)
 
     def _loaded(self) -> Settings:
-        with mock.patch.dict(os.environ, self.settings()):
+        with _ENVIRONMENT, mock.patch.dict(os.environ, self.settings()):
             return load()
 
     async def is_drained(self) -> bool:
