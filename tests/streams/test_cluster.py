@@ -26,6 +26,7 @@ from broadcaster.settings import Settings
 from streams import making, relay, topics
 from streams.broker import Broker
 from streams.run import Flowing
+from tests.connected.installation import until
 from tests.kafka import Cluster, Node, cluster
 from tests.story import EXERCISE, Story
 from tests.streams.helpers import a_name, make_topic, numbers, read_back
@@ -247,8 +248,12 @@ async def _leader(three: Cluster, topic: str) -> Node:
     admin = AIOKafkaAdminClient(**three.at.client())
     await admin.start()
     try:
-        (told,) = await admin.describe_topics([topic])
-        return three.node(told["partitions"][0]["leader"])
+
+        async def led() -> int | None:
+            partitions = (await admin.describe_topics([topic]))[0]["partitions"]
+            return max(partitions[0]["leader"], 0) if partitions else None
+
+        return three.node(await until("the topic is led", led))
     finally:
         await admin.close()
 
