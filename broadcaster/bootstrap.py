@@ -66,6 +66,11 @@ def channels(settings: Settings) -> tuple[Channel[Exercise], ...]:
     )
 
 
+def channel_names(settings: Settings) -> list[str]:
+    """The channels of this start by name, in the same order."""
+    return [each.name for each in channels(settings)]
+
+
 class _Page:
     """The public page's port: it publishes from the ledger, by the post's id."""
 
@@ -137,8 +142,7 @@ async def wrong_topics(settings: Settings, broker: Broker, seconds: float) -> li
 
 
 def _topics(settings: Settings) -> dict[str, topics.Topic]:
-    names = [each.name for each in channels(settings)]
-    return topics.full_names(settings.world, names)
+    return topics.full_names(settings.world, channel_names(settings))
 
 
 def _account(settings: Settings) -> Sasl | None:
@@ -161,7 +165,7 @@ def flowing(
     """The named steps in this process. `public_address` is that of the public page."""
     clock = clock or SystemClock()
     holder = uuid.uuid4().hex  # of leases: the process, so that its next streams need not wait
-    names = [each.name for each in channels(settings)]
+    names = channel_names(settings)
     incident_url = f"{public_address}/{{}}".format
     flow = Flowing(
         ledger,

@@ -140,11 +140,11 @@ def ledger_apply(desk_role: str, worker_role: str) -> None:
     from broadcaster.ledger.owner import Roles, apply
 
     settings = _settings()
-    if settings.ledger_url is None:
+    if settings.ledger_address is None:
         raise Refusal("no_ledger_url", "No PostgreSQL ledger is set.",
                       "Set BROADCASTER_LEDGER_URL to the owner's.")  # fmt: skip
-    url = settings.ledger_url.get_secret_value()
-    click.echo(f"tables {apply(url, settings.world, Roles(desk_role, worker_role))}")
+    roles = Roles(desk_role, worker_role)
+    click.echo(f"tables {apply(settings.ledger_address, settings.world, roles)}")
 
 
 @cli.group()

@@ -49,7 +49,7 @@ async def _beside(
     here: Here, name: str, arguments: dict[str, Any], say: commands.Say
 ) -> dict[str, Any]:
     """Runs a command while other processes run the steps."""
-    names = [each.name for each in bootstrap.channels(here.settings)]
+    names = bootstrap.channel_names(here.settings)
     here.flow = beside = Beside(here.ledger, names, here.clock)
     here.broker = bootstrap.outside_broker(here.settings)
     await beside.look()

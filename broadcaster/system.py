@@ -89,8 +89,7 @@ async def serve(settings: Settings, broker: Broker | None, share: Share) -> None
 def _flowing(here: Here, broker: Broker | None, share: Share) -> Flowing | Beside:
     """The steps of this process; for a desk alone a view of those in the others."""
     if broker is None or not (share.steps or share.relays):
-        names = [each.name for each in bootstrap.channels(here.settings)]
-        return Beside(here.ledger, names, here.clock)
+        return Beside(here.ledger, bootstrap.channel_names(here.settings), here.clock)
     return bootstrap.flowing(
         here.settings, here.ledger, broker, f"{here.address}/p", steps=share.steps,
         relays=share.relays,

@@ -48,12 +48,17 @@ async def refusal(
     """
     if isinstance(error, KafkaConnectionError):
         error = await at_the_door(broker) or error
-    why = str(error) or type(error).__name__
+    why = in_words(error)
     if type(error) is TimeoutError:
         why += await _lagging(broker, topics)
     if not may_pass(error) and not isinstance(error, TimeoutError):
         return BrokerRefused(broker.bootstrap, *_what_to_mend(broker, error, why))
     return BrokerAway(broker.bootstrap, why)
+
+
+def in_words(error: BaseException) -> str:
+    """What an error says; what it is called, where it says nothing."""
+    return str(error) or type(error).__name__
 
 
 async def at_the_door(broker: Broker) -> BaseException | None:

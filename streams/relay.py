@@ -26,7 +26,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from broadcaster import failpoint
 from broadcaster.clock import Clock, SystemClock
 from streams.broker import Broker
-from streams.door import refusal
+from streams.door import in_words, refusal
 from streams.errors import BrokerAway
 from streams.within import noticed, within
 
@@ -139,7 +139,7 @@ class Relay:
         outcomes = await self._outcomes(rows)
         failpoint.reach("after_publish", (row.topic for row in rows))
         if len(rows) == 1 and isinstance(outcomes[0], _REFUSED):
-            outcomes = [_RowRefused(_in_words(outcomes[0]))]
+            outcomes = [_RowRefused(in_words(outcomes[0]))]
         done, failed = _sort(rows, outcomes)
         for row, error in failed:
             if isinstance(error, _RowRefused):
@@ -188,7 +188,7 @@ class Relay:
                 topic, key=row.key, value=row.value, headers=list(row.headers)
             )
         except _REFUSED as error:
-            return _failed(_RowRefused(_in_words(error)))
+            return _failed(_RowRefused(in_words(error)))
         except KafkaError as error:  # one topic's trouble is not that of the rows behind it
             return _failed(error)
         future.add_done_callback(noticed)
@@ -267,7 +267,3 @@ def _say(rows: Sequence[OutboxRow], done: Sequence[int]) -> None:
         carried = set(done)
         traces = {row.trace for row in rows if row.trace and row.id in carried}
         log.info("carried", messages=len(done), traces=sorted(traces)[:TRACES])
-
-
-def _in_words(error: BaseException) -> str:
-    return str(error) or type(error).__name__

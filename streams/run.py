@@ -103,10 +103,6 @@ class Flowing:
         """Since when nothing moves on, and why, in words; None while the streams run."""
         return self._still or (self.relay.away if self.relay else None)
 
-    @property
-    def running(self) -> bool:
-        return self.away is None
-
     async def run(self) -> None:
         """Until cancelled. Raises Unclean where a part could not be ended."""
         failures = 0

@@ -6,7 +6,6 @@ import getpass
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -19,6 +18,7 @@ import psycopg
 import pytest
 
 from broadcaster.ledger.owner import Roles, apply
+from streams.embedded import free_port
 
 #: Debian's servers lie in a folder for each version; elsewhere they are on the path.
 FOLDERS = [found.parent for found in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
@@ -112,7 +112,7 @@ def server() -> Iterator[Server]:
     if programs is None:
         pytest.skip("PostgreSQL's server is not installed here")
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    made = Server(_free_port(), folder, programs, _user(folder))
+    made = Server(free_port(), folder, programs, _user(folder))
     try:
         made.run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "postgres", "--no-sync")
         made.start()
@@ -155,10 +155,3 @@ def _children(pid: int) -> list[int]:
 def _quiet(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd="/")
     assert done.returncode == 0, done.stderr or done.stdout
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

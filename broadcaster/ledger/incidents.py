@@ -58,13 +58,6 @@ def several(tx: Tx, incident_ids: Collection[str]) -> dict[str, Kept | ValueErro
     return {row.id: _read(row) for row in rows}
 
 
-def by_public_id(tx: Tx, public_id: str) -> Kept | None:
-    row = tx.connection.execute(
-        select(schema.incidents).where(schema.incidents.c.public_id == public_id)
-    ).first()
-    return _kept(row) if row else None
-
-
 def by_number(tx: Tx, number: str) -> Kept | None:
     """The incident that was last heard of under a source's number; its own id does as well."""
     table = schema.incidents.c

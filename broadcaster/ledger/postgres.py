@@ -179,9 +179,7 @@ class PostgresLedger(Ledger):
         try:
             self.check()
             with self._engine.connect() as connection, connection.begin():
-                connection.execute(
-                    text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                )
+                connection.execute(text(_SNAPSHOT))
                 return answered(query, Tx(connection, lambda: self._now(connection), self.world))
         except DatabaseError as problem:
             raise _away(problem) from None  # its details quote the row
