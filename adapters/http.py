@@ -1,8 +1,9 @@
 """One way for every channel to speak HTTP: guarded, bounded, and honest about what got through.
 
-Each send has a session and a connection of its own, so no cookie, address or connection outlives
-it. A kept connection may have been closed by the other side in the meantime, and then nobody can
-say whether the message left on it; a new one costs a handshake and leaves no such doubt.
+Each channel has a session of its own, and each send a connection of its own: no cookie, address
+or connection outlives it. A kept connection may have been closed by the other side in the
+meantime, and then nobody can say whether the message left on it; a new one costs a handshake and
+leaves no such doubt.
 """
 
 from __future__ import annotations
@@ -45,34 +46,45 @@ class Answer:
     retry_after: timedelta | None
 
 
-async def post(
-    url: URL,
-    *,
-    body: bytes,
-    headers: Mapping[str, str],
-    deadline: timedelta,
-    networks: Networks,
-    clock: Clock,
-) -> Answer:
-    """Posts once, to an address within `networks`, and follows no redirect.
+class Client:
+    """Speaks for one channel, to addresses within `networks` and no others."""
 
-    Raises TryLater where it broke before a byte of the message left, InDoubt where it broke
-    later or took longer than `deadline`, Refused where the address may not be sent to. No error
-    holds the URL, which may itself be a secret.
-    """
-    if _is_address(url.host) and not _within(url.host, networks):
-        raise Refused(_OUTSIDE)
-    try:
-        async with (
-            asyncio.timeout(deadline.total_seconds()),
-            _session(networks) as session,
-            session.post(url, data=body, headers=headers, allow_redirects=False) as response,
-        ):
-            await _read(response)
-            pause = retry_after(response.headers.get("Retry-After"), clock.now())
-            return Answer(response.status, pause)
-    except (aiohttp.ClientError, OSError, TimeoutError) as problem:
-        raise _how_it_broke(problem) from None
+    def __init__(self, networks: Networks, clock: Clock) -> None:
+        self._networks = networks
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(
+        self, url: URL, *, body: bytes, headers: Mapping[str, str], deadline: timedelta
+    ) -> Answer:
+        """Posts once, and follows no redirect.
+
+        Raises TryLater where it broke before a byte of the message left, InDoubt where it broke
+        later or took longer than `deadline`, Refused where the address may not be sent to. No
+        error holds the URL, which may itself be a secret.
+        """
+        if _is_address(url.host) and not _within(url.host, self._networks):
+            raise Refused(_OUTSIDE)
+        if self._session is None:
+            self._session = _session(self._networks)
+        try:
+            async with (
+                asyncio.timeout(deadline.total_seconds()),
+                self._session.post(
+                    url, data=body, headers=headers, allow_redirects=False
+                ) as response,
+            ):
+                await _read(response)
+                pause = retry_after(response.headers.get("Retry-After"), self._clock.now())
+                return Answer(response.status, pause)
+        except (aiohttp.ClientError, OSError, TimeoutError) as problem:
+            raise _how_it_broke(problem) from None
+
+    async def close(self) -> None:
+        """Ends what is open; may be called again."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
 
 def prove(answer: Answer) -> None:
@@ -141,7 +153,10 @@ class _Guard(aiohttp.ThreadedResolver):
 
 def _session(networks: Networks) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(resolver=_Guard(networks), use_dns_cache=False),
+        connector=aiohttp.TCPConnector(
+            resolver=_Guard(networks), use_dns_cache=False, force_close=True, limit=0
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_read=READ),
         headers={"User-Agent": "incident-alert-broadcaster"},
         auto_decompress=False,

@@ -47,20 +47,18 @@ class Webhook(Generic[W]):
         self.channel: Channel[W] = channel
         self._url = URL(url)
         self._key = key
-        self._networks = networks
+        self._client = http.Client(networks, clock)
         self._clock = clock
 
     async def send(self, message: Message[W]) -> Receipt:
         """Posts the message. Raises TryLater, Refused or InDoubt."""
         meant_for(self.channel, message)
         body = _body(message)
-        answer = await http.post(
+        answer = await self._client.post(
             self._url,
             body=body,
             headers={"Content-Type": "application/json", **self._signed(message.post_id, body)},
             deadline=self.channel.deadline,
-            networks=self._networks,
-            clock=self._clock,
         )
         if answer.status == 410:
             raise Refused(
@@ -75,7 +73,7 @@ class Webhook(Generic[W]):
         raise Unsupported("A webhook cannot be asked what it holds.")
 
     async def close(self) -> None:
-        """Nothing is kept open between sends."""
+        await self._client.close()
 
     def _signed(self, message_id: str, body: bytes) -> dict[str, str]:
         stamp = str(int(self._clock.now().timestamp()))

@@ -68,7 +68,7 @@ def up(child: bool, tied: bool) -> None:
         if broker is None:  # then our parent started one
             broker = Broker(os.environ["BROADCASTER_BROKER"], embedded=True)
         try:
-            asyncio.run(system.serve(settings, broker, system.ALL))
+            system.run(settings, broker, system.ALL)
         except LedgerAway:
             raise  # it may come back: the parent starts us again
         except Refusal as refusal:
@@ -124,7 +124,7 @@ def _serve(step: str | None) -> None:
         )
     make_home(settings)
     share = system.share_of(step) if step else system.Share(desk=True)
-    asyncio.run(system.serve(settings, broker, share))
+    system.run(settings, broker, share)
 
 
 @cli.group()

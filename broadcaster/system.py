@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+import uvloop
 
 from broadcaster import bootstrap, control
 from broadcaster.beside import Beside
@@ -39,6 +41,10 @@ log = structlog.get_logger(__name__)
 #: each statement; with Python's own 5 ms they would wait as long to go on while a fan-out keeps
 #: the event loop busy, dozens of times in one transaction.
 TAKE_TURNS_EVERY = 0.0002
+
+#: New objects after which the garbage collector looks, and how often it then looks further back.
+#: With Python's own 700, 10 and 10 it stopped everything for some 17 ms in each release.
+COLLECT_EVERY = 5_000, 20, 20
 
 #: An anchor is taken this often while the record grows.
 ANCHOR_EVERY = 60.0
@@ -63,6 +69,15 @@ def share_of(worker: str) -> Share:
     return Share(desk=False, relays=True) if worker == "relay" else Share(False, (worker,))
 
 
+def run(settings: Settings, broker: Broker | None, share: Share) -> None:
+    """Runs `serve` in an event loop of its own.
+
+    uvloop's: a fan-out is mostly the loop's own work, and takes a sixth less time on it.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings, broker, share))
+
+
 async def serve(settings: Settings, broker: Broker | None, share: Share) -> None:
     """Runs until SIGTERM, SIGINT, or the end of standard input (the parent is gone).
 
@@ -71,7 +86,7 @@ async def serve(settings: Settings, broker: Broker | None, share: Share) -> None
     Raises Refusal where it cannot start.
     """
     bootstrap.refuse_live(settings)
-    sys.setswitchinterval(TAKE_TURNS_EVERY)
+    _pause_rarely()
     stop = _stopped(tied=share is ALL)
     ledger = open_ledger(settings.ledger_path, settings.world, url=settings.ledger_address)
     try:
@@ -84,6 +99,16 @@ async def serve(settings: Settings, broker: Broker | None, share: Share) -> None
                 await _until(stop, here, share, here.flow)
     finally:
         await ledger.close()
+
+
+def _pause_rarely() -> None:
+    """Sets the interpreter so that no thread, and nobody who waits for us, stands still for long.
+
+    What was loaded by now lives as long as the process: frozen, it is not looked through again.
+    """
+    sys.setswitchinterval(TAKE_TURNS_EVERY)
+    gc.freeze()
+    gc.set_threshold(*COLLECT_EVERY)
 
 
 def _flowing(here: Here, broker: Broker | None, share: Share) -> Flowing | Beside:

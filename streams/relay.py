@@ -7,10 +7,10 @@ when the broker or this process went away is sent again. Receivers tell doubles 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -38,11 +38,23 @@ BATCH = 500
 #: Traces named in one line of the log, at most.
 TRACES = 50
 
-#: Seconds that the broker gets to acknowledge a batch; then the producer is abandoned.
+#: Seconds that the broker gets to acknowledge a message; then the producer is abandoned.
 PATIENCE = 10.0
 
 #: Seconds without an acknowledgement after which the pages are told that the broker is away.
 SLOW = 1.0
+
+#: Seconds that a message may keep those of other topics waiting.
+TURN = 0.25
+
+#: Seconds that the first message of several goes ahead of the others, at most.
+HEAD_START = 0.02
+
+#: Seconds for which a topic is left alone that took nothing within `PATIENCE`.
+LEFT_ALONE = 2.0
+
+#: Seconds without a new message after which what the broker has is marked.
+QUIET = 0.05
 
 #: Seconds after which the outbox is looked through though no commit woke us.
 LOOK_EVERY = 1.0
@@ -76,8 +88,8 @@ class OutboxRow:
 class Outbox(Protocol):
     """What the ledger keeps for us."""
 
-    async def unsent(self, limit: int) -> Sequence[OutboxRow]:
-        """The oldest rows that were not marked, by id."""
+    async def unsent(self, limit: int, without: Collection[str] = ()) -> Sequence[OutboxRow]:
+        """The oldest rows that were not marked, by id; without those of some topics."""
 
     async def sent(self, ids: Sequence[int]) -> None:
         """Marks rows: the broker has them."""
@@ -97,8 +109,31 @@ class Away:
     why: str
 
 
+@dataclass(frozen=True)
+class _Flight:
+    """A row that was handed to the producer; what became of it is told by the broker."""
+
+    row: OutboxRow
+    began: float
+    answer: asyncio.Future[object]
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why it did not land; None while it flies, too."""
+        if not self.answer.done():
+            return None
+        return TimeoutError("given up") if self.answer.cancelled() else self.answer.exception()
+
+
+_Failed = tuple[_Flight, BaseException]
+
+
 class Relay:
-    """Carries the outbox to one broker. One at a time may run on a ledger."""
+    """Carries the outbox to one broker. One at a time may run on a ledger.
+
+    A topic that takes nothing, as one whose partition has lost its leader, keeps back its own
+    messages and no others.
+    """
 
     def __init__(self, outbox: Outbox, broker: Broker, clock: Clock | None = None) -> None:
         self.away: Away | None = None  #: None: as far as we know the broker is there
@@ -107,6 +142,10 @@ class Relay:
         self._broker = broker
         self._clock = clock or SystemClock()
         self._producer: AIOKafkaProducer | None = None
+        self._flying: list[_Flight] = []
+        self._landed_at = 0.0  #: when the broker last acknowledged something
+        self._unmarked: list[int] = []  #: rows that it has
+        self._shut: dict[str, float] = {}  #: topics that took nothing, and until when
 
     async def run(self) -> None:
         """Runs until it is cancelled. Raises what the outbox raises, and `BrokerRefused`."""
@@ -118,94 +157,161 @@ class Relay:
                     before_sleep=self._note,
                 ):
                     with attempt:
-                        await self._drain()
-                await self._outbox.wait(LOOK_EVERY)
+                        await self._carry()
+                await self._rest()
         finally:
             await self._let_go()
+            await within(1.0, self._mark())
 
-    async def _drain(self) -> None:
-        while rows := await self._outbox.unsent(BATCH):
-            try:
-                await self._send(rows)
-            except (KafkaError, OSError, TimeoutError) as error:
-                await self._let_go()
-                topics = {self._broker.named(row.topic) for row in rows}
-                raise await refusal(self._broker, error, topics) from error
-            self.away = None
+    async def _carry(self) -> None:
+        """Hands over what waits, and sees to what became of it, until nothing more waits."""
+        while rows := await self._waiting():
+            await self._hand_over(rows)
+            await self._see_to_flights()
+        await self._see_to_flights()
 
-    async def _send(self, rows: Sequence[OutboxRow]) -> None:
-        """Sends what it can and marks it; then raises the first thing that went wrong."""
+    async def _rest(self) -> None:
+        """Until a transaction leaves messages, one that took long lands, or it is time to look.
+
+        Marking waits for a quiet moment, so that it holds up no message.
+        """
+        pause = QUIET if self._unmarked else LOOK_EVERY
+        until = _now() + pause
+        woken = asyncio.ensure_future(self._outbox.wait(pause))
+        either: set[asyncio.Future[Any]] = {woken, *(flight.answer for flight in self._flying)}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+        if _now() >= until:
+            await self._mark()
+
+    async def _mark(self) -> None:
+        if self._unmarked:
+            marked, self._unmarked = self._unmarked, []
+            await self._outbox.sent(marked)
+
+    async def _waiting(self) -> list[OutboxRow]:
+        """The oldest rows that the broker was not given yet, of topics that take any."""
+        if len(self._unmarked) >= BATCH:
+            await self._mark()
+        now = _now()
+        self._shut = {topic: until for topic, until in self._shut.items() if until > now}
+        shut = {*self._shut, *(flight.row.topic for flight in self._flying)}
+        rows = await self._outbox.unsent(BATCH + len(self._unmarked), shut)
+        given = set(self._unmarked)
+        return [row for row in rows if row.id not in given]
+
+    async def _hand_over(self, rows: Sequence[OutboxRow]) -> None:
+        """Gives rows to the producer; returns when all have landed, or one takes long.
+
+        The first goes ahead: whom it wakes looks at all that is due, while the others follow.
+        """
         failpoint.reach("before_publish", (row.topic for row in rows))
-        outcomes = await self._outcomes(rows)
-        failpoint.reach("after_publish", (row.topic for row in rows))
-        if len(rows) == 1 and isinstance(outcomes[0], _REFUSED):
-            outcomes = [_RowRefused(in_words(outcomes[0]))]
-        done, failed = _sort(rows, outcomes)
-        for row, error in failed:
-            if isinstance(error, _RowRefused):
-                await self._outbox.refused(row.id, str(error))
-        await self._outbox.sent(done)
-        self.sent += len(done)
-        _say(rows, done)
-        errors = [error for _, error in failed if not isinstance(error, _RowRefused)]
-        if any(isinstance(error, _REFUSED) for error in errors):
-            for row in rows:  # which of them it means shows when each goes alone
-                if row.id not in done:
-                    await self._send([row])
-        elif errors:
-            raise errors[0]
+        producer = await self._connected()
+        for row in rows:
+            flight = await self._send(producer, row)
+            self._flying.append(flight)
+            if row is rows[0]:
+                await asyncio.wait([flight.answer], timeout=HEAD_START)
+            if flight.error:
+                break
+        await asyncio.wait([flight.answer for flight in self._flying], timeout=TURN)
 
-    async def _outcomes(self, rows: Sequence[OutboxRow]) -> list[BaseException | None]:
-        """What became of each row: None if the broker has it."""
-        waiting: list[asyncio.Future[object]] = []
-        loop = asyncio.get_running_loop()
-        slow = loop.call_later(
-            SLOW, self._note_away, f"The message broker has acknowledged nothing for {SLOW:g} s."
+    async def _send(self, producer: AIOKafkaProducer, row: OutboxRow) -> _Flight:
+        topic, began = self._broker.named(row.topic), _now()
+        try:
+            async with asyncio.timeout(SLOW):
+                answer: asyncio.Future[object] = await producer.send(
+                    topic, key=row.key, value=row.value, headers=list(row.headers)
+                )
+        except _REFUSED as error:
+            answer = _failed(_RowRefused(in_words(error)))
+        except (KafkaError, TimeoutError) as error:
+            answer = _failed(error)
+        answer.add_done_callback(noticed)
+        return _Flight(row, began, answer)
+
+    async def _see_to_flights(self) -> None:
+        """Notes what landed; sees to what failed, or has flown for too long."""
+        landed, failed, self._flying = _sort(self._flying)
+        failpoint.reach("after_publish", (flight.row.topic for flight in landed))
+        if landed:
+            self._landed_at, self.away = _now(), None
+            self._unmarked += [flight.row.id for flight in landed]
+            self.sent += len(landed)
+            _say([flight.row for flight in landed])
+        now = _now()
+        late = TimeoutError(f"no acknowledgement within {PATIENCE:g} s")
+        lost: list[_Failed] = [
+            (flight, late) for flight in self._flying if flight.began + PATIENCE <= now
+        ]
+        for flight, error in failed:
+            if isinstance(error, _RowRefused):
+                await self._outbox.refused(flight.row.id, str(error))
+            else:
+                lost.append((flight, error))
+        if lost:
+            await self._start_anew(lost)
+        elif self._flying and max(self._landed_at, self._flying[0].began) + SLOW <= now:
+            self._note_away(f"The message broker has acknowledged nothing for {SLOW:g} s.")
+
+    async def _start_anew(self, lost: Sequence[_Failed]) -> None:
+        """Goes on with another producer: what an idempotent one counts has a hole now.
+
+        What still flies is handed over again, too: that one may yet send it, or not.
+        """
+        self._flying = []
+        await self._let_go()
+        for flight, error in lost:
+            if isinstance(error, _REFUSED):
+                await self._go_alone(flight.row)
+        stuck = [each for each in lost if not isinstance(each[1], _REFUSED)]
+        if not stuck:
+            return
+        first, error = stuck[0]
+        topics = {flight.row.topic for flight, _ in stuck}
+        if self._landed_at < first.began:  # nobody gets through: is it the broker?
+            told = await refusal(self._broker, error, {self._broker.named(t) for t in topics})
+            if not isinstance(told, BrokerAway):
+                raise told from error
+            self._note_away(told.why)
+        log.warning("topics take nothing", topics=sorted(topics), why=in_words(error))
+        self._shut |= dict.fromkeys(topics, _now() + LEFT_ALONE)
+
+    async def _go_alone(self, row: OutboxRow) -> None:
+        """Shows whether it was this row that the broker meant when it refused several."""
+        flight = await self._send(await self._connected(), row)
+        await asyncio.wait([flight.answer], timeout=PATIENCE)
+        if isinstance(flight.error, (*_REFUSED, _RowRefused)):
+            await self._let_go()
+            await self._outbox.refused(row.id, in_words(flight.error))
+        else:
+            self._flying.append(flight)
+
+    async def _connected(self) -> AIOKafkaProducer:
+        """The producer, started. Raises BrokerAway or BrokerRefused."""
+        if self._producer is not None:
+            return self._producer
+        self._producer = producer = AIOKafkaProducer(
+            **self._broker.client(),
+            acks="all",
+            enable_idempotence=not self._broker.embedded,  # that one cannot
+            linger_ms=0,
+            request_timeout_ms=int(PATIENCE * 1000),
+        )
+        slow = asyncio.get_running_loop().call_later(
+            SLOW, self._note_away, f"The message broker has not answered for {SLOW:g} s."
         )
         try:
             async with asyncio.timeout(PATIENCE):
-                producer = await self._connected()
-                for row in rows:
-                    waiting.append(await self._send_one(producer, row))
-                await asyncio.wait(waiting)
-        except TimeoutError:
-            pass  # what is not done by now failed
-        except (KafkaError, OSError) as error:
-            waiting.append(_failed(error))
+                await producer.start()
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self._let_go()
+            raise await refusal(self._broker, error) from error
         finally:
             slow.cancel()
-        outcomes = [_outcome(future) for future in waiting] + [
-            TimeoutError(f"no acknowledgement within {PATIENCE:g} s")
-        ] * (len(rows) - len(waiting))
-        if any(isinstance(error, _REFUSED) for error in outcomes):
-            await self._let_go()  # a refusal leaves a hole in what an idempotent one counts
-        return outcomes
-
-    async def _send_one(self, producer: AIOKafkaProducer, row: OutboxRow) -> asyncio.Future[object]:
-        topic = self._broker.named(row.topic)
-        try:
-            future: asyncio.Future[object] = await producer.send(
-                topic, key=row.key, value=row.value, headers=list(row.headers)
-            )
-        except _REFUSED as error:
-            return _failed(_RowRefused(in_words(error)))
-        except KafkaError as error:  # one topic's trouble is not that of the rows behind it
-            return _failed(error)
-        future.add_done_callback(noticed)
-        return future
-
-    async def _connected(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            producer = AIOKafkaProducer(
-                **self._broker.client(),
-                acks="all",
-                enable_idempotence=not self._broker.embedded,  # that one cannot
-                linger_ms=0,
-                request_timeout_ms=int(PATIENCE * 1000),
-            )
-            self._producer = producer
-            await producer.start()
-        return self._producer
+        return producer
 
     async def _let_go(self) -> None:
         """Abandons the producer: one whose broker is away cannot be stopped, and an idempotent
@@ -234,36 +340,37 @@ def _failed(error: BaseException) -> asyncio.Future[object]:
     return future
 
 
-def _outcome(future: asyncio.Future[object]) -> BaseException | None:
-    if not future.done() or future.cancelled():
-        return TimeoutError(f"no acknowledgement within {PATIENCE:g} s")
-    return future.exception()
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
-def _sort(
-    rows: Sequence[OutboxRow], outcomes: Sequence[BaseException | None]
-) -> tuple[list[int], list[tuple[OutboxRow, BaseException]]]:
-    """The ids to mark as sent, and the rows that failed.
+def _sort(flights: Sequence[_Flight]) -> tuple[list[_Flight], list[_Failed], list[_Flight]]:
+    """Those that landed, those that failed and why, and those that still fly.
 
-    What the broker took after one of the same key that it may yet take is not marked: it is sent
-    again, after that one, so that the last message of a key is the last that was written.
+    What landed behind one of the same key that failed, or still flies, has not landed yet: it is
+    handed over again after that one, so that the last message of a key is the last that was
+    written.
     """
-    done: list[int] = []
-    failed: list[tuple[OutboxRow, BaseException]] = []
-    held: set[tuple[str, bytes]] = set()
-    for row, error in zip(rows, outcomes, strict=True):
+    landed: list[_Flight] = []
+    failed: list[_Failed] = []
+    flying: list[_Flight] = []
+    behind: set[tuple[str, bytes]] = set()
+    for flight in flights:
+        key = flight.row.topic, flight.row.key
+        error = flight.error
         if error is not None:
-            failed.append((row, error))
+            failed.append((flight, error))
             if not isinstance(error, _RowRefused):
-                held.add((row.topic, row.key))
-        elif (row.topic, row.key) not in held:
-            done.append(row.id)
-    return done, failed
+                behind.add(key)
+        elif flight.answer.done() and key not in behind:
+            landed.append(flight)
+        else:
+            flying.append(flight)
+            behind.add(key)
+    return landed, failed, flying
 
 
-def _say(rows: Sequence[OutboxRow], done: Sequence[int]) -> None:
+def _say(rows: Sequence[OutboxRow]) -> None:
     """One line a batch: how much the broker took, and what it belongs to."""
-    if done:
-        carried = set(done)
-        traces = {row.trace for row in rows if row.trace and row.id in carried}
-        log.info("carried", messages=len(done), traces=sorted(traces)[:TRACES])
+    traces = {row.trace for row in rows if row.trace}
+    log.info("carried", messages=len(rows), traces=sorted(traces)[:TRACES])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -282,8 +282,8 @@ class _Outbox:
         self._ledger = ledger
         self._woken = Woken(ledger, "outbox")
 
-    async def unsent(self, limit: int) -> Sequence[OutboxRow]:
-        rows = await self._ledger.read(lambda tx: outbox.unsent(tx, limit))
+    async def unsent(self, limit: int, without: Collection[str] = ()) -> Sequence[OutboxRow]:
+        rows = await self._ledger.read(lambda tx: outbox.unsent(tx, limit, without))
         return [
             OutboxRow(row.id, row.topic, row.key.encode(), row.value,
                       tuple(_headers(row.message_id, row.trace)), row.trace)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -85,11 +85,12 @@ class Unsent(NamedTuple):
     trace: str | None
 
 
-def unsent(tx: Tx, limit: int) -> list[Unsent]:
-    """What waits for the relay, in order."""
+def unsent(tx: Tx, limit: int, without: Collection[str] = ()) -> list[Unsent]:
+    """What waits for the relay, in order, without some topics."""
     box = schema.outbox.c
     rows = tx.connection.execute(
         select(box.id, box.topic, box.key, box.value, box.message_id, box.trace)
+        .where(box.topic.not_in(without))
         .order_by(box.id)
         .limit(limit)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import Row, bindparam, func, insert, select, update
 
@@ -100,7 +101,14 @@ def replace(tx: Tx, old_release_ids: tuple[str, ...], by_release_id: str) -> Non
         )
 
 
-def first_due(tx: Tx, channels: Collection[str]) -> tuple[list[Kept], datetime | None]:
+class Due(NamedTuple):
+    """A post to try now."""
+
+    id: str
+    channel: str
+
+
+def first_due(tx: Tx, channels: Collection[str]) -> tuple[list[Due], datetime | None]:
     """The posts to try now on these channels, and when the next one after them is due.
 
     In order within an incident and channel: a post waits for the one before it, unless that waits
@@ -108,16 +116,16 @@ def first_due(tx: Tx, channels: Collection[str]) -> tuple[list[Kept], datetime |
     """
     table = schema.posts.c
     rows = tx.connection.execute(
-        select(schema.posts)
+        select(table.channel, table.incident_id, table.id, table.next_look)
         .where(table.channel.in_(channels), table.state.in_(_GOES_ON))
         .order_by(table.released_at, table.id)
     )
-    first: dict[tuple[str, str], Kept] = {}
-    for row in rows:
-        first.setdefault((row.channel, row.incident_id), kept(row))
+    first: dict[tuple[str, str], tuple[str, datetime | None]] = {}
+    for channel, incident_id, post_id, next_look in rows:
+        first.setdefault((channel, incident_id), (post_id, next_look))
     now = tx.clock()  # the step's own time is taken later, when it has its locks
-    due = [each for each in first.values() if each.next_look and each.next_look <= now]
-    later = [each.next_look for each in first.values() if each.next_look and each.next_look > now]
+    due = [Due(id, channel) for (channel, _), (id, look) in first.items() if look and look <= now]
+    later = [look for _, look in first.values() if look and look > now]
     return due, min(later, default=None)
 
 

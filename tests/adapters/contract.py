@@ -193,8 +193,11 @@ class HttpContract(Contract):
     async def _receiver(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
         monkeypatch.setattr(http, "CONNECT", 0.3)
         monkeypatch.setattr(http, "READ", 0.3)
+        self._adapters: list[Adapter[Exercise]] = []
         async with Receiver() as self.there:
             yield
+            for adapter in self._adapters:
+                await adapter.close()
 
     @pytest.fixture
     def adapter(self) -> Adapter[Exercise]:
@@ -204,7 +207,8 @@ class HttpContract(Contract):
         defaults: dict[str, Any] = {
             "networks": LOOPBACK, "deadline": timedelta(seconds=5),
         }  # fmt: skip
-        return self.make(url or self.url(), **(defaults | ways))
+        self._adapters.append(self.make(url or self.url(), **(defaults | ways)))
+        return self._adapters[-1]
 
     async def _fails(
         self, adapter: Adapter[Exercise], error: type[Exception], caplog: pytest.LogCaptureFixture

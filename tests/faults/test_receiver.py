@@ -49,18 +49,22 @@ async def judging(log: Path, *options: str) -> AsyncIterator[int]:
         await process.wait()
 
 
-def adapter(port: int, key: bytes = KEY, clock: StillClock | None = None) -> Webhook[Exercise]:
-    return Webhook(
+async def send(port: int, key: bytes = KEY, clock: StillClock | None = None) -> None:
+    adapter = Webhook(
         HOOK, url=f"http://127.0.0.1:{port}/", key=key, networks=[ip_network("127.0.0.0/8")],
         clock=clock or SystemClock(),
     )  # fmt: skip
+    try:
+        await adapter.send(MESSAGE)
+    finally:
+        await adapter.close()
 
 
 async def test_it_logs_what_came_and_acts_on_each(tmp_path: Path) -> None:
     log = tmp_path / "log"
     async with judging(log) as port:
         for _ in range(2):
-            await adapter(port).send(MESSAGE)
+            await send(port)
     request, acted, *_ = [json.loads(line) for line in log.read_text().splitlines()]
     assert (request["is"], request["id"], request["verified"]) == ("request", "post-1", True)
     assert (acted["is"], acted["id"], acted["sha256"]) == ("acted", "post-1", request["sha256"])
@@ -72,7 +76,7 @@ async def test_declared_to_dedupe_it_acts_once_even_when_started_again(tmp_path:
     log = tmp_path / "log"
     for _ in range(2):
         async with judging(log, "--dedupe") as port:
-            await adapter(port).send(MESSAGE)
+            await send(port)
     assert receiver.count(log) == {"requests": 2, "unverified": 0, "acted": 1, "duplicates": 0}
 
 
@@ -92,9 +96,9 @@ async def test_the_ways_it_breaks(
     log = tmp_path / "log"
     async with judging(log, "--ways", f"{way},ok") as port:
         with pytest.raises(error):
-            await adapter(port).send(MESSAGE)
+            await send(port)
         assert receiver.count(log)["acted"] == acted
-        await adapter(port).send(MESSAGE)
+        await send(port)
     assert receiver.count(log)["acted"] == acted + 1
 
 
@@ -103,16 +107,16 @@ async def test_its_ways_can_be_set_while_it_runs(tmp_path: Path) -> None:
     async with judging(log) as port:
         async with aiohttp.ClientSession() as session:
             await session.put(f"http://127.0.0.1:{port}/ways", data="slow:0.2,refuse:410")
-        await adapter(port).send(MESSAGE)
+        await send(port)
         with pytest.raises(Refused, match="ended the subscription"):
-            await adapter(port).send(MESSAGE)
+            await send(port)
 
 
 async def test_it_acts_on_nothing_that_is_not_signed_well(tmp_path: Path) -> None:
     log = tmp_path / "log"
     async with judging(log) as port:
         old = StillClock(datetime.now(UTC) - timedelta(minutes=6))
-        for wrong in (adapter(port, key=b"another key"), adapter(port, clock=old)):
+        for wrong in (send(port, key=b"another key"), send(port, clock=old)):
             with pytest.raises(Refused, match="401"):
-                await wrong.send(MESSAGE)
+                await wrong
     assert receiver.count(log) == {"requests": 2, "unverified": 2, "acted": 0, "duplicates": 0}

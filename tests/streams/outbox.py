@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 
 from streams.broker import Broker
 from streams.relay import OutboxRow, Relay
@@ -27,11 +27,11 @@ class Rows:
             self._next += 1
         self._left.set()
 
-    async def unsent(self, limit: int) -> Sequence[OutboxRow]:
+    async def unsent(self, limit: int, without: Collection[str] = ()) -> Sequence[OutboxRow]:
         if self.fails:
             raise self.fails
         self._left.clear()
-        return self.rows[:limit]
+        return [row for row in self.rows if row.topic not in without][:limit]
 
     async def sent(self, ids: Sequence[int]) -> None:
         await self._take(set(ids))

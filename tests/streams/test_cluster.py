@@ -123,6 +123,36 @@ async def test_with_too_few_copies_it_waits_and_says_why(
     _in_order(await read_back(three.at, topic, 10), 10)
 
 
+async def test_a_topic_that_takes_nothing_keeps_back_no_other(
+    three: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "PATIENCE", 3.0)
+    sick, sound = await make_topic(three.at), await make_topic(three.at)
+    rows = Rows()
+    async with running(rows, three.at) as carrier:
+        rows.leave(sick, numbers(5))
+        rows.leave(sound, numbers(1))
+        await rows.empty()
+        await _set(three, sick, {"min.insync.replicas": "3"})
+        leaders = [await _leader(three, sick), await _leader(three, sound)]
+        gone = next(node for node in three.nodes if node not in leaders)
+        gone.kill()
+        await three.ready()
+        rows.leave(sick, numbers(5, start=5))
+        for number in range(1, 25):  # for longer than the producer lasts
+            rows.leave(sound, numbers(1, start=number))
+            async with asyncio.timeout(relay.TURN + 0.75):
+                while any(row.topic == sound for row in rows.rows):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            assert carrier.away is None, "others get through"
+            await asyncio.sleep(0.2)
+        assert [row.value for row in rows.rows] == numbers(5, start=5)
+        gone.start()
+        await rows.empty(deadline=30)
+    _in_order(await read_back(three.at, sick, 10), 10)
+    _in_order(await read_back(three.at, sound, 25), 25)
+
+
 @pytest.mark.parametrize("frozen", [2, 3])
 async def test_a_frozen_cluster_is_left_after_ten_seconds_and_gone_on_with(
     three: Cluster, frozen: int
