@@ -168,12 +168,15 @@ def _note(tx: Tx, asked: Mapping[str, Wanted], outcomes: Mapping[str, Outcome]) 
          "send_before": tx.now + wanted.lasts, "lease_epoch": wanted.lease.epoch}
         for each, wanted in opened
     ])  # fmt: skip
-    tx.connection.execute(
-        update(schema.posts).where(schema.posts.c.id == bindparam("post")),
-        [{"post": each.post.id, "state": str(PostState.SENDING), "since": tx.now,
-          "attempts": each.number, "next_look": tx.now + wanted.lasts, "why": None}
-         for each, wanted in opened],
-    )  # fmt: skip
+    table = schema.posts.c
+    for lasts in {wanted.lasts for _, wanted in opened}:
+        alike = [each.post.id for each, wanted in opened if wanted.lasts == lasts]
+        tx.connection.execute(
+            update(schema.posts)
+            .where(table.id.in_(alike))
+            .values(state=str(PostState.SENDING), since=tx.now, attempts=table.attempts + 1,
+                    next_look=tx.now + lasts, why=None)
+        )  # fmt: skip
     for each, _ in opened:
         posts.changed(tx, each.post)
 

@@ -99,6 +99,7 @@ class PostgresLedger(Ledger):
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="ledger-write")
         self._urgent = ThreadPoolExecutor(URGENT, thread_name_prefix="ledger-urgent")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-read")
+        self._saying = ThreadPoolExecutor(1, thread_name_prefix="ledger-say")
         self._hearing: asyncio.Task[None] | None = None
 
     async def write(self, step: Step[T], *, urgent: bool = False) -> T:
@@ -151,7 +152,7 @@ class PostgresLedger(Ledger):
 
     def dispose(self) -> None:
         """Lets go of every connection and thread."""
-        for pool in (self._writers, self._urgent, self._readers):
+        for pool in (self._writers, self._urgent, self._readers, self._saying):
             pool.shutdown()
         self._engine.dispose()
 
@@ -161,7 +162,7 @@ class PostgresLedger(Ledger):
             value, entries, changes = _RETRY(self._once, step)
         except DatabaseError as problem:
             raise _away(problem) from None  # its details quote the row
-        facts.say(entries)
+        self._saying.submit(facts.say, entries)  # nobody waits for the log
         return value, frozenset(changes)
 
     def _once(self, step: Step[T]) -> tuple[T, list[Entry], set[Change]]:
