@@ -58,6 +58,9 @@ class Kind(StrEnum):
     POST_HELD = "PostHeld"
     PERSON_ADDED = "PersonAdded"
     ENROLMENT_ISSUED = "EnrolmentIssued"
+    PASSKEY_ADDED = "PasskeyAdded"
+    PASSKEY_APPROVED = "PasskeyApproved"
+    PASSKEY_REVOKED = "PasskeyRevoked"
     SIGNED_IN = "SignedIn"
     SIGNED_OUT = "SignedOut"
 

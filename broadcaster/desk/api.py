@@ -20,6 +20,7 @@ from broadcaster.channel import AnyChannel, CountRule
 from broadcaster.delivery import PostState
 from broadcaster.desk import asyncapi, openapi
 from broadcaster.desk.changes import Changes, since_last_release
+from broadcaster.desk.decision import decided
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.openapi import Call, Nothing, Operation, SignedOperation
 from broadcaster.desk.preview import Preview, Previewed, preview
@@ -29,7 +30,6 @@ from broadcaster.ledger import Tx, approvals, incidents, posts, problems, releas
 from broadcaster.orders import (
     Decide,
     SubmitRevision,
-    decide,
     name_of,
     record_command,
     renew_request,
@@ -205,6 +205,10 @@ class RequestView(Frozen):
     incident_id: str
     digest: str
     code: str
+    nonce: str = Field(
+        description="For what a passkey signs to decide: SHA-256 of `iab/approve/v1`, NUL, then "
+        "nonce, request id, verdict and digest, with a NUL between each two."
+    )
     state: RequestState
     why: str | None
     asked: str | None = Field(description="The Commander's id; null: any Watch Commander.")
@@ -407,10 +411,7 @@ async def get_request(call: Call[Nothing]) -> ApprovalDetail:
 
 async def send_decision(call: Call[Decide]) -> DecisionView:
     _same(call.body.request_id, call.part("request_id"), "request_id")
-    kept = await call.desk.ledger.write(lambda tx: decide(tx, call.body, call.person), urgent=True)
-    if isinstance(kept, Refusal):  # it is on the record, and only then said
-        raise kept
-    return _decision(kept)
+    return _decision(await decided(call.desk, call.person, call.body))
 
 
 async def renew(call: Call[Nothing]) -> RequestView:
@@ -464,7 +465,7 @@ def _request(tx: Tx, kept: approvals.Kept) -> RequestView:
     it: ApprovalRequest = kept.request
     return RequestView(
         id=it.id, revision_id=it.revision_id, incident_id=it.incident_id, digest=it.digest,
-        code=short_code(it.digest), state=it.state, why=kept.why, asked=it.asked,
+        code=short_code(it.digest), nonce=it.nonce, state=it.state, why=kept.why, asked=it.asked,
         asked_name=name_of(tx, it.asked) or "the Watch Commander", created_at=it.created_at,
         expires_at=it.expires_at, called_at=kept.called_at,
     )  # fmt: skip

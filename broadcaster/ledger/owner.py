@@ -34,6 +34,8 @@ _DESK = {
     "people": "INSERT, UPDATE",
     "enrolments": "INSERT, UPDATE",
     "sessions": "INSERT, UPDATE",
+    "passkeys": "INSERT, UPDATE",
+    "challenges": "INSERT, DELETE",
     "reports": "INSERT",
     "incidents": "UPDATE",
     "updates": "INSERT",

@@ -307,7 +307,7 @@ async def test_the_whole_path_by_http(
     assert decision["code"] == shown["request"]["code"]
 
     await ledger.write(
-        judge_decision(decision["id"], "exercise", "https://alerts.example/p/{}".format)
+        judge_decision(decision["id"], "exercise", "http://127.0.0.1:8080/p/{}".format)
     )
     after = await watch.get(f"/approval-requests/{request_id}")
     assert after["request"]["state"] == "approved"
