@@ -102,6 +102,7 @@ class Deliver:
         self._wanted: frozenset[str] = frozenset()
         self._lease_at = 0.0  #: when leases are taken and renewed next, by the loop's clock
         self._next_look: datetime | None = None  #: when a post is due though nobody calls
+        self._failing: set[str] = set()  #: posts that could not be tried: they go last
 
     async def look(self) -> None:
         """Returns once it has looked into the ledger, from now on, at what is due.
@@ -195,8 +196,9 @@ class Deliver:
         asks = [lane.ask() for lane in lanes.values()]
         began = asyncio.get_running_loop().time()
         outcomes, self._next_look = await self._ledger.write(
-            partial(_open_due, asks=asks), urgent=True
+            partial(_open_due, asks=asks, last=self._failing), urgent=True
         )
+        failed = set()
         for post_id, outcome in outcomes.items():
             if isinstance(outcome, Opened):
                 lanes[outcome.post.channel].send(outcome, began)
@@ -206,6 +208,10 @@ class Deliver:
                 self._lease_at = 0.0
             else:  # it is looked at again when the leases are renewed, not at once and without end
                 log.error("a post could not be tried", post=post_id, cause=str(outcome))
+                failed.add(post_id)
+        if failed - self._failing:
+            self._work.set()  # those whose places they took may go
+        self._failing = (self._failing - outcomes.keys()) | failed
 
     async def _close(self, several: Sequence[_Sent]) -> Sequence[bool | Exception]:
         return await self._ledger.write(partial(_note_ends, several=several))
@@ -372,13 +378,18 @@ def _message(
 # --- The two transactions ---------------------------------------------------------------------
 
 
-def _open_due(tx: Tx, asks: Collection[_Ask]) -> tuple[Mapping[str, Outcome], datetime | None]:
-    """Notes the attempts of what is due, or what becomes of it instead; and the next look."""
+def _open_due(
+    tx: Tx, asks: Collection[_Ask], last: Collection[str]
+) -> tuple[Mapping[str, Outcome], datetime | None]:
+    """Notes the attempts of what is due, or what becomes of it instead; and the next look.
+
+    `last`: posts that are tried where the others leave room.
+    """
     by_channel = {ask.channel: ask for ask in asks}
     room = {ask.channel: ask.room for ask in asks}
     due, next_look = posts.first_due(tx, by_channel)
     wanted = []
-    for post in due:
+    for post in sorted(due, key=lambda post: post.id in last):
         if room[post.channel] > 0:
             room[post.channel] -= 1
             ask = by_channel[post.channel]

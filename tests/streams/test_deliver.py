@@ -92,6 +92,20 @@ async def test_an_incident_that_cannot_be_read_keeps_back_its_own_posts_alone(
     assert states == [PostState.PLANNED, PostState.SENDING]
 
 
+async def test_posts_that_cannot_be_tried_take_no_others_place(
+    story: Story, tmp_path: Path
+) -> None:
+    """They are the oldest, and more than a channel sends side by side, twice over."""
+    for number in range(2 * deliver.SIDE_BY_SIDE + 1):
+        await story.released(await story.reported(f"2026-{number}"), channels=[PAGE])
+    unreadable = text("UPDATE revisions SET body = '{'")
+    await story.ledger.write(lambda tx: tx.connection.execute(unreadable).rowcount)
+    story.clock.move(seconds=1)
+    _, sound = await story.released(await story.reported("2026-sound"), channels=[PAGE])
+    async with delivering(story, tmp_path, PAGE.name):
+        assert await ended(story, sound[PAGE.name]) is PostState.POSTED
+
+
 async def test_a_process_that_stood_still_before_a_send_does_not_send(
     story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
