@@ -62,7 +62,7 @@ LOOK_EVERY = 0.2
 #: Posts of different incidents that one channel sends side by side.
 SIDE_BY_SIDE = 8
 
-#: Seconds that open sends get to end when the streams do (Ctrl-C ends all within 5 s).
+#: Seconds that open sends get to end when the process does (Ctrl-C ends all within 5 s).
 GRACE = 2.5
 
 #: Seconds for which a ledger that is away is asked again to note how a send ended.
@@ -94,7 +94,9 @@ class Deliver:
         self._work = asyncio.Event()
         self._closes = Batch(self._close)
         self._lanes = {
-            name: _Lane(adapter, incident_url, self._closes, self._work.set, self._let_go)
+            name: _Lane(
+                adapter, incident_url, self._closes, self._work.set, self._renew, self._let_go
+            )
             for name, adapter in adapters.items()
         }
         self._called: asyncio.Future[None] | None = None  #: done after the next look
@@ -166,6 +168,8 @@ class Deliver:
         if (wanted == self._wanted and now < self._lease_at) or self._ending:
             return
         self._wanted = wanted
+        for name in wanted:
+            self._lanes[name].stay()
         lanes = {f"channel:{name}": lane for name, lane in self._lanes.items()
                  if name in wanted and not lane.leaving}  # fmt: skip
         taken = await self._ledger.write(lambda tx: leases.take(tx, lanes, self._holder, LASTS))
@@ -216,6 +220,10 @@ class Deliver:
     async def _close(self, several: Sequence[_Sent]) -> Sequence[bool | Exception]:
         return await self._ledger.write(partial(_note_ends, several=several))
 
+    async def _renew(self, lease: Lease) -> None:
+        with contextlib.suppress(LedgerAway):
+            await self._ledger.write(lambda tx: leases.renew(tx, lease, LASTS))
+
     async def _let_go(self, lease: Lease) -> None:
         with contextlib.suppress(LedgerAway):
             await self._ledger.write(lambda tx: leases.let_go(tx, lease))
@@ -250,6 +258,7 @@ class _Lane:
         incident_url: Callable[[str], str],
         closes: Batch[_Sent, bool],
         ended: Callable[[], None],
+        renew: Callable[[Lease], Coroutine[Any, Any, None]],
         let_go: Callable[[Lease], Coroutine[Any, Any, None]],
     ) -> None:
         self.lease: Lease | None = None
@@ -257,6 +266,7 @@ class _Lane:
         self._incident_url = incident_url
         self._closes = closes
         self._ended = ended
+        self._renew = renew
         self._let_go = let_go
         self._sending: set[asyncio.Task[None]] = set()
         self._leaving: asyncio.Task[None] | None = None
@@ -267,7 +277,7 @@ class _Lane:
         return self._leaving is not None and not self._leaving.done()
 
     def hold(self, lease: Lease | None) -> None:
-        """Goes on with a lease, taken or renewed; one that another had since ends what runs."""
+        """Goes on with a lease, taken or renewed; one that another had since is left."""
         if self.lease and (lease is None or lease.epoch != self.lease.epoch):
             self.leave()
         else:
@@ -279,10 +289,22 @@ class _Lane:
         if lease:
             self._leaving = asyncio.create_task(self._end_sends(lease))
 
+    def stay(self) -> None:
+        """Does not leave after all: what is being sent goes on beside what is to come."""
+        if self._leaving and self._sending:
+            self._leaving.cancel()
+            self._leaving = None
+
     async def close(self) -> None:
+        """Gives open sends a moment to end; what has not by then notes that it is in doubt."""
         self.leave()
+        for patience in (GRACE, 1):  # the latter for what those that were cut off have to note
+            if self._sending:
+                _, late = await asyncio.wait(self._sending, timeout=patience)
+                for task in late:
+                    task.cancel()
         if self._leaving:
-            await self._leaving
+            await asyncio.wait({self._leaving}, timeout=1)
         await self._adapter.close()
 
     def ask(self) -> _Ask:
@@ -354,12 +376,10 @@ class _Lane:
             return Happened(error=InDoubt(f"The send broke off ({type(problem).__name__})."))
 
     async def _end_sends(self, lease: Lease) -> None:
-        """Gives open sends a moment to end; what has not by then notes that it is in doubt."""
-        if sending := set(self._sending):
-            _, late = await asyncio.wait(sending, timeout=GRACE)
-            for task in late:
-                task.cancel()
-            await asyncio.wait(sending, timeout=1)
+        """Keeps the lease until what is being sent has ended, within the channel's deadline."""
+        while self._sending:
+            await asyncio.wait(self._sending, timeout=RENEW_EVERY.total_seconds())
+            await self._renew(lease)
         await self._let_go(lease)
 
 
