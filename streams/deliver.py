@@ -22,12 +22,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from tenacity import (
-    AsyncRetrying,
-    retry_if_exception_type,
-    stop_after_delay,
-    wait_random_exponential,
-)
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from broadcaster import failpoint
 from broadcaster.channel import Idempotency
@@ -65,9 +60,6 @@ SIDE_BY_SIDE = 8
 #: Seconds that open sends get to end when the process does (Ctrl-C ends all within 5 s).
 GRACE = 2.5
 
-#: Seconds for which a ledger that is away is asked again to note how a send ended.
-NOTED_WITHIN = 30.0
-
 #: What a send may still take, beyond its deadline, to be cancelled and noted.
 MARGIN = timedelta(seconds=2)
 
@@ -77,7 +69,11 @@ AnyAdapter = Adapter[Any]
 
 
 class Deliver:
-    """All channels of one process. `run` until cancelled; `look` says that there is work."""
+    """All channels of one process, as long as that lives; `look` says that there is work.
+
+    `run` again with each streams. What is being sent, and a receipt that waits for a ledger that
+    is away, outlives them; `close` ends it with the process.
+    """
 
     def __init__(
         self,
@@ -124,6 +120,7 @@ class Deliver:
 
         `mine` tells the channels whose messages come to this process now: their lanes run here.
         """
+        self._ending, self._wanted, self._lease_at = False, frozenset(), 0.0
         working = asyncio.create_task(self._go(mine))
         try:
             await asyncio.shield(working)
@@ -134,7 +131,13 @@ class Deliver:
             working.cancel()
             if self._called:  # whoever sends next begins with a look
                 self._called.set_result(None)
-            await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
+                self._called = None
+            for lane in self._lanes.values():
+                lane.leave()
+
+    async def close(self) -> None:
+        """Ends what is still being sent; called once, when the process ends."""
+        await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
 
     async def _go(self, mine: Callable[[], frozenset[str]]) -> None:
         while not self._ending:
@@ -189,7 +192,8 @@ class Deliver:
         left = await self._ledger.read(lambda tx: attempts.left_open(tx, held))
         why = "The program ended while this was being sent."
         if sent := [held[each.post.channel].sent(each, Happened(error=InDoubt(why)))
-                    for each in left]:  # fmt: skip
+                    for each in left
+                    if each.post.id not in held[each.post.channel].noting]:  # fmt: skip
             await self._close(sent)
 
     async def _send_due(self) -> None:
@@ -262,6 +266,7 @@ class _Lane:
         let_go: Callable[[Lease], Coroutine[Any, Any, None]],
     ) -> None:
         self.lease: Lease | None = None
+        self.noting: set[str] = set()  #: posts whose send has ended, and that is to be noted
         self._adapter = adapter
         self._incident_url = incident_url
         self._closes = closes
@@ -348,15 +353,17 @@ class _Lane:
         await self._note(_Sent(opened, lease, happened, self._adapter.channel.idempotency))
 
     async def _note(self, sent: _Sent) -> None:
-        """Notes how an attempt ended; no receipt is lost to a short outage."""
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(LedgerAway),
-            wait=wait_random_exponential(multiplier=0.1, max=1),
-            stop=stop_after_delay(NOTED_WITHIN),
-            reraise=True,
-        ):
-            with attempt:
-                await asyncio.shield(self._closes(sent))
+        """Notes how an attempt ended; no receipt is lost to a ledger that is away."""
+        self.noting.add(sent.opened.post.id)
+        try:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(LedgerAway),
+                wait=wait_random_exponential(multiplier=0.1, max=1),
+            ):
+                with attempt:
+                    await asyncio.shield(self._closes(sent))
+        finally:
+            self.noting.discard(sent.opened.post.id)
 
     async def _try(self, message: Message[Any], until: float) -> Happened:
         """One call of the adapter. Whatever it raises unasked, the send is then in doubt."""

@@ -172,6 +172,74 @@ async def test_a_receipt_outlives_a_ledger_that_is_away_for_a_moment(
     assert [line.kind for line in lines].count(Kind.POST_DELIVERED) == 1
 
 
+async def test_a_receipt_that_waits_for_the_ledger_is_not_called_in_doubt_meanwhile(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "RENEW_EVERY", timedelta(seconds=0.05))
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    write, away, asked = story.ledger.write, True, list[Any]()
+
+    async def no_notes(step: Any, *, urgent: bool = False) -> Any:
+        if getattr(step, "func", None) is deliver._note_ends:
+            asked.extend(step.keywords["several"])
+            if away:
+                raise LedgerAway("it is being started")
+        return await write(step, urgent=urgent)
+
+    monkeypatch.setattr(story.ledger, "write", no_notes)
+    async with delivering(story, tmp_path, HOOK.name, answers=Answers()):
+        await until("it was to be noted", lambda: _is(bool(asked)))
+        for _ in range(2):  # with each lease it looks for what was left open
+            story.clock.move(seconds=60)  # longer than any send takes
+            await until("its lease was renewed", lambda: renewed(story))
+        away = False
+        assert await ended(story, planned[HOOK.name]) is PostState.POSTED
+    assert all(sent.happened.receipt for sent in asked)
+
+
+async def test_what_is_being_sent_outlives_the_streams(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "GRACE", 0)
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    answers = Answers(slow=True)
+    async with delivering(story, tmp_path, HOOK.name, answers=answers) as (running, worker):
+        await until("it is being sent", lambda: _is(answers.sent == 1))
+        running.cancel()
+        await asyncio.wait([running])
+        again = asyncio.create_task(worker.run(lambda: frozenset([HOOK.name])))
+        _, other = await story.released(await story.reported("2026-2"), channels=[HOOK])
+        assert await ended(story, other[HOOK.name]) is PostState.POSTED
+        assert (await kept(story, planned[HOOK.name])).state is PostState.SENDING
+        answers.go_on.set()
+        assert await ended(story, planned[HOOK.name]) is PostState.POSTED
+        again.cancel()
+        await asyncio.wait([again])
+
+
+async def test_a_process_that_ends_does_not_wait_for_a_ledger_that_stays_away(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "GRACE", 0.1)
+    await story.released(await story.reported(), channels=[HOOK])
+    write, asked = story.ledger.write, 0
+
+    async def away(step: Any, *, urgent: bool = False) -> Any:
+        nonlocal asked
+        if getattr(step, "func", None) is deliver._note_ends:
+            asked += 1
+        if asked:
+            raise LedgerAway("it is gone")
+        return await write(step, urgent=urgent)
+
+    monkeypatch.setattr(story.ledger, "write", away)
+    before = asyncio.all_tasks()
+    async with asyncio.timeout(10):
+        async with delivering(story, tmp_path, HOOK.name, answers=Answers()):
+            await until("it was to be noted", lambda: _is(asked > 0))
+    assert asyncio.all_tasks() == before
+
+
 async def test_a_channel_that_goes_to_another_process_ends_its_sends_first(
     story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +352,7 @@ async def delivering(
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError, LedgerAway):
             await running
+        await worker.close()
 
 
 class NeverAsked:
