@@ -179,8 +179,8 @@ class Deliver:
         for name, lane in lanes.items():
             lane.hold(taken.get(name))
         await self._settle_left_open()
-        pause = RENEW_EVERY if len(self._held()) == len(wanted) else RENEW_EVERY / 3
-        self._lease_at = now + pause.total_seconds()
+        all_held = len(self._held()) == len(wanted)
+        self._lease_at = now + (RENEW_EVERY.total_seconds() if all_held else LOOK_EVERY)
         self._work.set()
 
     def _held(self) -> dict[str, _Lane]:
