@@ -139,7 +139,12 @@ def submit_revision(
 def withdraw_request(tx: Tx, request_id: str, person: Person) -> None:
     """Takes a submission back while nobody has decided. Raises Refusal."""
     require(person, Act.COMPILE)
-    kept = _open_request(tx, request_id)
+    _, kept = _request(tx, request_id)
+    if kept.state is not RequestState.OPEN:
+        raise Refusal(
+            f"already_{kept.state}", f"This request is already {kept.state}.",
+            "Look at the incident's page for what stands now.", kind=Sort.CONFLICT,
+        )  # fmt: skip
     approvals.end_request(tx, kept, RequestState.WITHDRAWN, f"{person.name} took it back.")
     tx.record(Kind.REQUEST_WITHDRAWN, actor=person.id, incident_id=kept.incident_id,
               request_id=kept.id)  # fmt: skip
@@ -148,7 +153,7 @@ def withdraw_request(tx: Tx, request_id: str, person: Person) -> None:
 def renew_request(tx: Tx, request_id: str, person: Person) -> ApprovalRequest:
     """Asks again for the same words after the time to decide ran out. Raises Refusal."""
     require(person, Act.COMPILE)
-    old = _request(tx, request_id)
+    incident, old = _request(tx, request_id)
     ran_out = old.state is RequestState.OPEN and old.expires_at <= tx.now
     if old.state is not RequestState.EXPIRED and not ran_out:
         raise Refusal(
@@ -170,7 +175,6 @@ def renew_request(tx: Tx, request_id: str, person: Person) -> ApprovalRequest:
             "not_newest", "A newer wording of this update exists.",
             "Open the incident and submit that one.", kind=Sort.CONFLICT,
         )  # fmt: skip
-    incident = _incident(tx, old.incident_id).incident
     _still_true(revision.words, incident)
     request = approvals.open_request(tx, revision, incident.command)
     tx.record(Kind.REQUEST_RENEWED, actor=person.id, incident_id=incident.id,
@@ -320,21 +324,15 @@ def _incident(tx: Tx, incident_id: str) -> incidents.Kept:
     return kept
 
 
-def _request(tx: Tx, request_id: str) -> ApprovalRequest:
-    kept = approvals.lock_request(tx, request_id)
-    if kept is None:
+def _request(tx: Tx, request_id: str) -> tuple[Incident, ApprovalRequest]:
+    """A request and its incident, both held: what is read from now on stays as it is."""
+    unlocked = approvals.request(tx, request_id)
+    if unlocked is None:
         raise _no_request()
-    return kept.request
-
-
-def _open_request(tx: Tx, request_id: str) -> ApprovalRequest:
-    request = _request(tx, request_id)
-    if request.state is not RequestState.OPEN:
-        raise Refusal(
-            f"already_{request.state}", f"This request is already {request.state}.",
-            "Look at the incident's page for what stands now.", kind=Sort.CONFLICT,
-        )  # fmt: skip
-    return request
+    incident = _incident(tx, unlocked.request.incident_id).incident
+    kept = approvals.lock_request(tx, request_id)
+    assert kept is not None, "a request is never taken away"
+    return incident, kept.request
 
 
 def _no_request() -> Refusal:

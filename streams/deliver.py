@@ -22,12 +22,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from tenacity import (
-    AsyncRetrying,
-    retry_if_exception_type,
-    stop_after_delay,
-    wait_random_exponential,
-)
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from broadcaster import failpoint
 from broadcaster.channel import Idempotency
@@ -62,11 +57,8 @@ LOOK_EVERY = 0.2
 #: Posts of different incidents that one channel sends side by side.
 SIDE_BY_SIDE = 8
 
-#: Seconds that open sends get to end when the streams do (Ctrl-C ends all within 5 s).
+#: Seconds that open sends get to end when the process does (Ctrl-C ends all within 5 s).
 GRACE = 2.5
-
-#: Seconds for which a ledger that is away is asked again to note how a send ended.
-NOTED_WITHIN = 30.0
 
 #: What a send may still take, beyond its deadline, to be cancelled and noted.
 MARGIN = timedelta(seconds=2)
@@ -77,7 +69,11 @@ AnyAdapter = Adapter[Any]
 
 
 class Deliver:
-    """All channels of one process. `run` until cancelled; `look` says that there is work."""
+    """All channels of one process, as long as that lives; `look` says that there is work.
+
+    `run` again with each streams. What is being sent, and a receipt that waits for a ledger that
+    is away, outlives them; `close` ends it with the process.
+    """
 
     def __init__(
         self,
@@ -94,7 +90,9 @@ class Deliver:
         self._work = asyncio.Event()
         self._closes = Batch(self._close)
         self._lanes = {
-            name: _Lane(adapter, incident_url, self._closes, self._work.set, self._let_go)
+            name: _Lane(
+                adapter, incident_url, self._closes, self._work.set, self._renew, self._let_go
+            )
             for name, adapter in adapters.items()
         }
         self._called: asyncio.Future[None] | None = None  #: done after the next look
@@ -102,6 +100,7 @@ class Deliver:
         self._wanted: frozenset[str] = frozenset()
         self._lease_at = 0.0  #: when leases are taken and renewed next, by the loop's clock
         self._next_look: datetime | None = None  #: when a post is due though nobody calls
+        self._failing: set[str] = set()  #: posts that could not be tried: they go last
 
     async def look(self) -> None:
         """Returns once it has looked into the ledger, from now on, at what is due.
@@ -121,6 +120,7 @@ class Deliver:
 
         `mine` tells the channels whose messages come to this process now: their lanes run here.
         """
+        self._ending, self._wanted, self._lease_at = False, frozenset(), 0.0
         working = asyncio.create_task(self._go(mine))
         try:
             await asyncio.shield(working)
@@ -131,7 +131,13 @@ class Deliver:
             working.cancel()
             if self._called:  # whoever sends next begins with a look
                 self._called.set_result(None)
-            await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
+                self._called = None
+            for lane in self._lanes.values():
+                lane.leave()
+
+    async def close(self) -> None:
+        """Ends what is still being sent; called once, when the process ends."""
+        await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
 
     async def _go(self, mine: Callable[[], frozenset[str]]) -> None:
         while not self._ending:
@@ -165,14 +171,16 @@ class Deliver:
         if (wanted == self._wanted and now < self._lease_at) or self._ending:
             return
         self._wanted = wanted
+        for name in wanted:
+            self._lanes[name].stay()
         lanes = {f"channel:{name}": lane for name, lane in self._lanes.items()
                  if name in wanted and not lane.leaving}  # fmt: skip
         taken = await self._ledger.write(lambda tx: leases.take(tx, lanes, self._holder, LASTS))
         for name, lane in lanes.items():
             lane.hold(taken.get(name))
         await self._settle_left_open()
-        pause = RENEW_EVERY if len(self._held()) == len(wanted) else RENEW_EVERY / 3
-        self._lease_at = now + pause.total_seconds()
+        all_held = len(self._held()) == len(wanted)
+        self._lease_at = now + (RENEW_EVERY.total_seconds() if all_held else LOOK_EVERY)
         self._work.set()
 
     def _held(self) -> dict[str, _Lane]:
@@ -184,7 +192,8 @@ class Deliver:
         left = await self._ledger.read(lambda tx: attempts.left_open(tx, held))
         why = "The program ended while this was being sent."
         if sent := [held[each.post.channel].sent(each, Happened(error=InDoubt(why)))
-                    for each in left]:  # fmt: skip
+                    for each in left
+                    if each.post.id not in held[each.post.channel].noting]:  # fmt: skip
             await self._close(sent)
 
     async def _send_due(self) -> None:
@@ -195,8 +204,9 @@ class Deliver:
         asks = [lane.ask() for lane in lanes.values()]
         began = asyncio.get_running_loop().time()
         outcomes, self._next_look = await self._ledger.write(
-            partial(_open_due, asks=asks), urgent=True
+            partial(_open_due, asks=asks, last=self._failing), urgent=True
         )
+        failed = set()
         for post_id, outcome in outcomes.items():
             if isinstance(outcome, Opened):
                 lanes[outcome.post.channel].send(outcome, began)
@@ -206,9 +216,17 @@ class Deliver:
                 self._lease_at = 0.0
             else:  # it is looked at again when the leases are renewed, not at once and without end
                 log.error("a post could not be tried", post=post_id, cause=str(outcome))
+                failed.add(post_id)
+        if failed - self._failing:
+            self._work.set()  # those whose places they took may go
+        self._failing = (self._failing - outcomes.keys()) | failed
 
     async def _close(self, several: Sequence[_Sent]) -> Sequence[bool | Exception]:
         return await self._ledger.write(partial(_note_ends, several=several))
+
+    async def _renew(self, lease: Lease) -> None:
+        with contextlib.suppress(LedgerAway):
+            await self._ledger.write(lambda tx: leases.renew(tx, lease, LASTS))
 
     async def _let_go(self, lease: Lease) -> None:
         with contextlib.suppress(LedgerAway):
@@ -244,13 +262,16 @@ class _Lane:
         incident_url: Callable[[str], str],
         closes: Batch[_Sent, bool],
         ended: Callable[[], None],
+        renew: Callable[[Lease], Coroutine[Any, Any, None]],
         let_go: Callable[[Lease], Coroutine[Any, Any, None]],
     ) -> None:
         self.lease: Lease | None = None
+        self.noting: set[str] = set()  #: posts whose send has ended, and that is to be noted
         self._adapter = adapter
         self._incident_url = incident_url
         self._closes = closes
         self._ended = ended
+        self._renew = renew
         self._let_go = let_go
         self._sending: set[asyncio.Task[None]] = set()
         self._leaving: asyncio.Task[None] | None = None
@@ -261,7 +282,7 @@ class _Lane:
         return self._leaving is not None and not self._leaving.done()
 
     def hold(self, lease: Lease | None) -> None:
-        """Goes on with a lease, taken or renewed; one that another had since ends what runs."""
+        """Goes on with a lease, taken or renewed; one that another had since is left."""
         if self.lease and (lease is None or lease.epoch != self.lease.epoch):
             self.leave()
         else:
@@ -273,10 +294,22 @@ class _Lane:
         if lease:
             self._leaving = asyncio.create_task(self._end_sends(lease))
 
+    def stay(self) -> None:
+        """Does not leave after all: what is being sent goes on beside what is to come."""
+        if self._leaving and self._sending:
+            self._leaving.cancel()
+            self._leaving = None
+
     async def close(self) -> None:
+        """Gives open sends a moment to end; what has not by then notes that it is in doubt."""
         self.leave()
+        for patience in (GRACE, 1):  # the latter for what those that were cut off have to note
+            if self._sending:
+                _, late = await asyncio.wait(self._sending, timeout=patience)
+                for task in late:
+                    task.cancel()
         if self._leaving:
-            await self._leaving
+            await asyncio.wait({self._leaving}, timeout=1)
         await self._adapter.close()
 
     def ask(self) -> _Ask:
@@ -320,15 +353,17 @@ class _Lane:
         await self._note(_Sent(opened, lease, happened, self._adapter.channel.idempotency))
 
     async def _note(self, sent: _Sent) -> None:
-        """Notes how an attempt ended; no receipt is lost to a short outage."""
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(LedgerAway),
-            wait=wait_random_exponential(multiplier=0.1, max=1),
-            stop=stop_after_delay(NOTED_WITHIN),
-            reraise=True,
-        ):
-            with attempt:
-                await asyncio.shield(self._closes(sent))
+        """Notes how an attempt ended; no receipt is lost to a ledger that is away."""
+        self.noting.add(sent.opened.post.id)
+        try:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(LedgerAway),
+                wait=wait_random_exponential(multiplier=0.1, max=1),
+            ):
+                with attempt:
+                    await asyncio.shield(self._closes(sent))
+        finally:
+            self.noting.discard(sent.opened.post.id)
 
     async def _try(self, message: Message[Any], until: float) -> Happened:
         """One call of the adapter. Whatever it raises unasked, the send is then in doubt."""
@@ -348,12 +383,10 @@ class _Lane:
             return Happened(error=InDoubt(f"The send broke off ({type(problem).__name__})."))
 
     async def _end_sends(self, lease: Lease) -> None:
-        """Gives open sends a moment to end; what has not by then notes that it is in doubt."""
-        if sending := set(self._sending):
-            _, late = await asyncio.wait(sending, timeout=GRACE)
-            for task in late:
-                task.cancel()
-            await asyncio.wait(sending, timeout=1)
+        """Keeps the lease until what is being sent has ended, within the channel's deadline."""
+        while self._sending:
+            await asyncio.wait(self._sending, timeout=RENEW_EVERY.total_seconds())
+            await self._renew(lease)
         await self._let_go(lease)
 
 
@@ -372,13 +405,18 @@ def _message(
 # --- The two transactions ---------------------------------------------------------------------
 
 
-def _open_due(tx: Tx, asks: Collection[_Ask]) -> tuple[Mapping[str, Outcome], datetime | None]:
-    """Notes the attempts of what is due, or what becomes of it instead; and the next look."""
+def _open_due(
+    tx: Tx, asks: Collection[_Ask], last: Collection[str]
+) -> tuple[Mapping[str, Outcome], datetime | None]:
+    """Notes the attempts of what is due, or what becomes of it instead; and the next look.
+
+    `last`: posts that are tried where the others leave room.
+    """
     by_channel = {ask.channel: ask for ask in asks}
     room = {ask.channel: ask.room for ask in asks}
     due, next_look = posts.first_due(tx, by_channel)
     wanted = []
-    for post in due:
+    for post in sorted(due, key=lambda post: post.id in last):
         if room[post.channel] > 0:
             room[post.channel] -= 1
             ask = by_channel[post.channel]

@@ -85,7 +85,7 @@ class Flowing:
         self._outbox = _Outbox(ledger)
         self.streams: Streams | None = None
         self.relay: Relay | None = None
-        self.deliver: Deliver | None = None
+        self.deliver: Deliver | None = None  #: outlives the streams: it may be sending
         self._ledger = ledger
         self._broker = broker
         self._world = world
@@ -105,6 +105,13 @@ class Flowing:
 
     async def run(self) -> None:
         """Until cancelled. Raises Unclean where a part could not be ended."""
+        try:
+            await self._again_and_again()
+        finally:
+            if self.deliver is not None:
+                await self.deliver.close()
+
+    async def _again_and_again(self) -> None:
         failures = 0
         while True:
             began = time.monotonic()
@@ -140,7 +147,7 @@ class Flowing:
             self.relay = Relay(self._outbox, broker, self._clock)
         if any(step.name == "deliver" for step in self.steps):
             await self._ledger.write(lambda tx: posts.hold_unknown(tx, self._channels))
-            self.deliver = self._make_deliver()
+            self.deliver = self.deliver or self._make_deliver()
         self.streams = streams
         try:
             if streams is not None:
@@ -149,7 +156,7 @@ class Flowing:
             log.info("streams run", broker=broker.bootstrap, group=self._group)
             await together(*self._parts())
         finally:
-            self.streams = self.relay = self.deliver = None
+            self.streams = self.relay = None
             if streams is not None:
                 self._unclean = not await asyncio.shield(streams.stop())
 

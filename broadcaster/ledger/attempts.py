@@ -8,7 +8,7 @@ checked of each.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Boolean, bindparam, insert, or_, select, update
@@ -227,13 +227,21 @@ def close(tx: Tx, closings: Sequence[Closing]) -> list[bool | LeaseLost]:
               "why": each.then.why} for each in mine],
         )  # fmt: skip
     news = [each for each in mine if _is_news(each, stand[each.opened.post.id])]
-    posts.turn(tx, [Turn(each.opened.post, each.then, each.receipt) for each in news])
+    posts.turn(tx, [Turn(each.opened.post, _then(tx, each, stand[each.opened.post.id]),
+                         each.receipt) for each in news])  # fmt: skip
     return [each in news or (each not in mine and lost[each.lease]) for each in closings]
 
 
 def _is_news(closing: Closing, post: Kept) -> bool:
     open_still = (post.state, post.attempts) == (PostState.SENDING, closing.opened.number)
     return open_still or (closing.receipt is not None and post.state is not PostState.POSTED)
+
+
+def _then(tx: Tx, closing: Closing, post: Kept) -> Next:
+    """What becomes of a post; one that was replaced meanwhile ends without a pause."""
+    if post.replaced_by is not None and closing.then.next_look is not None:
+        return replace(closing.then, next_look=tx.now)
+    return closing.then
 
 
 def left_open(tx: Tx, channels: Collection[str]) -> list[Opened]:

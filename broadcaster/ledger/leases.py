@@ -51,6 +51,15 @@ def take(tx: Tx, names: Collection[str], holder: str, lasts: timedelta) -> dict[
     return taken
 
 
+def renew(tx: Tx, lease: Lease, lasts: timedelta) -> None:
+    """Makes a lease last again, unless another had it since."""
+    tx.connection.execute(
+        update(schema.leases)
+        .where(schema.leases.c.name == lease.name, schema.leases.c.epoch == lease.epoch)
+        .values(until=tx.now + lasts)
+    )
+
+
 def let_go(tx: Tx, lease: Lease) -> None:
     """Gives a lease back before its time, so that the next holder need not wait."""
     tx.connection.execute(

@@ -137,6 +137,7 @@ class Stage:
         adapters = bootstrap.make_adapters(self.settings, self.ledger)
         url = f"{self.address}/p/{{}}".format
         self._deliver = Deliver(self.ledger, adapters, url, SystemClock(), "stage")
+        self._stack.push_async_callback(self._deliver.close)
         self._handlers = bootstrap.handlers(
             self.settings, self.ledger, SystemClock(), url, lambda: self._deliver
         )

@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from broadcaster.bootstrap import make_adapters
 from broadcaster.delivery import PostState, Receipt
 from broadcaster.errors import LedgerAway, LedgerSilent
-from broadcaster.ledger import Tx, attempts, leases, posts, records
+from broadcaster.ledger import Tx, attempts, leases, posts, records, schema
 from broadcaster.ledger.attempts import Wanted
 from broadcaster.record import Kind
 from broadcaster.settings import Settings
 from streams import deliver
 from streams.deliver import Deliver
+from streams.lease import LASTS
 from tests.connected.installation import until
 from tests.story import HOOK, PAGE, Story
 
@@ -92,6 +93,20 @@ async def test_an_incident_that_cannot_be_read_keeps_back_its_own_posts_alone(
     assert states == [PostState.PLANNED, PostState.SENDING]
 
 
+async def test_posts_that_cannot_be_tried_take_no_others_place(
+    story: Story, tmp_path: Path
+) -> None:
+    """They are the oldest, and more than a channel sends side by side, twice over."""
+    for number in range(2 * deliver.SIDE_BY_SIDE + 1):
+        await story.released(await story.reported(f"2026-{number}"), channels=[PAGE])
+    unreadable = text("UPDATE revisions SET body = '{'")
+    await story.ledger.write(lambda tx: tx.connection.execute(unreadable).rowcount)
+    story.clock.move(seconds=1)
+    _, sound = await story.released(await story.reported("2026-sound"), channels=[PAGE])
+    async with delivering(story, tmp_path, PAGE.name):
+        assert await ended(story, sound[PAGE.name]) is PostState.POSTED
+
+
 async def test_a_process_that_stood_still_before_a_send_does_not_send(
     story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,19 +172,156 @@ async def test_a_receipt_outlives_a_ledger_that_is_away_for_a_moment(
     assert [line.kind for line in lines].count(Kind.POST_DELIVERED) == 1
 
 
+async def test_a_receipt_that_waits_for_the_ledger_is_not_called_in_doubt_meanwhile(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "RENEW_EVERY", timedelta(seconds=0.05))
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    write, away, asked = story.ledger.write, True, list[Any]()
+
+    async def no_notes(step: Any, *, urgent: bool = False) -> Any:
+        if getattr(step, "func", None) is deliver._note_ends:
+            asked.extend(step.keywords["several"])
+            if away:
+                raise LedgerAway("it is being started")
+        return await write(step, urgent=urgent)
+
+    monkeypatch.setattr(story.ledger, "write", no_notes)
+    async with delivering(story, tmp_path, HOOK.name, answers=Answers()):
+        await until("it was to be noted", lambda: _is(bool(asked)))
+        for _ in range(2):  # with each lease it looks for what was left open
+            story.clock.move(seconds=60)  # longer than any send takes
+            await until("its lease was renewed", lambda: renewed(story))
+        away = False
+        assert await ended(story, planned[HOOK.name]) is PostState.POSTED
+    assert all(sent.happened.receipt for sent in asked)
+
+
+async def test_what_is_being_sent_outlives_the_streams(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "GRACE", 0)
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    answers = Answers(slow=True)
+    async with delivering(story, tmp_path, HOOK.name, answers=answers) as (running, worker):
+        await until("it is being sent", lambda: _is(answers.sent == 1))
+        running.cancel()
+        await asyncio.wait([running])
+        again = asyncio.create_task(worker.run(lambda: frozenset([HOOK.name])))
+        _, other = await story.released(await story.reported("2026-2"), channels=[HOOK])
+        assert await ended(story, other[HOOK.name]) is PostState.POSTED
+        assert (await kept(story, planned[HOOK.name])).state is PostState.SENDING
+        answers.go_on.set()
+        assert await ended(story, planned[HOOK.name]) is PostState.POSTED
+        again.cancel()
+        await asyncio.wait([again])
+
+
+async def test_a_process_that_ends_does_not_wait_for_a_ledger_that_stays_away(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "GRACE", 0.1)
+    await story.released(await story.reported(), channels=[HOOK])
+    write, asked = story.ledger.write, 0
+
+    async def away(step: Any, *, urgent: bool = False) -> Any:
+        nonlocal asked
+        if getattr(step, "func", None) is deliver._note_ends:
+            asked += 1
+        if asked:
+            raise LedgerAway("it is gone")
+        return await write(step, urgent=urgent)
+
+    monkeypatch.setattr(story.ledger, "write", away)
+    before = asyncio.all_tasks()
+    async with asyncio.timeout(10):
+        async with delivering(story, tmp_path, HOOK.name, answers=Answers()):
+            await until("it was to be noted", lambda: _is(asked > 0))
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_channel_that_goes_to_another_process_ends_its_sends_first(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process goes on: nothing has to be cut off and left in doubt."""
+    monkeypatch.setattr(deliver, "GRACE", 0)
+    monkeypatch.setattr(deliver, "RENEW_EVERY", timedelta(seconds=0.05))
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    answers, mine = Answers(slow=True), {HOOK.name}
+    async with delivering(story, tmp_path, HOOK.name, answers=answers, mine=mine):
+        await until("it is being sent", lambda: _is(answers.sent == 1))
+        mine.clear()
+        for _ in range(3):
+            story.clock.move(seconds=4)
+            await until("the lease was renewed", lambda: renewed(story))
+        assert not await taken_by_another(story)
+        answers.go_on.set()
+        assert await ended(story, planned[HOOK.name]) is PostState.POSTED
+        await until("another has the channel", lambda: taken_by_another(story))
+
+
+async def test_a_channel_that_comes_back_meanwhile_is_not_kept_waiting(
+    story: Story, tmp_path: Path
+) -> None:
+    """Kafka takes and gives again in one rebalance; one slow send holds up no other incident."""
+    _, slow = await story.released(await story.reported(), channels=[HOOK])
+    answers, mine = Answers(slow=True), {HOOK.name}
+    async with delivering(story, tmp_path, HOOK.name, answers=answers, mine=mine) as (_, worker):
+        await until("it is being sent", lambda: _is(answers.sent == 1))
+        mine.clear()
+        await until("it leaves", lambda: _is(worker._lanes[HOOK.name].leaving))
+        _, other = await story.released(await story.reported("2026-2"), channels=[HOOK])
+        mine.add(HOOK.name)
+        assert await ended(story, other[HOOK.name]) is PostState.POSTED
+        assert (await kept(story, slow[HOOK.name])).state is PostState.SENDING
+        answers.go_on.set()
+        assert await ended(story, slow[HOOK.name]) is PostState.POSTED
+        assert not await taken_by_another(story)
+    assert answers.sent == 2
+
+
+async def test_what_is_being_sent_when_the_process_ends_is_cut_off(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "GRACE", 0.1)
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    answers = Answers(slow=True)
+    async with delivering(story, tmp_path, HOOK.name, answers=answers):
+        await until("it is being sent", lambda: _is(answers.sent == 1))
+    assert (await kept(story, planned[HOOK.name])).state is PostState.IN_DOUBT
+    assert await taken_by_another(story), "the lease goes at once"
+
+
+async def renewed(story: Story) -> bool:
+    """Whether the channel's lease lasts as long from now as one that is renewed now."""
+    until = select(schema.leases.c.until).where(schema.leases.c.name == f"channel:{HOOK.name}")
+    lasts: datetime = await story.ledger.read(lambda tx: tx.connection.execute(until).scalar_one())
+    return lasts == story.clock.at + LASTS
+
+
+async def taken_by_another(story: Story) -> bool:
+    name = [f"channel:{HOOK.name}"]
+    return bool(await story.ledger.write(lambda tx: leases.take(tx, name, "another", LASTS)))
+
+
 async def _is(true: bool) -> bool:
     return true
 
 
 class Answers:
-    """The adapter of a channel that takes what it is sent."""
+    """The adapter of a channel that takes what it is sent; where slow the first when told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, slow: bool = False) -> None:
         self.channel = HOOK
         self.sent = 0
+        self.go_on = asyncio.Event()
+        if not slow:
+            self.go_on.set()
 
     async def send(self, message: Any) -> Receipt:
         self.sent += 1
+        if self.sent == 1:
+            await self.go_on.wait()
         return Receipt(remote_id="1", url=None)
 
     async def find(self, post_id: str) -> Receipt | None:
@@ -181,21 +333,26 @@ class Answers:
 
 @contextlib.asynccontextmanager
 async def delivering(
-    story: Story, home: Path, *channels: str, answers: Answers | None = None
+    story: Story,
+    home: Path,
+    *channels: str,
+    answers: Answers | None = None,
+    mine: set[str] | None = None,
 ) -> AsyncIterator[tuple[asyncio.Task[None], Deliver]]:
-    """A deliver to whose process these channels' messages come."""
+    """A deliver to whose process these channels' messages come; or those of `mine`, which moves."""
     adapters = make_adapters(Settings(home=home), story.ledger)
     adapters = {name: adapter for name, adapter in adapters.items() if name in channels}
     for name in set(channels) - adapters.keys():
         adapters[name] = answers or NeverAsked()
     worker = Deliver(story.ledger, adapters, lambda public_id: public_id, story.clock, "worker-1")
-    running = asyncio.create_task(worker.run(lambda: frozenset(channels)))
+    running = asyncio.create_task(worker.run(lambda: frozenset(channels if mine is None else mine)))
     try:
         yield running, worker
     finally:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError, LedgerAway):
             await running
+        await worker.close()
 
 
 class NeverAsked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import threading
 from dataclasses import replace
@@ -14,11 +15,13 @@ from aiokafka.consumer.fetcher import Fetcher
 
 from broadcaster.bootstrap import flowing
 from broadcaster.clock import SystemClock
-from broadcaster.delivery import PostState
+from broadcaster.delivery import PostState, Receipt
+from broadcaster.errors import LedgerAway
 from broadcaster.ledger import posts, problems
-from broadcaster.settings import Settings
-from streams import making, topics
+from broadcaster.settings import Settings, WebhookSetting
+from streams import deliver, making, topics
 from tests.brokers import Embedded
+from tests.connected.installation import until
 from tests.kafka import Cluster
 from tests.story import EXERCISE, HOOK, Story
 from tests.streams.helpers import a_name, produce
@@ -48,6 +51,52 @@ async def test_posts_of_a_channel_that_is_gone_are_held_when_the_streams_start(
     post = await story.ledger.read(lambda tx: posts.get(tx, planned[HOOK.name].id))
     assert post is not None and post.state is PostState.HELD
     assert post.why and "in the settings no more" in post.why
+
+
+async def test_a_receipt_outlives_the_streams_that_the_ledgers_absence_ends(
+    story: Story, own_broker: Embedded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A blind channel's post would else end in doubt although its proof was had."""
+    monkeypatch.setattr(deliver, "GRACE", 0.1)
+    secret = "whsec_" + base64.b64encode(b"0" * 32).decode()
+    hook = WebhookSetting(name=HOOK.name, title=HOOK.title, url="https://x", secret=secret)
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    write, away, sent = story.ledger.write, False, 0
+
+    async def written(step: Any, *, urgent: bool = False) -> Any:
+        if away:
+            raise LedgerAway("it is gone")
+        return await write(step, urgent=urgent)
+
+    async def send(message: Any) -> Receipt:
+        nonlocal away, sent
+        away, sent = True, sent + 1
+        return Receipt(remote_id="1", url=None)
+
+    monkeypatch.setattr(story.ledger, "write", written)
+    monkeypatch.setattr("adapters.webhook.Webhook.send", lambda self, message: send(message))
+    flow = flowing(
+        Settings(home=tmp_path, webhooks=[hook]), story.ledger, own_broker.at,
+        "http://127.0.0.1/p", SystemClock(),
+    )  # fmt: skip
+    running = asyncio.create_task(flow.run())
+
+    async def noted() -> bool:
+        now = await story.ledger.read(lambda tx: posts.get(tx, planned[HOOK.name].id))
+        return now is not None and now.state is PostState.POSTED
+
+    async def started_again() -> bool:
+        return flow.restarts > 0
+
+    try:
+        await until("the streams ended", started_again)
+        away = False
+        await until("the receipt was noted", noted)
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    assert sent == 1
 
 
 async def test_a_worker_whose_fetches_bring_nothing_is_started_again(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -15,12 +16,23 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from broadcaster.errors import LedgerAway, LedgerSilent, Refusal
 from broadcaster.incident import Report
-from broadcaster.ledger import Ledger, Tx, chain, open_ledger, outbox, records, reports
+from broadcaster.ledger import (
+    Ledger,
+    Tx,
+    approvals,
+    chain,
+    open_ledger,
+    outbox,
+    records,
+    reports,
+)
 from broadcaster.ledger import postgres as postgres_ledger
+from broadcaster.orders import renew_request, withdraw_request
 from broadcaster.record import Kind
 from streams.sweep import sweep
+from tests.connected.installation import until
 from tests.postgres import Database, Server
-from tests.story import EXERCISE, NOW, a_story
+from tests.story import EXERCISE, NOW, Story, a_story
 
 NOWHERE = Path("unused")
 
@@ -188,7 +200,7 @@ async def test_what_the_database_says_of_a_mistake_quotes_no_row(
     worker: Ledger, sql: str, said: str
 ) -> None:
     """Not even in the log, where the whole traceback stands."""
-    private = uuid4().hex
+    private = f"x{uuid4().hex}"  # one that begins with ten digits would be too large a number
     with pytest.raises(DatabaseError) as caught:
         await worker.write(lambda tx: tx.connection.exec_driver_sql(sql, (private,)))
     whole = "".join(traceback.format_exception(caught.value))
@@ -283,6 +295,79 @@ async def test_the_sweep_leaves_alone_what_a_step_has_in_hand(
         await sweeping
         with psycopg.connect(database.url()) as other:
             assert other.execute(asked).fetchone() == (True,)  # type: ignore[arg-type]
+
+
+async def test_a_request_is_not_renewed_beside_one_that_is_being_submitted(
+    database: Database, tmp_path: Path
+) -> None:
+    """One request at a time waits for the Commander, whoever asks at the same moment."""
+    async with a_story(tmp_path, database.url()) as story:
+        incident_id = await story.reported()
+        old = (await story.submitted(incident_id)).request
+        story.clock.move(minutes=11)
+        await story.ledger.write(sweep)  # it has expired
+        submitting, renewing = await side_by_side(
+            database, story,
+            lambda: story.submitted(incident_id, "Newer."),
+            lambda: story.ledger.write(lambda tx: renew_request(tx, old.id, story.pio)),
+        )  # fmt: skip
+        with pytest.raises(Refusal, match="Another update of this incident is waiting"):
+            await renewing
+        waiting = await story.ledger.read(approvals.open_requests)
+        assert [kept.request.id for kept in waiting] == [(await submitting).request.id]
+
+
+async def test_a_request_that_is_being_taken_back_ends_once(
+    database: Database, tmp_path: Path
+) -> None:
+    async with a_story(tmp_path, database.url()) as story:
+        incident_id = await story.reported()
+        old = await story.submitted(incident_id)
+        _, submitting = await side_by_side(
+            database, story,
+            lambda: story.ledger.write(lambda tx: withdraw_request(tx, old.request.id, story.pio)),
+            lambda: story.submitted(incident_id, "Newer.", update_id=old.revision.update_id),
+        )  # fmt: skip
+        await submitting
+        await story.ledger.write(lambda tx: chain.seal_waiting(tx.connection))
+        kinds = [line.kind for line in await story.ledger.read(records.lines)]
+        assert kinds.count(Kind.REQUEST_WITHDRAWN) == 1
+
+
+async def side_by_side(
+    database: Database,
+    story: Story,
+    first: Callable[[], Awaitable[Any]],
+    second: Callable[[], Awaitable[Any]],
+) -> tuple[asyncio.Future[Any], asyncio.Future[Any]]:
+    """Two orders: the second begins, and waits for a lock, before the first's commit."""
+    done, go_on, write = threading.Event(), threading.Event(), story.ledger.write
+
+    async def in_hand(step: Callable[[Tx], object]) -> object:
+        def slow(tx: Tx) -> object:
+            answer = step(tx)
+            done.set()
+            go_on.wait(30)
+            return answer
+
+        return await write(slow)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(story.ledger, "write", in_hand)
+        one = asyncio.ensure_future(first())
+        await asyncio.to_thread(done.wait)
+    other = asyncio.ensure_future(second())
+    await until("the second waits for a lock", lambda: somebody_waits(database))
+    go_on.set()
+    await asyncio.wait({one, other})
+    return one, other
+
+
+async def somebody_waits(database: Database) -> bool:
+    """Whether one of its sessions waits for another's lock."""
+    with psycopg.connect(database.url()) as other:
+        waiting = other.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone()
+    return waiting is not None
 
 
 @pytest.mark.parametrize("said", ["", "nothing of ours", "null", "{}"])

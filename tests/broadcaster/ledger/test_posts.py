@@ -305,11 +305,13 @@ async def test_one_that_is_being_sent_is_not_sent_again_once_it_is_replaced(stor
     first, lease = await one_post(story), await leased(story)
     opened = await attempted(story, first, lease)
     story.clock.move(seconds=1)
-    await story.released(first.incident_id, "Newer.", replaces=(first.release_id,))
+    _, planned = await story.released(first.incident_id, "Newer.", replaces=(first.release_id,))
     assert (await kept(story, first)).state is PostState.SENDING
-    await closed(story, opened, lease, waiting(story, 0), "TryLater")
+    await closed(story, opened, lease, waiting(story), "TryLater")
+    assert await due(story) == [first.id], "its pause does not keep the newer one waiting"
     instead = await attempted(story, first, lease)
     assert isinstance(instead, Next) and instead.state is PostState.REPLACED
+    assert await due(story) == [planned[PAGE.name].id]
 
 
 async def test_channels_do_not_wait_for_each_other(story: Story) -> None:
