@@ -160,6 +160,7 @@ class Relay:
                         await self._carry()
                 await self._rest()
         finally:
+            self._flying = []  # nobody hears of these any more: they are handed over again
             await self._let_go()
             await within(1.0, self._mark())
 
