@@ -270,6 +270,25 @@ def _used(tx: Tx, key: Passkey | None, proof: Json | None) -> Refusal | None:
     return passkeys.used(tx, key, counter_of(proof))
 
 
+def stop_release(tx: Tx, release_id: str, person: Person) -> datetime:
+    """Keeps back whatever of a release has not begun to be sent; answers since when.
+
+    Raises Refusal. One tap and no passkey: it can only take words back, and seconds count. What is
+    out, or under way, stays so, and is corrected or retracted.
+    """
+    require(person, Act.STOP)
+    release = releases.get(tx, release_id)
+    if release is None:
+        raise Refusal(
+            "no_such_release", "There is no such release.", "Open it from its incident's page.",
+            kind=Sort.NOT_FOUND,
+        )  # fmt: skip
+    if releases.stop(tx, release_id):
+        tx.record(Kind.RELEASE_STOPPED, actor=person.id, incident_id=release.incident_id,
+                  release_id=release_id)  # fmt: skip
+    return releases.stopped_at(tx, release_id) or tx.now
+
+
 def facts_of(kept: incidents.Kept) -> dict[str, str | None]:
     """What an incident's facts are now, for telling whether words still hold."""
     return kept.incident.facts

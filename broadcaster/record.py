@@ -47,6 +47,7 @@ class Kind(StrEnum):
     DECISION_REFUSED = "DecisionRefused"
     UPDATE_RELEASED = "UpdateReleased"
     RELEASE_REFUSED = "ReleaseRefused"
+    RELEASE_STOPPED = "ReleaseStopped"
     ATTEMPT_STARTED = "AttemptStarted"
     POST_DELIVERED = "PostDelivered"
     POST_DEFERRED = "PostDeferred"

@@ -33,6 +33,7 @@ from broadcaster.orders import (
     name_of,
     record_command,
     renew_request,
+    stop_release,
     submit_revision,
     withdraw_request,
 )
@@ -194,7 +195,15 @@ class ReleaseView(Frozen):
     digest: str
     released_at: datetime
     expires_at: datetime
+    stopped_at: datetime | None = Field(
+        description="Since when nothing of it begins to be sent any more."
+    )
     posts: tuple[PostView, ...]
+
+    @property
+    def can_be_stopped(self) -> bool:
+        """Whether a post of it may still begin."""
+        return self.stopped_at is None and any(post.state.unsent for post in self.posts)
 
 
 class RequestView(Frozen):
@@ -414,6 +423,16 @@ async def send_decision(call: Call[Decide]) -> DecisionView:
     return _decision(await decided(call.desk, call.person, call.body))
 
 
+async def stop(call: Call[Nothing]) -> ReleaseView:
+    def step(tx: Tx) -> ReleaseView:
+        stop_release(tx, call.part("release_id"), call.person)
+        release = releases.get(tx, call.part("release_id"))
+        assert release is not None, "it was just stopped"
+        return _release(tx, release, releases.numbers(tx, release.incident_id)[release.id])
+
+    return await call.desk.ledger.write(step, urgent=True)
+
+
 async def renew(call: Call[Nothing]) -> RequestView:
     def step(tx: Tx) -> RequestView:
         request = renew_request(tx, call.part("request_id"), call.person)
@@ -485,7 +504,7 @@ def _rendering(rendering: Rendering, channel: AnyChannel | None) -> RenderingVie
 def _release(tx: Tx, release: AnyRelease, number: int) -> ReleaseView:
     return ReleaseView(
         id=release.id, number=number, digest=release.digest, released_at=release.released_at,
-        expires_at=release.expires_at,
+        expires_at=release.expires_at, stopped_at=releases.stopped_at(tx, release.id),
         posts=tuple(
             PostView(id=post.id, channel=post.channel, state=post.state, since=post.since,
                      why=post.why, attempts=post.attempts, url=post.url)
@@ -590,6 +609,11 @@ OPERATIONS: tuple[Operation[Any], ...] = (
         "POST", "/api/v1/approval-requests/{request_id}/withdraw", "withdrawRequest",
         "Takes a submission back while nobody has decided.",
         Nothing, RequestView, withdraw, _CHANGE,
+    ),
+    Operation(
+        "POST", "/api/v1/releases/{release_id}/stop", "stopRelease",
+        "Keeps back what has not begun to be sent. What is out stays out.",
+        Nothing, ReleaseView, stop, (Kind.FORBIDDEN, Kind.NOT_FOUND),
     ),
     Operation(
         "POST", "/api/v1/preview", "preview",

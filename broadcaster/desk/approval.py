@@ -232,6 +232,7 @@ async def _page(
         newer=newer,
         own=own,
         mine=waits and not own and may_decide(person, it.incident.command.person_id),
+        may_stop=person.may(Act.STOP),
         may_ask_again=expired and person.may(Act.COMPILE),
         asked=it.incident.command.name or "the Watch Commander",
         passkey_asks=passkey_asks,
