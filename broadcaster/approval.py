@@ -13,8 +13,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic
 
+from broadcaster import passkey
 from broadcaster.errors import Kind, Refusal
 from broadcaster.incident import NAMESPACE, Command
+from broadcaster.passkey import Passkey, Site, decision_challenge
 from broadcaster.roster import Person, Role
 from broadcaster.update import Revision, changed_facts, short_code
 from broadcaster.world import Exercise, Frozen, Live, W, World
@@ -57,6 +59,7 @@ class ApprovalRequest(Frozen):
     state: RequestState
     asked: str | None  #: the Commander's id; None: any Watch Commander
     epoch: int
+    nonce: str = ""  #: makes what a passkey signs this request's own
     created_at: datetime
     expires_at: datetime
 
@@ -107,6 +110,9 @@ class Case:
     commander_name: str | None
     facts: dict[str, str | None]  #: what the incident's facts are now
     at: datetime
+    proof: passkey.Json | None  #: what the person's passkey answered
+    passkey: Passkey | None  #: the one that the answer names, as it stands now
+    site: Site
 
 
 def asked_in_words(command: Command, commander_name: str | None) -> str:
@@ -175,7 +181,7 @@ def request_digest(request_id: str, verdict: str, digest: str, reason: str | Non
 
 def _still_objected(case: Case) -> Refusal | None:
     """What can stand against a decision at any time; the first in the order of mending it."""
-    for check in (_time, _person, _words, _facts, _reason):
+    for check in (_time, _person, _words, _proof, _facts, _reason):
         if refusal := check(case):
             return refusal
     return None
@@ -243,6 +249,20 @@ def _words(case: Case) -> Refusal | None:
         "Read the page again, then decide.",
         kind=Kind.CONFLICT,
         facts={"digest": now},
+    )
+
+
+def _proof(case: Case) -> Refusal | None:
+    """That this person's passkey signed this verdict on these words, for this request."""
+    request = case.request
+    signed = decision_challenge(request.nonce, request.id, case.verdict, case.digest)
+    if case.passkey and case.passkey.practice and case.revision.world != "exercise":
+        return Refusal(
+            "practice_passkey", "A practice passkey proves nothing outside an exercise.",
+            "Use the phone or key that you enrolled.", kind=Kind.FORBIDDEN, field="proof",
+        )  # fmt: skip
+    return passkey.objection(
+        case.proof, case.passkey, person_id=case.person.id, site=case.site, challenge=signed
     )
 
 

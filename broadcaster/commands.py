@@ -30,6 +30,7 @@ from broadcaster.ledger import (
     approvals,
     incidents,
     outbox,
+    passkeys,
     people,
     posts,
     problems,
@@ -183,6 +184,8 @@ async def roster_practice(here: Here, say: Say, *, names: dict[str, list[str]]) 
             known = people.by_name(tx, name) or people.add(
                 tx, name, [_role(role) for role in roles], actor=OPERATOR, practice=True
             )
+            if not passkeys.of_person(tx, known.id):  # one of a time before passkeys
+                passkeys.add_practice(tx, known.id, actor=OPERATOR)
             made[name] = known.id
         return made
 

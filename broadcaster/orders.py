@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field
 
@@ -27,7 +27,8 @@ from broadcaster.channel import AnyChannel
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
 from broadcaster.incident import Command, Incident
-from broadcaster.ledger import Tx, approvals, incidents, outbox, people, releases
+from broadcaster.ledger import Tx, approvals, incidents, outbox, passkeys, people, releases
+from broadcaster.passkey import Json, Passkey, Site, counter_of, decision_challenge, id_of
 from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, may_command, require
 from broadcaster.update import (
@@ -73,6 +74,9 @@ class Decide(Frozen):
     digest: str
     reason: Annotated[str, Field(max_length=1000)] | None = None
     idempotency_key: Annotated[str, Field(min_length=8, max_length=100)]
+    #: What the person's passkey answered to `passkey.decision_challenge` (WebAuthn's
+    #: AuthenticationResponseJSON).
+    proof: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -200,7 +204,7 @@ def record_command(tx: Tx, incident_id: str, commander_id: str | None, person: P
     return _set_command(tx, incident_id, commander_id, actor=person.id)
 
 
-def decide(tx: Tx, order: Decide, person: Person) -> approvals.KeptDecision | Refusal:
+def decide(tx: Tx, order: Decide, person: Person, site: Site) -> approvals.KeptDecision | Refusal:
     """Records a decision, or puts the refusal on the record and gives it back.
 
     The same idempotency key with the same body gets the first answer again. A Watch Commander
@@ -219,15 +223,16 @@ def decide(tx: Tx, order: Decide, person: Person) -> approvals.KeptDecision | Re
     revision = approvals.revision(tx, request.revision_id)
     assert revision is not None, "a request's revision is a foreign key"
     command = incident.incident.command
+    key = passkeys.get(tx, id_of(order.proof), lock=True)
     case = Case(
         request=request, revision=revision,
         head_revision_id=approvals.head_revision_id(tx, revision.update_id),
         person=person, verdict=order.verdict,
         digest=order.digest if order.revision_id == revision.id else "", reason=reason,
         command=command, commander_name=name_of(tx, command.person_id),
-        facts=facts_of(incident), at=tx.now,
+        facts=facts_of(incident), at=tx.now, proof=order.proof, passkey=key, site=site,
     )  # fmt: skip
-    if refusal := objection(case):
+    if refusal := objection(case) or _used(tx, key, order.proof):
         tx.record(Kind.DECISION_REFUSED, actor=person.id, incident_id=request.incident_id,
                   request_id=request.id, verdict=str(order.verdict), code=refusal.code,
                   digest=order.digest[:64])  # fmt: skip
@@ -238,15 +243,50 @@ def decide(tx: Tx, order: Decide, person: Person) -> approvals.KeptDecision | Re
         id=str(uuid.uuid4()), request_id=request.id, person_id=person.id, verdict=order.verdict,
         digest=order.digest, reason=reason, at=tx.now,
     )  # fmt: skip
-    recorded = approvals.add_decision(tx, decision, command, order.idempotency_key)
+    recorded = approvals.add_decision(tx, decision, command, order.idempotency_key, order.proof)
     approvals.end_request(tx, request, RequestState(order.verdict.value), reason)
     if order.verdict is Verdict.APPROVED:
         outbox.decision_recorded(tx, decision.id, request.incident_id)
     tx.record(Kind.DECISION_RECORDED, actor=person.id, incident_id=request.incident_id,
               decision_id=decision.id, request_id=request.id, verdict=str(order.verdict),
               digest=decision.digest, code=short_code(decision.digest), epoch=command.epoch,
+              passkey_id=id_of(order.proof),
               private={"reason": reason})  # fmt: skip
     return recorded
+
+
+def practised(tx: Tx, order: Decide, person: Person, site: Site) -> Decide:
+    """The order, proven with the practice passkey of a practice person who used no other."""
+    kept = approvals.request(tx, order.request_id)
+    if order.proof is not None or kept is None:
+        return order
+    signed = decision_challenge(kept.request.nonce, kept.request.id, order.verdict, order.digest)
+    proof = passkeys.practice_answer(tx, person.id, site=site, challenge=signed)
+    return order.model_copy(update={"proof": proof})
+
+
+def _used(tx: Tx, key: Passkey | None, proof: Json | None) -> Refusal | None:
+    assert key is not None and proof is not None, "the case was proven with them"
+    return passkeys.used(tx, key, counter_of(proof))
+
+
+def stop_release(tx: Tx, release_id: str, person: Person) -> datetime:
+    """Keeps back whatever of a release has not begun to be sent; answers since when.
+
+    Raises Refusal. One tap and no passkey: it can only take words back, and seconds count. What is
+    out, or under way, stays so, and is corrected or retracted.
+    """
+    require(person, Act.STOP)
+    release = releases.get(tx, release_id)
+    if release is None:
+        raise Refusal(
+            "no_such_release", "There is no such release.", "Open it from its incident's page.",
+            kind=Sort.NOT_FOUND,
+        )  # fmt: skip
+    if releases.stop(tx, release_id):
+        tx.record(Kind.RELEASE_STOPPED, actor=person.id, incident_id=release.incident_id,
+                  release_id=release_id)  # fmt: skip
+    return releases.stopped_at(tx, release_id) or tx.now
 
 
 def facts_of(kept: incidents.Kept) -> dict[str, str | None]:

@@ -47,6 +47,7 @@ class Kind(StrEnum):
     DECISION_REFUSED = "DecisionRefused"
     UPDATE_RELEASED = "UpdateReleased"
     RELEASE_REFUSED = "ReleaseRefused"
+    RELEASE_STOPPED = "ReleaseStopped"
     ATTEMPT_STARTED = "AttemptStarted"
     POST_DELIVERED = "PostDelivered"
     POST_DEFERRED = "PostDeferred"
@@ -58,6 +59,9 @@ class Kind(StrEnum):
     POST_HELD = "PostHeld"
     PERSON_ADDED = "PersonAdded"
     ENROLMENT_ISSUED = "EnrolmentIssued"
+    PASSKEY_ADDED = "PasskeyAdded"
+    PASSKEY_APPROVED = "PasskeyApproved"
+    PASSKEY_REVOKED = "PasskeyRevoked"
     SIGNED_IN = "SignedIn"
     SIGNED_OUT = "SignedOut"
 

@@ -40,7 +40,9 @@ class Act(StrEnum):
     COMPILE = "compile an update"
     RECORD_COMMAND = "record who commands"
     DECIDE = "decide about an update"
+    STOP = "stop what is going out"
     SETTLE_PROBLEM = "settle a problem"
+    APPROVE_DEVICE = "approve or revoke a device of somebody's"
     READ_RECORD = "read the record"
 
 
@@ -54,7 +56,9 @@ MAY: dict[Act, frozenset[Role]] = {
     Act.COMPILE: frozenset({Role.PIO}),
     Act.RECORD_COMMAND: frozenset({Role.PIO, Role.WATCH_COMMANDER}),
     Act.DECIDE: frozenset({Role.COMMANDER, Role.WATCH_COMMANDER}),
+    Act.STOP: _SWORN,
     Act.SETTLE_PROBLEM: frozenset({Role.PIO, Role.WATCH_COMMANDER, Role.SUPERVISOR}),
+    Act.APPROVE_DEVICE: frozenset({Role.WATCH_COMMANDER, Role.SUPERVISOR}),
     Act.READ_RECORD: _EVERYBODY,
 }
 

@@ -14,8 +14,9 @@ from broadcaster.approval import GATE_LATE, Case, Release, RequestState, Verdict
 from broadcaster.delivery import plan
 from broadcaster.errors import Refusal
 from broadcaster.incident import Command
-from broadcaster.ledger import Tx, approvals, incidents, outbox, people, posts, releases
+from broadcaster.ledger import Tx, approvals, incidents, outbox, passkeys, people, posts, releases
 from broadcaster.orders import facts_of, name_of
+from broadcaster.passkey import Site, id_of
 from broadcaster.record import Kind
 from broadcaster.subscribers import update_released
 from broadcaster.update import Revision
@@ -30,8 +31,10 @@ def judge_decision(
 ) -> Callable[[Tx], bool]:
     """The step for one decision: answers whether there is such a decision. Judged once.
 
-    `incident_url`: where the public reads about an incident, by its public id.
+    `incident_url`: where the public reads about an incident, by its public id. The desk is at the
+    same site, and the Commander's passkey answers no other.
     """
+    site = Site.at(incident_url(""))
 
     def step(tx: Tx) -> bool:
         unlocked = approvals.decision(tx, decision_id)
@@ -44,7 +47,7 @@ def judge_decision(
             return False
         if kept.outcome is not None:
             return True
-        case, revision = _case(tx, kept, incident)
+        case, revision = _case(tx, kept, incident, site)
         try:
             release = decide(case, decision_id, world, now=tx.now)
         except Refusal as refusal:
@@ -77,7 +80,9 @@ def _after_the_last(tx: Tx, release: Release[Exercise]) -> Release[Exercise]:
     return release.model_copy(update={"released_at": last + timedelta(microseconds=1)})
 
 
-def _case(tx: Tx, kept: approvals.KeptDecision, incident: incidents.Kept) -> tuple[Case, Revision]:
+def _case(
+    tx: Tx, kept: approvals.KeptDecision, incident: incidents.Kept, site: Site
+) -> tuple[Case, Revision]:
     """All that the decision is judged by, read again under the incident's lock."""
     decision = kept.decision
     request = approvals.lock_request(tx, decision.request_id)
@@ -93,7 +98,8 @@ def _case(tx: Tx, kept: approvals.KeptDecision, incident: incidents.Kept) -> tup
             person=person, verdict=Verdict(decision.verdict), digest=decision.digest,
             reason=decision.reason, command=command,
             commander_name=name_of(tx, command.person_id), facts=facts_of(incident),
-            at=decision.at,
+            at=decision.at, proof=kept.proof, passkey=passkeys.get(tx, id_of(kept.proof)),
+            site=site,
         ),
         revision,
     )  # fmt: skip

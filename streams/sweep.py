@@ -34,6 +34,7 @@ class Swept:
 
 def sweep(tx: Tx) -> Swept:
     """The step: calls again what is past its `next_look`, and ends what has run out."""
+    posts.of_stopped(tx)
     swept = Swept(
         reports=reports.look_again(tx, limit=AT_MOST),
         requests=_requests(tx),

@@ -13,10 +13,28 @@ from zoneinfo import ZoneInfo
 from broadcaster import channel
 from broadcaster.approval import AnyRelease, Verdict
 from broadcaster.channel import Channel
+from broadcaster.errors import Refusal
 from broadcaster.incident import Report
-from broadcaster.ledger import Ledger, incidents, open_ledger, people, posts, releases, reports
+from broadcaster.ledger import (
+    Ledger,
+    Tx,
+    incidents,
+    open_ledger,
+    people,
+    posts,
+    releases,
+    reports,
+)
 from broadcaster.ledger.approvals import KeptDecision
-from broadcaster.orders import Decide, SubmitRevision, Submitted, decide, submit_revision
+from broadcaster.orders import (
+    Decide,
+    SubmitRevision,
+    Submitted,
+    decide,
+    practised,
+    submit_revision,
+)
+from broadcaster.passkey import Site
 from broadcaster.roster import Person, Role
 from broadcaster.suggestion import words
 from broadcaster.world import Exercise
@@ -25,11 +43,17 @@ from streams.gate import judge_decision
 
 EXERCISE: Exercise = "exercise"
 INCIDENT_URL = "https://alerts.example/p/{}".format
+SITE = Site.at(INCIDENT_URL(""))
 NOW = datetime(2026, 11, 22, 22, 0, tzinfo=UTC)
 ZONE = ZoneInfo("America/Los_Angeles")
 PAGE = channel.public_page(EXERCISE)
 HOOK = channel.webhook(EXERCISE, "county", "County desk", dedupes=False)
 CHANNELS: tuple[Channel[Exercise], ...] = (PAGE, HOOK)
+
+
+def tapped(tx: Tx, order: Decide, person: Person) -> KeptDecision | Refusal:
+    """A decision, proven with the person's practice passkey."""
+    return decide(tx, practised(tx, order, person, SITE), person, SITE)
 
 
 class StillClock:
@@ -55,7 +79,9 @@ class Story:
 
     async def _begin(self) -> None:
         async def added(name: str, role: Role) -> Person:
-            return await self.ledger.write(lambda tx: people.add(tx, name, [role], actor="test"))
+            return await self.ledger.write(
+                lambda tx: people.add(tx, name, [role], actor="test", practice=True)
+            )
 
         self.pio = await added("A. Reyes", Role.PIO)
         self.commander = await added("Sgt Ortiz", Role.WATCH_COMMANDER)
@@ -98,7 +124,7 @@ class Story:
             revision_id=submitted.revision.id, digest=submitted.revision.digest,
             idempotency_key=f"key-{submitted.request.id}",
         )  # fmt: skip
-        answer = await self.ledger.write(lambda tx: decide(tx, order, self.commander))
+        answer = await self.ledger.write(lambda tx: tapped(tx, order, self.commander))
         assert isinstance(answer, KeptDecision), answer
         return answer
 

@@ -20,6 +20,7 @@ from broadcaster.channel import AnyChannel, CountRule
 from broadcaster.delivery import PostState
 from broadcaster.desk import asyncapi, openapi
 from broadcaster.desk.changes import Changes, since_last_release
+from broadcaster.desk.decision import decided
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.openapi import Call, Nothing, Operation, SignedOperation
 from broadcaster.desk.preview import Preview, Previewed, preview
@@ -29,10 +30,10 @@ from broadcaster.ledger import Tx, approvals, incidents, posts, problems, releas
 from broadcaster.orders import (
     Decide,
     SubmitRevision,
-    decide,
     name_of,
     record_command,
     renew_request,
+    stop_release,
     submit_revision,
     withdraw_request,
 )
@@ -194,7 +195,15 @@ class ReleaseView(Frozen):
     digest: str
     released_at: datetime
     expires_at: datetime
+    stopped_at: datetime | None = Field(
+        description="Since when nothing of it begins to be sent any more."
+    )
     posts: tuple[PostView, ...]
+
+    @property
+    def can_be_stopped(self) -> bool:
+        """Whether a post of it may still begin."""
+        return self.stopped_at is None and any(post.state.unsent for post in self.posts)
 
 
 class RequestView(Frozen):
@@ -205,6 +214,10 @@ class RequestView(Frozen):
     incident_id: str
     digest: str
     code: str
+    nonce: str = Field(
+        description="For what a passkey signs to decide: SHA-256 of `iab/approve/v1`, NUL, then "
+        "nonce, request id, verdict and digest, with a NUL between each two."
+    )
     state: RequestState
     why: str | None
     asked: str | None = Field(description="The Commander's id; null: any Watch Commander.")
@@ -407,10 +420,17 @@ async def get_request(call: Call[Nothing]) -> ApprovalDetail:
 
 async def send_decision(call: Call[Decide]) -> DecisionView:
     _same(call.body.request_id, call.part("request_id"), "request_id")
-    kept = await call.desk.ledger.write(lambda tx: decide(tx, call.body, call.person), urgent=True)
-    if isinstance(kept, Refusal):  # it is on the record, and only then said
-        raise kept
-    return _decision(kept)
+    return _decision(await decided(call.desk, call.person, call.body))
+
+
+async def stop(call: Call[Nothing]) -> ReleaseView:
+    def step(tx: Tx) -> ReleaseView:
+        stop_release(tx, call.part("release_id"), call.person)
+        release = releases.get(tx, call.part("release_id"))
+        assert release is not None, "it was just stopped"
+        return _release(tx, release, releases.numbers(tx, release.incident_id)[release.id])
+
+    return await call.desk.ledger.write(step, urgent=True)
 
 
 async def renew(call: Call[Nothing]) -> RequestView:
@@ -464,7 +484,7 @@ def _request(tx: Tx, kept: approvals.Kept) -> RequestView:
     it: ApprovalRequest = kept.request
     return RequestView(
         id=it.id, revision_id=it.revision_id, incident_id=it.incident_id, digest=it.digest,
-        code=short_code(it.digest), state=it.state, why=kept.why, asked=it.asked,
+        code=short_code(it.digest), nonce=it.nonce, state=it.state, why=kept.why, asked=it.asked,
         asked_name=name_of(tx, it.asked) or "the Watch Commander", created_at=it.created_at,
         expires_at=it.expires_at, called_at=kept.called_at,
     )  # fmt: skip
@@ -484,7 +504,7 @@ def _rendering(rendering: Rendering, channel: AnyChannel | None) -> RenderingVie
 def _release(tx: Tx, release: AnyRelease, number: int) -> ReleaseView:
     return ReleaseView(
         id=release.id, number=number, digest=release.digest, released_at=release.released_at,
-        expires_at=release.expires_at,
+        expires_at=release.expires_at, stopped_at=releases.stopped_at(tx, release.id),
         posts=tuple(
             PostView(id=post.id, channel=post.channel, state=post.state, since=post.since,
                      why=post.why, attempts=post.attempts, url=post.url)
@@ -589,6 +609,11 @@ OPERATIONS: tuple[Operation[Any], ...] = (
         "POST", "/api/v1/approval-requests/{request_id}/withdraw", "withdrawRequest",
         "Takes a submission back while nobody has decided.",
         Nothing, RequestView, withdraw, _CHANGE,
+    ),
+    Operation(
+        "POST", "/api/v1/releases/{release_id}/stop", "stopRelease",
+        "Keeps back what has not begun to be sent. What is out stays out.",
+        Nothing, ReleaseView, stop, (Kind.FORBIDDEN, Kind.NOT_FOUND),
     ),
     Operation(
         "POST", "/api/v1/preview", "preview",

@@ -12,6 +12,7 @@ from broadcaster.desk import (
     incident,
     live,
     middleware,
+    people,
     problems,
     public,
     record,
@@ -24,8 +25,8 @@ from broadcaster.desk.deps import DESK, Desk
 
 #: Each has `routes`. No two name the same address.
 MODULES = (
-    templating, session, sign_in, board, incident, approval, release, record, problems, api, live,
-    public, feeds,
+    templating, session, sign_in, board, incident, approval, release, record, people, problems,
+    api, live, public, feeds,
 )  # fmt: skip
 
 

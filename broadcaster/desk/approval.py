@@ -8,6 +8,7 @@ bad line, is one decision.
 from __future__ import annotations
 
 import difflib
+import json
 import secrets
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,15 +20,17 @@ from pydantic import ValidationError
 from broadcaster.approval import RequestState, Verdict
 from broadcaster.desk.api import ApprovalDetail, approval_detail
 from broadcaster.desk.changes import ChannelChange, Part
-from broadcaster.desk.deps import DESK, Desk
+from broadcaster.desk.decision import asked, decided
+from broadcaster.desk.deps import DESK
 from broadcaster.desk.middleware import status_of
 from broadcaster.desk.needs import may_decide
 from broadcaster.desk.session import fields_of, require_person
 from broadcaster.desk.templating import page
 from broadcaster.errors import Kind, Refusal
 from broadcaster.ledger import Tx, approvals
-from broadcaster.orders import Decide, decide, renew_request
-from broadcaster.roster import Act, Person, require
+from broadcaster.orders import Decide, renew_request
+from broadcaster.passkey import Json
+from broadcaster.roster import Act, require
 from broadcaster.type_names import type_in_words
 from broadcaster.update import Words
 
@@ -154,17 +157,11 @@ async def act(request: web.Request) -> web.Response:
             )
             address = f"/a/{renewed.id}"
         else:
-            await _decide(desk, person, _order(request, fields))
+            await decided(desk, person, _order(request, fields))
             address = request.path
     except Refusal as refusal:
         return await _page(request, refusal=refusal, fields=fields)
     raise web.HTTPSeeOther(address)
-
-
-async def _decide(desk: Desk, person: Person, order: Decide) -> None:
-    kept = await desk.ledger.write(lambda tx: decide(tx, order, person), urgent=True)
-    if isinstance(kept, Refusal):  # it is on the record, and only then said
-        raise kept
 
 
 def _order(request: web.Request, fields: Mapping[str, str]) -> Decide:
@@ -177,6 +174,7 @@ def _order(request: web.Request, fields: Mapping[str, str]) -> Decide:
             digest=fields.get("digest", ""),
             reason=fields.get(f"reason_{verdict}", "").strip() or None,
             idempotency_key=fields.get("idempotency_key", ""),
+            proof=json.loads(proof) if (proof := fields.get("proof")) else None,
         )
     except (ValidationError, ValueError):
         raise Refusal(
@@ -194,7 +192,7 @@ async def _page(
     desk, person = request.app[DESK], require_person(request)
     require(person, Act.READ)
 
-    def look(tx: Tx) -> tuple[ApprovalDetail, str | None]:
+    def look(tx: Tx) -> tuple[ApprovalDetail, str | None, dict[str, Json] | None]:
         kept = approvals.request(tx, request.match_info["request_id"])
         if kept is None:
             raise Refusal(
@@ -206,9 +204,10 @@ async def _page(
             for waiting in approvals.open_requests(tx, kept.request.incident_id)
             if waiting.request.id != kept.request.id
         ]
-        return approval_detail(tx, desk, kept), next(iter(newer), None)
+        detail = approval_detail(tx, desk, kept)
+        return detail, next(iter(newer), None), asked(tx, desk, kept, person)
 
-    it, newer = await desk.ledger.read(look)
+    it, newer, passkey_asks = await desk.ledger.read(look)
     titles = {channel.name: channel.title for channel in desk.channels}
     expired = it.request.state is RequestState.EXPIRED or (
         it.request.state is RequestState.OPEN and it.request.expires_at <= it.now
@@ -233,8 +232,11 @@ async def _page(
         newer=newer,
         own=own,
         mine=waits and not own and may_decide(person, it.incident.command.person_id),
+        may_stop=person.may(Act.STOP),
         may_ask_again=expired and person.may(Act.COMPILE),
         asked=it.incident.command.name or "the Watch Commander",
+        passkey_asks=passkey_asks,
+        has_passkey=passkey_asks is None or bool(passkey_asks["approved"]["allowCredentials"]),
         key=(fields or {}).get("idempotency_key") or secrets.token_urlsafe(18),
         fields=fields or {},
         refusal=refusal,

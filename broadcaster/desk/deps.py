@@ -14,6 +14,7 @@ from broadcaster.channel import AnyChannel
 from broadcaster.clock import Clock, SystemClock
 from broadcaster.incident import Incident, Report
 from broadcaster.ledger import Ledger
+from broadcaster.passkey import Site
 from broadcaster.settings import Settings
 
 
@@ -104,6 +105,11 @@ class Desk:
             and settings.host in LOOPBACK
             and (settings.public_url is None or settings.public_url.host in LOOPBACK)
         )
+
+    @property
+    def site(self) -> Site:
+        """Where people's passkeys answer."""
+        return Site.at(self.address)
 
     @property
     def https(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from aiohttp import web
 
@@ -11,10 +12,12 @@ from broadcaster.approval import AnyRelease
 from broadcaster.delivery import PostState
 from broadcaster.desk.approval import said_once
 from broadcaster.desk.deps import DESK
-from broadcaster.desk.session import require_person
+from broadcaster.desk.middleware import status_of
+from broadcaster.desk.session import fields_of, require_person, same_site
 from broadcaster.desk.templating import page
 from broadcaster.errors import Kind, Refusal
 from broadcaster.ledger import Tx, approvals, attempts, people, posts, releases
+from broadcaster.orders import stop_release
 from broadcaster.roster import Act, require
 from broadcaster.update import Revision
 
@@ -52,6 +55,12 @@ class View:
     decision: approvals.KeptDecision
     channels: Sequence[OnChannel]
     names: Mapping[str, str]
+    stopped_at: datetime | None
+
+    @property
+    def can_be_stopped(self) -> bool:
+        """Whether a post of it may still begin."""
+        return self.stopped_at is None and any(each.post.state.unsent for each in self.channels)
 
 
 def look(tx: Tx, release_id: str) -> View:
@@ -74,6 +83,7 @@ def look(tx: Tx, release_id: str) -> View:
             for each in posts.of_release(tx, release.id)
         ],
         {person.id: person.name for person in people.everybody(tx)},
+        releases.stopped_at(tx, release.id),
     )
 
 
@@ -83,6 +93,22 @@ routes = web.RouteTableDef()
 @routes.get("/releases/{release_id}")
 async def show(request: web.Request) -> web.Response:
     """The release's page."""
+    return await _page(request)
+
+
+@routes.post("/releases/{release_id}/stop")
+async def stop(request: web.Request) -> web.Response:
+    """Keeps back what has not begun, and goes back to the page that the button stood on."""
+    desk, person = request.app[DESK], require_person(request)
+    release_id, fields = request.match_info["release_id"], await fields_of(request)
+    try:
+        await desk.ledger.write(lambda tx: stop_release(tx, release_id, person), urgent=True)
+    except Refusal as refusal:
+        return await _page(request, refusal)
+    raise web.HTTPSeeOther(same_site(fields.get("next") or f"/releases/{release_id}"))
+
+
+async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Response:
     desk, person = request.app[DESK], require_person(request)
     require(person, Act.READ)
     view = await desk.ledger.read(lambda tx: look(tx, request.match_info["release_id"]))
@@ -94,4 +120,8 @@ async def show(request: web.Request) -> web.Response:
         titles=titles,
         following=NEXT,
         said=said_once(((r.channel, r.text) for r in view.revision.renderings), titles),
+        may_stop=person.may(Act.STOP),
+        may_compile=person.may(Act.COMPILE),
+        refusal=refusal,
+        status=status_of(refusal) if refusal else 200,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,6 +14,7 @@ from broadcaster.approval import ApprovalRequest, Decision, RequestState, Verdic
 from broadcaster.incident import Command
 from broadcaster.ledger import outbox, schema
 from broadcaster.ledger.tx import Tx
+from broadcaster.passkey import Json
 from broadcaster.update import REQUEST_EXPIRES_AFTER, Revision, UpdateKind
 
 #: Notify and the gate are looked for again this long after they were last called.
@@ -38,6 +41,7 @@ class KeptDecision:
     request_digest: str
     outcome: str | None
     why: str | None
+    proof: Json | None = None
 
 
 def next_number(tx: Tx, incident_id: str) -> int:
@@ -129,6 +133,7 @@ def open_request(tx: Tx, revision: Revision, command: Command) -> ApprovalReques
         state=RequestState.OPEN,
         asked=command.person_id,
         epoch=command.epoch,
+        nonce=secrets.token_hex(32),
         created_at=tx.now,
         expires_at=tx.now + REQUEST_EXPIRES_AFTER,
     )
@@ -246,7 +251,7 @@ def look_again(tx: Tx, kept: ApprovalRequest) -> None:
 
 
 def add_decision(
-    tx: Tx, decision: Decision, command: Command, idempotency_key: str
+    tx: Tx, decision: Decision, command: Command, idempotency_key: str, proof: Json | None
 ) -> KeptDecision:
     """Keeps a decision; an approval wakes the gate. The caller holds the request."""
     same = request_digest(decision.request_id, decision.verdict, decision.digest, decision.reason)
@@ -255,13 +260,13 @@ def add_decision(
         insert(schema.decisions).values(
             **decision.model_dump(exclude={"verdict"}), verdict=str(decision.verdict),
             idempotency_key=idempotency_key, request_digest=same,
-            command=command.model_dump_json(),
+            command=command.model_dump_json(), proof=json.dumps(proof) if proof else None,
             outcome=None if approved else str(decision.verdict),
             judged_at=None if approved else tx.now,
             next_look=tx.now + LOOK_AGAIN if approved else None,
         )
     )  # fmt: skip
-    return KeptDecision(decision, command, idempotency_key, same, None, None)
+    return KeptDecision(decision, command, idempotency_key, same, None, None, proof)
 
 
 def decision_of(tx: Tx, request_id: str) -> KeptDecision | None:
@@ -340,7 +345,7 @@ def _kept(row: Row[tuple[object, ...]]) -> Kept:
         ApprovalRequest(
             id=row.id, revision_id=row.revision_id, incident_id=row.incident_id,
             digest=row.digest, state=RequestState(row.state), asked=row.asked, epoch=row.epoch,
-            created_at=row.created_at, expires_at=row.expires_at,
+            nonce=row.nonce, created_at=row.created_at, expires_at=row.expires_at,
         ),
         row.called_at,
         row.why,
@@ -359,6 +364,7 @@ def _kept_decision(row: Row[tuple[object, ...]]) -> KeptDecision:
         row.request_digest,
         row.outcome,
         row.why,
+        json.loads(row.proof) if row.proof else None,
     )  # fmt: skip
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Boolean, bindparam, insert, or_, select, update
+from sqlalchemy import Boolean, Select, bindparam, insert, or_, select, update
 
 from broadcaster.delivery import InDoubt, Next, PostState, Receipt, Standing, before_attempt
 from broadcaster.ledger import incidents, leases, posts, releases, schema
@@ -93,8 +94,8 @@ def open_(tx: Tx, wanted: Sequence[Wanted]) -> dict[str, Outcome]:
     }
     asked = {each.post_id: each for each in wanted if each.lease not in lost}
     tried = (PostState.PLANNED, PostState.WAITING)
+    released = _released_of(tx, asked)  # held before their posts: a stop comes before, or after
     several = [post for post in posts.locked(tx, asked) if post.state in tried]
-    released = _released(tx, {post.release_id for post in several})
     about = incidents.several(tx, {post.incident_id for post in several})
     doubtful = _in_doubt(tx, [post.id for post in several])
     for post in several:
@@ -116,14 +117,30 @@ class _Released:
     digest: str
 
 
+def _released_of(tx: Tx, post_ids: Collection[str]) -> dict[str, _Released | Exception]:
+    """The releases of posts by id, held so that none is stopped until the step ends.
+
+    One that cannot be read is an error of its own.
+    """
+    table = schema.releases.c
+    of_posts = select(schema.posts.c.release_id).where(schema.posts.c.id.in_(post_ids))
+    return _read(tx, _RELEASED.where(table.id.in_(of_posts)).order_by(table.id).with_for_update(
+        read=True, of=schema.releases))  # fmt: skip
+
+
+_RELEASED = select(
+    schema.releases.c.id, schema.releases.c.body, schema.releases.c.stopped_at,
+    schema.revisions.c.body.label("words"),
+).join(schema.revisions, schema.revisions.c.id == schema.releases.c.revision_id)  # fmt: skip
+
+
 def _released(tx: Tx, release_ids: Collection[str]) -> dict[str, _Released | Exception]:
     """Releases by id; one that cannot be read is an error of its own."""
-    table = schema.releases.c
-    rows = tx.connection.execute(
-        select(table.id, table.body, table.stopped_at, schema.revisions.c.body.label("words"))
-        .join(schema.revisions, schema.revisions.c.id == table.revision_id)
-        .where(table.id.in_(release_ids))
-    )
+    return _read(tx, _RELEASED.where(schema.releases.c.id.in_(release_ids)))
+
+
+def _read(tx: Tx, query: Select[Any]) -> dict[str, _Released | Exception]:
+    rows = tx.connection.execute(query)
     found: dict[str, _Released | Exception] = {}
     for row in rows:
         try:

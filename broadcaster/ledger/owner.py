@@ -34,6 +34,8 @@ _DESK = {
     "people": "INSERT, UPDATE",
     "enrolments": "INSERT, UPDATE",
     "sessions": "INSERT, UPDATE",
+    "passkeys": "INSERT, UPDATE",
+    "challenges": "INSERT, DELETE",
     "reports": "INSERT",
     "incidents": "UPDATE",
     "updates": "INSERT",
@@ -105,6 +107,7 @@ def _rights(connection: Connection, roles: Roles) -> list[str]:
         f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {both}",
         *(f"GRANT {acts} ON {quote(table)} TO {desk}" for table, acts in _DESK.items()),
         *(f"GRANT {acts} ON {quote(table)} TO {worker}" for table, acts in _WORKER.items()),
+        f"GRANT UPDATE (stopped_at) ON releases TO {desk}",  # it can only keep posts back
         "ALTER TABLE outbox ENABLE ROW LEVEL SECURITY",
         "ALTER TABLE decisions ENABLE ROW LEVEL SECURITY",
         *_policies("outbox", desk, worker, topics),

@@ -12,7 +12,7 @@ from sqlalchemy import Row, insert, select, update
 
 from broadcaster import record
 from broadcaster.errors import Kind, Refusal
-from broadcaster.ledger import schema
+from broadcaster.ledger import passkeys, schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.roster import Person, Role
 
@@ -43,6 +43,8 @@ def add(tx: Tx, name: str, roles: Iterable[Role], *, actor: str, practice: bool 
     )  # fmt: skip
     tx.record(record.Kind.PERSON_ADDED, actor=actor, person_id=person.id,
               roles=sorted(person.roles), practice=practice, private={"name": name})  # fmt: skip
+    if practice:
+        passkeys.add_practice(tx, person.id, actor=actor)
     tx.changed("people")
     return person
 

@@ -188,6 +188,19 @@ def look_again(tx: Tx) -> int:
     return len(rows)
 
 
+def of_stopped(tx: Tx) -> int:
+    """Makes what still waits of stopped releases due now, so that deliver ends it as stopped."""
+    table, stopped = schema.posts.c, schema.releases.c
+    return tx.connection.execute(
+        update(schema.posts)
+        .where(
+            table.state == str(PostState.WAITING), table.next_look > tx.now,
+            table.release_id.in_(select(stopped.id).where(stopped.stopped_at.is_not(None))),
+        )
+        .values(next_look=tx.now - LOOK_AGAIN)
+    ).rowcount  # fmt: skip
+
+
 def hold_unknown(tx: Tx, channels: Sequence[str]) -> None:
     """Holds what was to go to channels that are in the settings no more: nobody would end it.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from pydantic import TypeAdapter
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from broadcaster.approval import AnyRelease, Release
 from broadcaster.ledger import schema
@@ -31,6 +31,31 @@ def add(tx: Tx, release: Release[W], revision: Revision) -> None:
 
 def get(tx: Tx, release_id: str) -> AnyRelease | None:
     return _first(tx, schema.releases.c.id == release_id)
+
+
+def stop(tx: Tx, release_id: str) -> bool:
+    """Lets no post of a release begin any more; whether that was news.
+
+    An attempt holds its release while it is opened, so it is either noted before this, or it finds
+    the release stopped.
+    """
+    table = schema.releases.c
+    incident_id = tx.connection.execute(
+        update(schema.releases)
+        .where(table.id == release_id, table.stopped_at.is_(None))
+        .values(stopped_at=tx.now)
+        .returning(table.incident_id)
+    ).scalar()
+    if incident_id is not None:
+        tx.changed("board", f"incident:{incident_id}", f"release:{release_id}")
+    return incident_id is not None
+
+
+def stopped_at(tx: Tx, release_id: str) -> datetime | None:
+    """When a release was stopped, if it was."""
+    return tx.connection.execute(
+        select(schema.releases.c.stopped_at).where(schema.releases.c.id == release_id)
+    ).scalar()
 
 
 def of_revision(tx: Tx, revision_id: str) -> AnyRelease | None:

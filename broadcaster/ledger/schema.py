@@ -139,6 +139,33 @@ sessions = Table(
     Column("ended_at", Instant),
 )
 
+#: What proves a person (WebAuthn). `private_key`: of practice persons alone, and kept by the desk.
+passkeys = Table(
+    "passkeys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("counter", BigInteger, nullable=False),
+    Column("synced", Boolean, nullable=False),
+    Column("aaguid", Text, nullable=False),
+    Column("private_key", LargeBinary),
+    Column("added_at", Instant, nullable=False),
+    Column("approved_at", Instant),
+    Column("approved_by", Text),
+    Column("revoked_at", Instant),
+)
+
+#: What a browser was asked to sign, until it is used up or its time is over.
+challenges = Table(
+    "challenges",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("person_id", Text, ForeignKey("people.id")),
+    Column("expires_at", Instant, nullable=False),
+)
+
 # --- Reports and incidents --------------------------------------------------------------------
 
 reports = Table(
@@ -223,6 +250,8 @@ approval_requests = Table(
     Column("state", Text, nullable=False),
     Column("asked", Text, ForeignKey("people.id")),
     Column("epoch", Integer, nullable=False),
+    #: Makes what a passkey signs this request's own.
+    Column("nonce", Text, nullable=False, server_default=""),
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("trace", Text),
@@ -247,6 +276,8 @@ decisions = Table(
     Column("at", Instant, nullable=False),
     #: The command that held when it was decided.
     Column("command", Text, nullable=False),
+    #: The passkey's answer, for the gate to look at by itself (WebAuthn JSON).
+    Column("proof", Text),
     #: What the gate made of it: `released`, or the refusal's code and words.
     Column("outcome", Text),
     Column("why", Text),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broadcaster import practice
 from broadcaster.approval import (
     Case,
     RequestState,
@@ -19,6 +20,7 @@ from broadcaster.approval import (
 )
 from broadcaster.errors import Kind, Refusal
 from broadcaster.incident import Command
+from broadcaster.passkey import Site
 from broadcaster.roster import Person, Role
 from tests.broadcaster.values import (
     COMMANDER,
@@ -26,6 +28,8 @@ from tests.broadcaster.values import (
     PLACE,
     WATCH,
     a_case,
+    a_passkey,
+    a_proof,
     a_request,
     a_revision,
 )
@@ -164,10 +168,50 @@ def test_the_gate_on_its_own_account() -> None:
     assert refused_by_the_gate(gated(revision=ends, request=asked), seconds=5) == "update_expired"
 
 
+@pytest.mark.parametrize("where", ["at the desk", "at the gate"])
+@pytest.mark.parametrize(
+    ("different", "code"),
+    [
+        ({"proof": None}, "passkey_missing"),
+        ({"passkey": None}, "passkey_unknown"),
+        ({"passkey": a_passkey(person_id="somebody else")}, "passkey_unknown"),
+        ({"passkey": a_passkey(approved=False)}, "passkey_not_approved"),
+        ({"passkey": a_passkey(revoked=True)}, "passkey_revoked"),
+        ({"passkey": a_passkey(public_key=practice.make()[0].public_key)}, "passkey_not_proven"),
+        ({"proof": a_proof(a_request(REVISION), "declined", REVISION.digest)},
+         "passkey_not_proven"),
+        ({"proof": a_proof(a_request(REVISION), "approved", "0" * 64)}, "passkey_not_proven"),
+        ({"proof": a_proof(a_request(REVISION, id="another"), "approved", REVISION.digest)},
+         "passkey_not_proven"),
+        ({"proof": a_proof(a_request(REVISION, nonce="1"), "approved", REVISION.digest)},
+         "passkey_not_proven"),
+        ({"site": Site.at("https://alerts.example.evil.test")}, "passkey_not_proven"),
+        ({"proof": {"id": "x", "response": "no such thing"}}, "passkey_not_proven"),
+    ],
+)  # fmt: skip
+def test_a_decision_is_proven_for_itself_alone(
+    different: dict[str, Any], code: str, where: str
+) -> None:
+    """Missing, another's, not approved, replayed for another decision, or from another site."""
+    if where == "at the gate":
+        assert refused_by_the_gate(gated(**different)) == code
+    else:
+        found = objection(a_case(**different))
+        assert found is not None and found.code == code
+
+
+def test_a_practice_passkey_proves_nothing_in_the_live_world() -> None:
+    live = a_revision(world="live")
+    asked = a_request(live, state=RequestState.APPROVED)
+    assert refused_by_the_gate(gated(revision=live, request=asked)) == "practice_passkey"
+
+
 def test_the_live_world_does_not_run_yet() -> None:
     live = a_revision(world="live")
     asked = a_request(live, state=RequestState.APPROVED)
-    assert refused_by_the_gate(gated(revision=live, request=asked), world="live") == "wrong_world"
+    own = a_passkey(practice=False)
+    case = gated(revision=live, request=asked, passkey=own)
+    assert refused_by_the_gate(case, world="live") == "wrong_world"
 
 
 CASES = st.fixed_dictionaries({

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from broadcaster import practice
 from broadcaster.approval import ApprovalRequest, Case, Release, RequestState, Verdict
 from broadcaster.incident import Command
+from broadcaster.passkey import Passkey, decision_challenge
 from broadcaster.roster import Person, Role
 from broadcaster.update import Origin, Phrase, Rendering, Revision, UpdateKind, Words
 from broadcaster.world import Exercise
-from tests.story import EXERCISE, NOW
+from tests.story import EXERCISE, NOW, SITE
 
 PIO = Person(id="pio", name="A. Reyes", roles=frozenset({Role.PIO}))
 COMMANDER = Person(id="ortiz", name="Sgt Ortiz", roles=frozenset({Role.COMMANDER}))
@@ -49,6 +51,24 @@ def a_request(revision: Revision, **fields: Any) -> ApprovalRequest:
     } | fields)  # fmt: skip
 
 
+_MADE, _PRIVATE = practice.make()
+
+
+def a_passkey(**fields: Any) -> Passkey:
+    """The Commander's, approved."""
+    return Passkey(**{
+        "id": _MADE.id, "person_id": COMMANDER.id, "name": "Duty phone",
+        "public_key": _MADE.public_key, "counter": 0, "synced": False, "approved": True,
+        "revoked": False, "practice": True,
+    } | fields)  # fmt: skip
+
+
+def a_proof(request: ApprovalRequest, verdict: str, digest: str) -> dict[str, Any]:
+    """What that passkey answers."""
+    signed = decision_challenge(request.nonce, request.id, verdict, digest)
+    return practice.answer(_MADE.id, _PRIVATE, site=SITE, challenge=signed)
+
+
 def a_case(**fields: Any) -> Case:
     """A Commander's approval that stands; `fields` say what is different."""
     revision: Revision = fields.get("revision", a_revision())
@@ -57,9 +77,15 @@ def a_case(**fields: Any) -> Case:
         "person": COMMANDER, "verdict": Verdict.APPROVED, "digest": revision.digest,
         "reason": None, "command": Command(person_id=COMMANDER.id, epoch=1, since=NOW),
         "commander_name": COMMANDER.name, "facts": {"type": "GASLEAK", "place": PLACE},
-        "at": NOW + timedelta(minutes=1),
+        "at": NOW + timedelta(minutes=1), "site": SITE,
     }  # fmt: skip
-    return Case(**(stands | fields))
+    stands |= fields
+    person: Person = stands["person"]
+    proven = {
+        "passkey": a_passkey(person_id=person.id),
+        "proof": a_proof(stands["request"], stands["verdict"], stands["digest"]),
+    }
+    return Case(**(proven | stands))
 
 
 def a_release(**fields: Any) -> Release[Exercise]:

@@ -41,7 +41,15 @@ from broadcaster.ledger import (
     reports,
     schema,
 )
-from broadcaster.orders import Decide, SubmitRevision, Submitted, decide, submit_revision
+from broadcaster.orders import (
+    Decide,
+    SubmitRevision,
+    Submitted,
+    decide,
+    practised,
+    submit_revision,
+)
+from broadcaster.passkey import Site
 from broadcaster.roster import Person, Role
 from broadcaster.settings import Settings, WebhookSetting
 from broadcaster.suggestion import words
@@ -149,7 +157,8 @@ class Stage:
         await web.TCPSite(runner, "127.0.0.1", port).start()
         self._runners.append(runner)
         self._stack.push_async_callback(runner.cleanup)
-        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+        # By its name: a passkey's site is a name, and no address (WebAuthn §5.1.2).
+        return f"http://localhost:{runner.addresses[0][1]}"
 
     @property
     def _runners(self) -> list[web.AppRunner]:
@@ -267,7 +276,9 @@ class Stage:
             reason=reason,
             idempotency_key=f"key-{submitted.request.id}",
         )
-        kept = self.write(lambda tx: decide(tx, order, self.people[person]))
+        site = Site.at(self.address)
+        who = self.people[person]
+        kept = self.write(lambda tx: decide(tx, practised(tx, order, who, site), who, site))
         assert not isinstance(kept, Refusal), kept
 
     def tell(self, incident_id: str, **more: object) -> AnyRelease:

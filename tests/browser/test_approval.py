@@ -9,6 +9,7 @@ from playwright.async_api import Page, Route, expect
 from broadcaster.approval import RequestState
 from broadcaster.ledger import approvals, records
 from broadcaster.orders import record_command
+from streams.sweep import sweep
 from tests.browser.conftest import PHONE, Open
 from tests.browser.stage import Stage
 
@@ -228,3 +229,20 @@ async def test_taken_back_while_it_is_looked_at(stage: Stage, open_as: Open) -> 
     await expect(page.locator("#state")).to_contain_text("Taken back")
     kept = stage.read(lambda tx: approvals.request(tx, submitted.request.id))
     assert kept is not None and kept.request.state is RequestState.WITHDRAWN
+
+
+async def test_stop_keeps_back_what_has_not_begun(stage: Stage, open_as: Open) -> None:
+    """One tap on the Commander's page, no passkey; what is out stays out, and says so."""
+    incident = stage.report()
+    submitted = stage.submit(incident)
+    stage.answers["county_eoc"] = 429
+    page = await open_as(COMMANDER, f"/a/{submitted.request.id}", viewport=PHONE)
+    await approve(page)
+    await expect(page.locator(".posts")).to_contain_text("Waiting")
+    await page.get_by_role("button", name="Stop EXERCISE").click()
+    await expect(page.locator("#state")).to_contain_text("Stopped")
+    await expect(page.get_by_role("button", name="Stop EXERCISE")).to_have_count(0)
+    stage.write(sweep)
+    await expect(page.locator(".posts li", has_text="County EOC")).to_contain_text("Stopped")
+    await expect(page.locator(".posts li", has_text="Public page")).to_contain_text("Posted")
+    assert await page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]

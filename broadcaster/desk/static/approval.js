@@ -2,10 +2,13 @@
 // The key makes it one decision however often it arrives. Without this script the form just posts.
 
 import { parse, say, swap } from "./live.js";
+import { prove } from "./passkey.js";
 
 const PATIENCE_MS = 15_000;
 const LONGEST_PAUSE_MS = 15_000;
 const AWAY = "Not sent: the line or the desk is away. It is kept here, and sent again by itself.";
+const UNPROVEN =
+  "Your passkey was not used, so nothing was decided. Press the button again to try once more.";
 const RECEIPT = "The desk has decided about this. Asking for the receipt…";
 
 const id = /** @type {HTMLElement} */ (document.getElementById("request")).dataset.request;
@@ -15,7 +18,7 @@ let again = 0;
 let busy = false;
 
 /** @returns {{fields: string[][], digest: string} | null} */
-const kept = () => JSON.parse(sessionStorage.getItem(key) ?? "null");
+const kept = () => JSON.parse(localStorage.getItem(key) ?? "null");
 
 /** @param {string} words @param {boolean} [stoppable] */
 function tell(words, stoppable = false) {
@@ -33,7 +36,7 @@ function tell(words, stoppable = false) {
 
 function giveUp() {
   clearTimeout(again);
-  sessionStorage.removeItem(key);
+  localStorage.removeItem(key);
   location.reload();
 }
 
@@ -54,7 +57,7 @@ async function send() {
     if (answer.status >= 500) throw new Error("the desk cannot take it now");
     const page = parse(await answer.text());
     if (!page.getElementById("request")) return location.assign(answer.url);
-    sessionStorage.removeItem(key);
+    localStorage.removeItem(key);
     show(page, answer.url);
   } catch {
     const pause = Math.min(1000 * 2 ** tries++, LONGEST_PAUSE_MS);
@@ -85,7 +88,7 @@ function show(page, address) {
 const form = () => /** @type {HTMLFormElement | null} */ (document.getElementById("decide"));
 
 /** @param {SubmitEvent} event */
-function decide(event) {
+async function decide(event) {
   const target = /** @type {HTMLFormElement} */ (event.target);
   const pressed = event.submitter;
   if (target.id !== "decide" || !(pressed instanceof HTMLButtonElement)) return;
@@ -98,7 +101,16 @@ function decide(event) {
   }
   const data = new FormData(target, pressed);
   const fields = [...data].map(([name, value]) => [name, String(value)]);
-  sessionStorage.setItem(key, JSON.stringify({ fields, digest: data.get("digest") }));
+  if (target.dataset.asks) {
+    const asks = JSON.parse(target.dataset.asks);
+    try {
+      fields.push(["proof", JSON.stringify(await prove(asks[pressed.value]))]);
+    } catch {
+      tell(UNPROVEN);
+      return say(UNPROVEN);
+    }
+  }
+  localStorage.setItem(key, JSON.stringify({ fields, digest: data.get("digest") }));
   tries = 0;
   void send();
 }
@@ -113,4 +125,4 @@ document.addEventListener("visibilitychange", send);
 // A decision that was on its way when the page was reloaded goes on, if the words are the same.
 const digest = form()?.querySelector("[name=digest]")?.getAttribute("value");
 if (kept() && kept()?.digest === digest) void send();
-else sessionStorage.removeItem(key);
+else localStorage.removeItem(key);

@@ -32,12 +32,13 @@ from broadcaster.ledger import (
     reports,
 )
 from broadcaster.ledger.attempts import Closing, Opened, Wanted
-from broadcaster.orders import Decide, SubmitRevision, Submitted, decide, submit_revision
+from broadcaster.orders import Decide, SubmitRevision, Submitted, submit_revision
 from broadcaster.roster import Person, Role
 from broadcaster.suggestion import words
 from broadcaster.update import UpdateKind, Words
 from streams.compile import compile_reports
 from streams.gate import judge_decision
+from tests.story import tapped
 
 ZONE = ZoneInfo("America/Los_Angeles")
 DEPARTMENT = "Desert Hot Springs PD"
@@ -144,7 +145,7 @@ def decision_on(
 
 async def approve(ledger: Ledger, submitted: Submitted, person: Person) -> AnyRelease:
     """Decides, and lets the gate judge the decision."""
-    kept = await ledger.write(lambda tx: decide(tx, decision_on(submitted), person))
+    kept = await ledger.write(lambda tx: tapped(tx, decision_on(submitted), person))
     assert not isinstance(kept, Refusal), kept
     await ledger.write(
         judge_decision(kept.decision.id, "exercise", "https://alerts.example/p/{}".format)

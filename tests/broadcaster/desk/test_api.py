@@ -307,7 +307,7 @@ async def test_the_whole_path_by_http(
     assert decision["code"] == shown["request"]["code"]
 
     await ledger.write(
-        judge_decision(decision["id"], "exercise", "https://alerts.example/p/{}".format)
+        judge_decision(decision["id"], "exercise", "http://127.0.0.1:8080/p/{}".format)
     )
     after = await watch.get(f"/approval-requests/{request_id}")
     assert after["request"]["state"] == "approved"
@@ -462,7 +462,8 @@ async def test_a_submission_is_taken_back(pio: Phone, watch: Phone, submitted: S
 
 async def test_nobody_signed_in_gets_nothing(client: TestClient, submitted: Submitted) -> None:
     stranger = Phone(client)
-    known = {"request_id": submitted.request.id, "incident_id": submitted.request.incident_id}
+    known = {"request_id": submitted.request.id, "incident_id": submitted.request.incident_id,
+             "release_id": "none"}  # fmt: skip
     for operation in api.OPERATIONS:
         path = operation.path.removeprefix(V1).format(**known)
         if operation.method == "GET":

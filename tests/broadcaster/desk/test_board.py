@@ -13,10 +13,11 @@ from broadcaster.desk.board import PAGE
 from broadcaster.desk.needs import Need, Row, Seen, row
 from broadcaster.incident import Report, Status, incident_id
 from broadcaster.ledger import Ledger, Tx, board, incidents, reports
-from broadcaster.orders import Submitted, decide, record_command, withdraw_request
+from broadcaster.orders import Submitted, record_command, withdraw_request
 from broadcaster.roster import Person
 from streams.compile import compile_reports
 from tests.broadcaster.desk import scene
+from tests.story import tapped
 
 RowOf = Callable[..., Awaitable[Row]]
 
@@ -87,7 +88,7 @@ async def test_one_that_came_back_is_for_the_pio(
     clock: scene.HeldClock,
 ) -> None:
     order = scene.decision_on(submitted, Verdict.RETURNED, reason="Which side?")
-    await ledger.write(lambda tx: decide(tx, order, persons.watch))
+    await ledger.write(lambda tx: tapped(tx, order, persons.watch))
     row = await row_of(incident)
     assert (row.need, row.why, row.more) == (Need.CAME_BACK, "Returned by Lt Baker", "Which side?")
     assert row.link == f"/incidents/{incident.incident.id}?from=returned:{submitted.revision.id}"

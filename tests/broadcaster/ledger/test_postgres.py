@@ -6,6 +6,7 @@ import asyncio
 import threading
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,21 +21,25 @@ from broadcaster.ledger import (
     Ledger,
     Tx,
     approvals,
+    attempts,
     chain,
+    leases,
     open_ledger,
     outbox,
     records,
     reports,
 )
 from broadcaster.ledger import postgres as postgres_ledger
-from broadcaster.orders import renew_request, withdraw_request
+from broadcaster.ledger.attempts import Ended, Opened, Wanted
+from broadcaster.orders import renew_request, stop_release, withdraw_request
 from broadcaster.record import Kind
 from streams.sweep import sweep
 from tests.connected.installation import until
 from tests.postgres import Database, Server
-from tests.story import EXERCISE, NOW, Story, a_story
+from tests.story import EXERCISE, HOOK, NOW, PAGE, Story, a_story
 
 NOWHERE = Path("unused")
+LASTS = timedelta(seconds=30)
 
 
 @pytest.fixture
@@ -315,6 +320,41 @@ async def test_a_request_is_not_renewed_beside_one_that_is_being_submitted(
             await renewing
         waiting = await story.ledger.read(approvals.open_requests)
         assert [kept.request.id for kept in waiting] == [(await submitting).request.id]
+
+
+async def test_a_stop_comes_before_an_attempt_or_after_it(
+    database: Database, tmp_path: Path
+) -> None:
+    """An attempt that is being opened holds its release: nothing begins once Stop has answered."""
+    async with a_story(tmp_path, database.url()) as story:
+        release, planned = await story.released(await story.reported())
+        post = planned[PAGE.name]
+        name = f"channel:{PAGE.name}"
+        taken = await story.ledger.write(lambda tx: leases.take(tx, [name], "w", LASTS))
+        held, go = threading.Event(), threading.Event()
+
+        def open_slowly(tx: Tx) -> object:
+            opened = attempts.open_(tx, [Wanted(post.id, taken[name], LASTS)])[post.id]
+            held.set()
+            go.wait(5)
+            return opened
+
+        opening = asyncio.create_task(story.ledger.write(open_slowly))
+        await asyncio.to_thread(held.wait, 5)
+        stopping = asyncio.create_task(
+            story.ledger.write(lambda tx: stop_release(tx, release.id, story.pio), urgent=True)
+        )
+        done, _ = await asyncio.wait({stopping}, timeout=0.3)
+        assert not done, "it waits for the attempt that is being noted"
+        go.set()
+        assert isinstance(await opening, Opened)
+        await stopping
+        other = planned[HOOK.name]
+        hook = f"channel:{HOOK.name}"
+        taken = await story.ledger.write(lambda tx: leases.take(tx, [hook], "w", LASTS))
+        wanted = [Wanted(other.id, taken[hook], LASTS)]
+        after = await story.ledger.write(lambda tx: attempts.open_(tx, wanted))
+        assert isinstance(after[other.id], Ended)
 
 
 async def test_a_request_that_is_being_taken_back_ends_once(

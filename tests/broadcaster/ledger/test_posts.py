@@ -17,11 +17,15 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from broadcaster.delivery import Next, PostState, Receipt
-from broadcaster.ledger import attempts, leases, posts, publications
+from broadcaster.errors import Refusal
+from broadcaster.ledger import attempts, leases, people, posts, publications
 from broadcaster.ledger.attempts import Closing, Ended, Opened, Wanted
 from broadcaster.ledger.leases import Lease, LeaseLost
 from broadcaster.ledger.posts import Kept
+from broadcaster.orders import stop_release
+from broadcaster.roster import Role
 from streams.gate import judge_decision
+from streams.sweep import sweep
 from tests.story import EXERCISE, HOOK, INCIDENT_URL, PAGE, Story, a_story
 
 DEADLINE = timedelta(seconds=15)
@@ -101,9 +105,8 @@ async def test_a_post_has_at_most_one_open_attempt(story: Story) -> None:
 
 
 async def is_stopped(story: Story, post: Kept) -> None:
-    await change(
-        story, "UPDATE releases SET stopped_at = released_at WHERE id = :id", post.release_id
-    )
+    for _ in range(2):  # a second tap does nothing
+        await story.ledger.write(lambda tx: stop_release(tx, post.release_id, story.pio))
 
 
 async def is_replaced(story: Story, post: Kept) -> None:
@@ -513,3 +516,40 @@ async def test_a_post_is_published_once_in_its_approved_words(story: Story) -> N
     assert isinstance(opened, Opened)
     assert shown.text == opened.revision.rendering(PAGE.name).text
     assert shown.digest == opened.revision.digest
+
+
+async def test_a_stop_ends_at_once_what_waits_for_another_try(story: Story) -> None:
+    post, lease = await one_post(story), await leased(story)
+    opened = await attempted(story, post, lease)
+    await closed(story, opened, lease, waiting(story), "TryLater")
+    assert await due(story) == []
+    await is_stopped(story, post)
+    await story.ledger.write(sweep)
+    assert await due(story) == [post.id]
+    ended = await attempted(story, post, lease)
+    assert isinstance(ended, Next) and ended.state is PostState.STOPPED
+    assert (await kept(story, post)).state is PostState.STOPPED
+
+
+async def test_a_stop_leaves_alone_what_is_being_sent_and_what_is_out(story: Story) -> None:
+    post, lease = await one_post(story), await leased(story)
+    opened = await attempted(story, post, lease)
+    await is_stopped(story, post)
+    assert (await kept(story, post)).state is PostState.SENDING
+    await closed(story, opened, lease, POSTED, "receipt", RECEIPT)
+    assert (await kept(story, post)).state is PostState.POSTED
+
+
+async def test_who_may_not_stop_and_what_is_no_release(story: Story) -> None:
+    post = await one_post(story)
+    custodian = await story.ledger.write(
+        lambda tx: people.add(tx, "K. Lindqvist", [Role.RECORDS], actor="test")
+    )
+    for person, release_id, code in (
+        (custodian, post.release_id, "not_your_act"), (story.pio, "none", "no_such_release"),
+    ):  # fmt: skip
+        with pytest.raises(Refusal) as refused:
+            await story.ledger.write(
+                lambda tx, who=person, what=release_id: stop_release(tx, what, who)
+            )
+        assert refused.value.code == code

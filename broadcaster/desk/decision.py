@@ -1,0 +1,45 @@
+"""A decision on its way to the ledger: what a passkey is asked, and what it answered."""
+
+from __future__ import annotations
+
+from broadcaster.approval import Verdict
+from broadcaster.desk.deps import Desk
+from broadcaster.errors import Refusal
+from broadcaster.ledger import Tx, approvals, passkeys
+from broadcaster.orders import Decide, decide, practised
+from broadcaster.passkey import Json, decision_challenge, options_to_prove
+from broadcaster.roster import Person
+
+
+def asked(tx: Tx, desk: Desk, kept: approvals.Kept, person: Person) -> dict[str, Json] | None:
+    """What this person's passkey is asked, by verdict; None where the desk answers for them.
+
+    That is, for a practice person at a desk for practice.
+    """
+    mine = [each for each in passkeys.of_person(tx, person.id) if each.usable]
+    if desk.practice and any(each.practice for each in mine):
+        return None
+    request, usable = kept.request, [each.id for each in mine if not each.practice]
+    return {
+        str(verdict): options_to_prove(
+            desk.site, allowed=usable,
+            challenge=decision_challenge(request.nonce, request.id, verdict, request.digest),
+        )
+        for verdict in Verdict
+    }  # fmt: skip
+
+
+async def decided(desk: Desk, person: Person, order: Decide) -> approvals.KeptDecision:
+    """Records a decision. Raises Refusal, once that is on the record.
+
+    At a desk for practice a practice person needs no passkey of their own.
+    """
+
+    def step(tx: Tx) -> approvals.KeptDecision | Refusal:
+        said = practised(tx, order, person, desk.site) if desk.practice else order
+        return decide(tx, said, person, desk.site)
+
+    kept = await desk.ledger.write(step, urgent=True)
+    if isinstance(kept, Refusal):
+        raise kept
+    return kept

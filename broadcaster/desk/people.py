@@ -1,0 +1,92 @@
+"""People: who is on the roster, and which devices of theirs may be used (389.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from broadcaster import passkey
+from broadcaster.desk.deps import DESK
+from broadcaster.desk.middleware import status_of
+from broadcaster.desk.session import fields_of, require_person
+from broadcaster.desk.sign_in import answer_in
+from broadcaster.desk.templating import page
+from broadcaster.errors import Refusal
+from broadcaster.ledger import Tx, passkeys, people
+from broadcaster.passkey import Passkey
+from broadcaster.roster import Act, Person, require
+
+routes = web.RouteTableDef()
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A person, and their devices."""
+
+    person: Person
+    devices: tuple[Passkey, ...]
+
+
+@routes.get("/people")
+async def show(request: web.Request) -> web.Response:
+    """The roster, with everybody's devices."""
+    return await _page(request)
+
+
+@routes.post("/people/ask")
+async def ask(request: web.Request) -> web.Response:
+    """What this device is asked to become one of the signed-in person's."""
+    desk, person = request.app[DESK], require_person(request)
+
+    def step(tx: Tx) -> passkey.Json:
+        known = [each.id for each in passkeys.of_person(tx, person.id)]
+        return passkey.options_to_register(
+            desk.site, name=person.name, challenge=passkeys.ask(tx, person.id), known=known
+        )
+
+    return web.json_response(await desk.ledger.write(step))
+
+
+@routes.post("/people")
+async def act(request: web.Request) -> web.Response:
+    """Adds this device, approves another's, or ends a device's use."""
+    desk, person, fields = request.app[DESK], require_person(request), await fields_of(request)
+
+    def step(tx: Tx) -> None:
+        if device := fields.get("approve"):
+            require(person, Act.APPROVE_DEVICE)
+            passkeys.approve(tx, device, actor=person.id)
+        elif device := fields.get("revoke"):
+            kept = passkeys.get(tx, device)
+            if kept is None or kept.person_id != person.id:
+                require(person, Act.APPROVE_DEVICE)
+            passkeys.revoke(tx, device, actor=person.id)
+        else:
+            answer = answer_in(fields)
+            challenge = passkey.challenge_in(answer)
+            passkeys.use_up(tx, challenge, person.id)
+            made = passkey.register(answer, site=desk.site, challenge=challenge)
+            passkeys.add(tx, person.id, made, fields.get("device", ""), actor=person.id)
+
+    try:
+        await desk.ledger.write(step, urgent=True)
+    except Refusal as refusal:
+        return await _page(request, refusal)
+    raise web.HTTPSeeOther(request.path)
+
+
+async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Response:
+    desk, person = request.app[DESK], require_person(request)
+    require(person, Act.READ)
+
+    def look(tx: Tx) -> list[Listed]:
+        return [
+            Listed(each, tuple(passkeys.of_person(tx, each.id))) for each in people.everybody(tx)
+        ]
+
+    return page(
+        request, "people.html", listed=await desk.ledger.read(look), refusal=refusal,
+        may_approve=person.may(Act.APPROVE_DEVICE),
+        status=status_of(refusal) if refusal else 200,
+    )  # fmt: skip

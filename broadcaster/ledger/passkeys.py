@@ -1,0 +1,190 @@
+"""Passkeys as kept, and what browsers were asked to sign."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+
+from sqlalchemy import Row, delete, insert, select, update
+
+from broadcaster import practice
+from broadcaster.errors import Kind, Refusal
+from broadcaster.ledger import schema
+from broadcaster.ledger.tx import Tx
+from broadcaster.passkey import LONGEST_NAME, Json, Passkey, Registered, Site
+from broadcaster.record import Kind as Fact
+
+#: A browser answers within this time, or is asked again.
+CHALLENGE_LIVES = timedelta(minutes=5)
+
+
+def add(
+    tx: Tx, person_id: str, made: Registered, name: str, *, actor: str,
+    approved_by: str | None = None, private_key: bytes | None = None,
+) -> Passkey:  # fmt: skip
+    """Keeps a person's new passkey. It may be used once somebody has approved its device (389.3).
+
+    Raises Refusal where it has no name, or is kept already.
+    """
+    name = " ".join(name.split())
+    if not name or len(name) > LONGEST_NAME:
+        raise Refusal(
+            "device_name_invalid", f"A device needs a name of 1 to {LONGEST_NAME} characters.",
+            'Say which it is, as in "Ortiz duty phone".', field="name",
+        )  # fmt: skip
+    if get(tx, made.id) is not None:
+        raise Refusal("passkey_known", "This passkey is enrolled already.",
+                      "Use it as it is.", kind=Kind.CONFLICT, field="passkey")  # fmt: skip
+    tx.connection.execute(
+        insert(schema.passkeys).values(
+            id=made.id, person_id=person_id, name=name, public_key=made.public_key,
+            counter=made.counter, synced=made.synced, aaguid=made.aaguid, private_key=private_key,
+            added_at=tx.now, approved_at=tx.now if approved_by else None, approved_by=approved_by,
+        )
+    )  # fmt: skip
+    tx.record(Fact.PASSKEY_ADDED, actor=actor, person_id=person_id, passkey_id=made.id,
+              synced=made.synced, aaguid=made.aaguid, practice=private_key is not None,
+              approved_by=approved_by, private={"name": name})  # fmt: skip
+    tx.changed("people")
+    kept = get(tx, made.id)
+    assert kept is not None, "it was just kept"
+    return kept
+
+
+def get(tx: Tx, passkey_id: str | None, *, lock: bool = False) -> Passkey | None:
+    query = select(schema.passkeys).where(schema.passkeys.c.id == passkey_id)
+    row = tx.connection.execute(query.with_for_update() if lock else query).first()
+    return _passkey(row) if row else None
+
+
+def of_person(tx: Tx, person_id: str) -> list[Passkey]:
+    """A person's passkeys, the oldest first."""
+    table = schema.passkeys.c
+    rows = tx.connection.execute(
+        select(schema.passkeys).where(table.person_id == person_id).order_by(table.added_at)
+    )
+    return [_passkey(row) for row in rows]
+
+
+def approve(tx: Tx, passkey_id: str, *, actor: str) -> Passkey:
+    """Lets a device be used. Raises Refusal; approving it twice does nothing."""
+    kept = _known(tx, passkey_id)
+    if kept.person_id == actor:
+        raise Refusal("own_device", "Nobody approves their own device (389.3).",
+                      "Ask another supervisor.", kind=Kind.FORBIDDEN)  # fmt: skip
+    if not kept.approved:
+        tx.connection.execute(
+            update(schema.passkeys)
+            .where(schema.passkeys.c.id == passkey_id)
+            .values(approved_at=tx.now, approved_by=actor)
+        )
+        tx.record(Fact.PASSKEY_APPROVED, actor=actor, person_id=kept.person_id,
+                  passkey_id=passkey_id)  # fmt: skip
+        tx.changed("people")
+    return kept
+
+
+def revoke(tx: Tx, passkey_id: str, *, actor: str) -> Passkey:
+    """Ends a device's use, for good. Raises Refusal; a second time does nothing."""
+    kept = _known(tx, passkey_id)
+    if not kept.revoked:
+        tx.connection.execute(
+            update(schema.passkeys)
+            .where(schema.passkeys.c.id == passkey_id)
+            .values(revoked_at=tx.now)
+        )
+        tx.record(Fact.PASSKEY_REVOKED, actor=actor, person_id=kept.person_id,
+                  passkey_id=passkey_id)  # fmt: skip
+        tx.changed("people")
+    return kept
+
+
+def used(tx: Tx, kept: Passkey, counter: int) -> Refusal | None:
+    """Notes a use. A counter that does not rise is a copy's (WebAuthn §6.1.1); 0 counts nothing."""
+    if counter <= kept.counter and (counter, kept.counter) != (0, 0):
+        return Refusal(
+            "passkey_copied",
+            f"{kept.name} answers as if a copy of it were in use, so nothing was done.",
+            "Tell the Watch Commander at once, and use another device of yours.",
+            kind=Kind.FORBIDDEN,
+            field="proof",
+        )
+    if counter:
+        tx.connection.execute(
+            update(schema.passkeys).where(schema.passkeys.c.id == kept.id).values(counter=counter)
+        )
+    return None
+
+
+# --- What is to be signed ---------------------------------------------------------------------
+
+
+def ask(tx: Tx, person_id: str | None = None) -> bytes:
+    """A challenge that can be used once; `person_id`: by whom alone."""
+    challenge = secrets.token_bytes(32)
+    table = schema.challenges
+    tx.connection.execute(delete(table).where(table.c.expires_at <= tx.now))
+    tx.connection.execute(
+        insert(table).values(
+            hash=_hash(challenge), person_id=person_id, expires_at=tx.now + CHALLENGE_LIVES
+        )
+    )
+    return challenge
+
+
+def use_up(tx: Tx, challenge: bytes, person_id: str | None = None) -> None:
+    """Takes a challenge that was asked. Raises Refusal where it is used, old or another's."""
+    table = schema.challenges
+    row = tx.connection.execute(
+        delete(table).where(table.c.hash == _hash(challenge)).returning(
+            table.c.person_id, table.c.expires_at
+        )
+    ).first()  # fmt: skip
+    if row is None or row.expires_at <= tx.now or row.person_id != person_id:
+        raise Refusal("challenge_used", "This took too long, or was answered before.",
+                      "Try again.", kind=Kind.GONE, field="passkey")  # fmt: skip
+
+
+# --- Practice ---------------------------------------------------------------------------------
+
+
+def add_practice(tx: Tx, person_id: str, *, actor: str) -> Passkey:
+    """A passkey that the desk itself keeps for a practice person of an exercise."""
+    made, private = practice.make()
+    return add(tx, person_id, made, "Practice passkey", actor=actor, approved_by=actor,
+               private_key=private)  # fmt: skip
+
+
+def practice_answer(tx: Tx, person_id: str, *, site: Site, challenge: bytes) -> Json | None:
+    """What a practice person's passkey answers; None where they have none."""
+    table = schema.passkeys.c
+    row = tx.connection.execute(
+        select(table.id, table.private_key)
+        .where(table.person_id == person_id, table.private_key.is_not(None),
+               table.revoked_at.is_(None))
+        .limit(1)
+    ).first()  # fmt: skip
+    if row is None:
+        return None
+    return practice.answer(row.id, row.private_key, site=site, challenge=challenge)
+
+
+def _known(tx: Tx, passkey_id: str) -> Passkey:
+    kept = get(tx, passkey_id, lock=True)
+    if kept is None:
+        raise Refusal("no_such_device", "There is no such device.",
+                      "Choose one of those listed.", kind=Kind.NOT_FOUND)  # fmt: skip
+    return kept
+
+
+def _passkey(row: Row[tuple[object, ...]]) -> Passkey:
+    return Passkey(
+        id=row.id, person_id=row.person_id, name=row.name, public_key=row.public_key,
+        counter=row.counter, synced=row.synced, approved=row.approved_at is not None,
+        revoked=row.revoked_at is not None, practice=row.private_key is not None,
+    )  # fmt: skip
+
+
+def _hash(challenge: bytes) -> str:
+    return hashlib.sha256(challenge).hexdigest()

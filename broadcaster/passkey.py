@@ -1,0 +1,221 @@
+"""Passkeys (WebAuthn Level 3): what proves a person, and what they decided about which words.
+
+The challenge that a passkey signs is computed from the decision itself, so an answer that was given
+to one request, verdict or wording proves nothing about any other (facts/security-reliability-ux.md
+§1, point 5). The desk asks for it, the gate looks at it again, and neither believes the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from webauthn import (
+    base64url_to_bytes,
+    generate_authentication_options,
+    generate_registration_options,
+    options_to_json,
+    verify_authentication_response,
+    verify_registration_response,
+)
+from webauthn.helpers import bytes_to_base64url
+from webauthn.helpers.exceptions import WebAuthnException
+from webauthn.helpers.structs import (
+    AuthenticatorSelectionCriteria,
+    CredentialDeviceType,
+    PublicKeyCredentialDescriptor,
+    ResidentKeyRequirement,
+    UserVerificationRequirement,
+)
+
+from broadcaster.errors import Kind, Refusal
+from broadcaster.world import Frozen
+
+DECISION_TAG = b"iab/approve/v1\0"
+
+#: Longest name of a device.
+LONGEST_NAME = 60
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where people reach the desk: a passkey answers this site and no other (phishing)."""
+
+    origin: str
+
+    @classmethod
+    def at(cls, address: str) -> Site:
+        """The site of an address, whatever its path."""
+        parts = urlsplit(address)
+        return cls(f"{parts.scheme}://{parts.netloc}")
+
+    @property
+    def host(self) -> str:
+        """WebAuthn's RP ID."""
+        return urlsplit(self.origin).hostname or ""
+
+
+class Passkey(Frozen):
+    """One passkey of a person, as kept: the public half, and whether it may be used."""
+
+    id: str  #: WebAuthn's credential id, base64url
+    person_id: str
+    name: str  #: the device, as its owner calls it
+    public_key: bytes
+    counter: int  #: 0: this kind counts nothing
+    synced: bool  #: copied between devices by its maker's cloud
+    approved: bool  #: named, and approved by somebody who may, before its first use (389.3)
+    revoked: bool
+    practice: bool = False  #: kept by the desk itself for a practice person
+
+    @property
+    def usable(self) -> bool:
+        return self.approved and not self.revoked
+
+
+class Registered(Frozen):
+    """What an authenticator told when it made a passkey."""
+
+    id: str
+    public_key: bytes
+    counter: int
+    synced: bool
+    aaguid: str  #: the authenticator's model; zeros where it does not tell
+
+
+def decision_challenge(nonce: str, request_id: str, verdict: str, digest: str) -> bytes:
+    """What a passkey signs to decide: 32 bytes bound to one request, one verdict, these words."""
+    parts = "\0".join((nonce, request_id, verdict, digest))
+    return hashlib.sha256(DECISION_TAG + parts.encode()).digest()
+
+
+def options_to_register(site: Site, *, name: str, challenge: bytes, known: list[str]) -> Json:
+    """What a browser is asked when a person adds a passkey; `known`: those they have already."""
+    return _json(
+        generate_registration_options(
+            rp_id=site.host, rp_name="Incident alert broadcaster", user_name=name,
+            user_display_name=name, challenge=challenge,
+            authenticator_selection=AuthenticatorSelectionCriteria(
+                resident_key=ResidentKeyRequirement.PREFERRED,
+                user_verification=UserVerificationRequirement.REQUIRED,
+            ),
+            exclude_credentials=_descriptors(known),
+        )
+    )  # fmt: skip
+
+
+def options_to_prove(site: Site, *, challenge: bytes, allowed: list[str]) -> Json:
+    """What a browser is asked when a person proves something with one of their passkeys."""
+    return _json(
+        generate_authentication_options(
+            rp_id=site.host, challenge=challenge, allow_credentials=_descriptors(allowed),
+            user_verification=UserVerificationRequirement.REQUIRED,
+        )
+    )  # fmt: skip
+
+
+def register(answer: Json, *, site: Site, challenge: bytes) -> Registered:
+    """What a new passkey is. Raises Refusal where the answer does not prove one."""
+    try:
+        made = verify_registration_response(
+            credential=answer, expected_challenge=challenge, expected_rp_id=site.host,
+            expected_origin=site.origin, require_user_verification=True,
+        )  # fmt: skip
+    except (WebAuthnException, ValueError, KeyError, TypeError) as problem:
+        raise Refusal(
+            "passkey_not_made",
+            f"This passkey could not be taken ({problem}).",
+            "Try again on this device; if it fails again, on another one.",
+            field="passkey",
+        ) from None
+    return Registered(
+        id=bytes_to_base64url(made.credential_id), public_key=made.credential_public_key,
+        counter=made.sign_count, aaguid=made.aaguid,
+        synced=made.credential_device_type is CredentialDeviceType.MULTI_DEVICE,
+    )  # fmt: skip
+
+
+def objection(
+    answer: Json | None, passkey: Passkey | None, *, person_id: str, site: Site, challenge: bytes
+) -> Refusal | None:
+    """Why an answer does not prove that this person meant this challenge; None if it does.
+
+    `passkey`: the one that the answer names, if the ledger knows it. User verification (finger,
+    face, device PIN) is required.
+    """
+    if answer is None:
+        return Refusal(
+            "passkey_missing", "A decision is proven with a passkey, and none was used.",
+            "Decide on the phone or key that you enrolled.", kind=Kind.FORBIDDEN, field="proof",
+        )  # fmt: skip
+    if passkey is None or passkey.person_id != person_id:
+        return Refusal(
+            "passkey_unknown", "That passkey is not one of yours.",
+            "Use the phone or key that you enrolled, or enrol this one first.",
+            kind=Kind.FORBIDDEN, field="proof",
+        )  # fmt: skip
+    if not passkey.usable:
+        how = "revoked" if passkey.revoked else "not approved yet"
+        return Refusal(
+            f"passkey_{'revoked' if passkey.revoked else 'not_approved'}",
+            f"{passkey.name} is {how} (389.3: approved equipment).",
+            "Use another device of yours, or have the Watch Commander approve this one.",
+            kind=Kind.FORBIDDEN, field="proof",
+        )  # fmt: skip
+    try:
+        verify_authentication_response(
+            credential=answer, expected_challenge=challenge, expected_rp_id=site.host,
+            expected_origin=site.origin, credential_public_key=passkey.public_key,
+            credential_current_sign_count=0, require_user_verification=True,
+        )  # fmt: skip
+    except (WebAuthnException, ValueError, KeyError, TypeError):
+        return Refusal(
+            "passkey_not_proven",
+            "Your passkey's answer does not fit these words and this decision.",
+            "Read the page again, then decide.",
+            kind=Kind.FORBIDDEN,
+            field="proof",
+        )
+    return None
+
+
+def counter_of(answer: Json) -> int:
+    """How often the authenticator says that a passkey was used (authenticator data, bytes 33–36).
+
+    0 where it counts nothing.
+    """
+    data = base64url_to_bytes(answer["response"]["authenticatorData"])
+    return int.from_bytes(data[33:37], "big")
+
+
+def challenge_in(answer: Json) -> bytes:
+    """What an answer says that it was asked. Raises Refusal where it says nothing that can be read.
+
+    Proves nothing by itself.
+    """
+    try:
+        client = json.loads(base64url_to_bytes(answer["response"]["clientDataJSON"]))
+        return base64url_to_bytes(client["challenge"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Refusal("passkey_not_proven", "That is no passkey's answer.", "Try again.",
+                      kind=Kind.FORBIDDEN, field="passkey") from None  # fmt: skip
+
+
+def id_of(answer: Json | None) -> str | None:
+    """The passkey that an answer names."""
+    found = (answer or {}).get("id")
+    return found if isinstance(found, str) else None
+
+
+def _descriptors(ids: list[str]) -> list[PublicKeyCredentialDescriptor]:
+    return [PublicKeyCredentialDescriptor(id=base64url_to_bytes(each)) for each in ids]
+
+
+def _json(options: Any) -> Json:
+    found: Json = json.loads(options_to_json(options))
+    return found

@@ -1,0 +1,203 @@
+"""A device is enrolled, signs in and decides; and what it cannot do."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from html import unescape
+
+import pytest
+from aiohttp.test_utils import TestClient
+
+from broadcaster.ledger import Ledger, passkeys, people
+from broadcaster.orders import Submitted, record_command
+from broadcaster.roster import Person, Role
+from tests.authenticator import PRESENT, Authenticator
+from tests.broadcaster.desk import scene
+
+ORIGIN, HOST = "http://127.0.0.1:8080", "127.0.0.1"
+
+
+@pytest.fixture
+def phone() -> Authenticator:
+    return Authenticator(ORIGIN, HOST)
+
+
+@pytest.fixture
+async def ruiz(ledger: Ledger) -> Person:
+    """Somebody whom nobody may practise as."""
+    return await ledger.write(
+        lambda tx: people.add(tx, "Capt Ruiz", [Role.COMMANDER], actor="operator")
+    )
+
+
+@pytest.fixture
+async def commanded(
+    ledger: Ledger, clock: scene.HeldClock, ruiz: Person, persons: scene.Persons
+) -> Submitted:
+    """A submission that waits for Capt Ruiz."""
+    incident = await scene.add_incident(ledger, clock.now())
+    incident_id = incident.incident.id
+    await ledger.write(lambda tx: record_command(tx, incident_id, ruiz.id, persons.pio))
+    return await scene.submit(ledger, scene.order_for(incident, clock.now()), persons.pio)
+
+
+async def link(ledger: Ledger, person: Person) -> str:
+    return f"/enrol/{await ledger.write(lambda tx: people.enrol(tx, person.id, actor='operator'))}"
+
+
+def asks(page: str, name: str) -> dict[str, object]:
+    """What a form asks a passkey."""
+    found = re.search(rf"{name}='([^']*)'", page)
+    assert found, page
+    return json.loads(unescape(found[1]))
+
+
+async def enrolled(client: TestClient, address: str, phone: Authenticator) -> None:
+    """Opens a link and makes a passkey, as a browser would."""
+    page = await (await client.get(address, headers=scene.PAGE)).text()
+    answer = json.dumps(phone.make(asks(page, "data-make")))
+    kept = await client.post(
+        address, data={"device": "Duty phone", "passkey": answer}, headers=scene.SAME_ORIGIN,
+        allow_redirects=False,
+    )  # fmt: skip
+    assert kept.status == 303, await kept.text()
+
+
+async def tap(
+    client: TestClient, submitted: Submitted, phone: Authenticator | None, **different: str
+) -> tuple[int, str]:
+    """Presses Approve on the Commander's page, and answers its status and what it says."""
+    address = f"/a/{submitted.request.id}"
+    page = await (await client.get(address, headers=scene.PAGE)).text()
+    fields = {"verdict": "approved", "revision_id": submitted.revision.id,
+              "digest": submitted.revision.digest, "idempotency_key": "one-tap-1"}  # fmt: skip
+    if phone:
+        fields["proof"] = json.dumps(phone.prove(asks(page, "data-asks")["approved"]))
+    answer = await client.post(
+        address, data=fields | different, headers=scene.SAME_ORIGIN, allow_redirects=False
+    )
+    return answer.status, await answer.text()
+
+
+async def test_from_the_link_to_a_decision(
+    client: TestClient, ledger: Ledger, ruiz: Person, commanded: Submitted, phone: Authenticator
+) -> None:
+    await enrolled(client, await link(ledger, ruiz), phone)
+    [kept] = await ledger.read(lambda tx: passkeys.of_person(tx, ruiz.id))
+    assert (kept.name, kept.usable, kept.practice) == ("Duty phone", True, False)
+    assert await tap(client, commanded, phone) == (303, "303: See Other")
+
+
+async def test_a_cookie_alone_approves_nothing(
+    client: TestClient, ledger: Ledger, ruiz: Person, commanded: Submitted, phone: Authenticator
+) -> None:
+    await enrolled(client, await link(ledger, ruiz), phone)
+    status, page = await tap(client, commanded, None)
+    assert status == 403 and "proven with a passkey" in page
+    decided = (await scene.request_of(ledger, commanded.request.id)).request.state
+    assert decided == "open"
+
+
+async def test_an_answer_for_one_verdict_is_none_for_another(
+    client: TestClient, ledger: Ledger, ruiz: Person, commanded: Submitted, phone: Authenticator
+) -> None:
+    await enrolled(client, await link(ledger, ruiz), phone)
+    status, page = await tap(client, commanded, phone, verdict="declined")
+    assert status == 403 and "does not fit these words" in page
+
+
+async def test_a_touch_without_finger_face_or_pin_proves_nothing(
+    client: TestClient, ledger: Ledger, ruiz: Person, commanded: Submitted, phone: Authenticator
+) -> None:
+    await enrolled(client, await link(ledger, ruiz), phone)
+    phone.flags = PRESENT
+    assert (await tap(client, commanded, phone))[0] == 403
+
+
+async def test_a_person_without_a_passkey_is_told_whom_to_telephone(
+    client: TestClient, ledger: Ledger, ruiz: Person, commanded: Submitted
+) -> None:
+    await client.post(await link(ledger, ruiz), headers=scene.SAME_ORIGIN)
+    page = await (await client.get(f"/a/{commanded.request.id}", headers=scene.PAGE)).text()
+    assert "You have no passkey that may be used" in page and 'id="decide"' not in page
+
+
+async def test_a_link_enrols_one_device(
+    client: TestClient, another_client: Callable[[], TestClient], ledger: Ledger, ruiz: Person,
+    phone: Authenticator,
+) -> None:  # fmt: skip
+    address = await link(ledger, ruiz)
+    page = await (await client.get(address, headers=scene.PAGE)).text()
+    asked = asks(page, "data-make")
+    await enrolled(client, address, phone)
+    late = {"device": "Another", "passkey": json.dumps(Authenticator(ORIGIN, HOST).make(asked))}
+    other = await another_client().post(address, data=late, headers=scene.SAME_ORIGIN)
+    assert other.status == 410
+    assert len(await ledger.read(lambda tx: passkeys.of_person(tx, ruiz.id))) == 1
+
+
+async def test_what_another_link_made_is_not_kept(
+    client: TestClient, ledger: Ledger, ruiz: Person, phone: Authenticator
+) -> None:
+    first, second = await link(ledger, ruiz), await link(ledger, ruiz)
+    page = await (await client.get(first, headers=scene.PAGE)).text()
+    made = json.dumps(phone.make(asks(page, "data-make")))
+    for answer in (made, "no json", "[]"):
+        refused = await client.post(second, data={"device": "x", "passkey": answer},
+                                    headers=scene.SAME_ORIGIN)  # fmt: skip
+        assert refused.status == 422, await refused.text()
+    assert await ledger.read(lambda tx: passkeys.of_person(tx, ruiz.id)) == []
+
+
+async def test_signing_in_again(
+    client: TestClient, another_client: Callable[[], TestClient], ledger: Ledger, ruiz: Person,
+    phone: Authenticator,
+) -> None:  # fmt: skip
+    await enrolled(client, await link(ledger, ruiz), phone)
+    other = another_client()
+    asked = await (await other.post("/sign-in/ask", headers=scene.SAME_ORIGIN)).json()
+    fields = {"passkey": json.dumps(phone.prove(asked)), "next": "/record"}
+
+    async def send() -> tuple[int, str | None]:
+        answer = await other.post("/sign-in", data=fields, headers=scene.SAME_ORIGIN,
+                                  allow_redirects=False)  # fmt: skip
+        return answer.status, answer.headers.get("Location")
+
+    assert await send() == (303, "/record")
+    assert await send() == (410, None), "an answer is good once"
+    assert "Capt Ruiz" in await (await other.get("/", headers=scene.PAGE)).text()
+
+
+@pytest.mark.parametrize("passkey", ["", "{}", '{"id": "x"}', "[1]"])
+async def test_what_is_no_passkeys_answer_signs_nobody_in(client: TestClient, passkey: str) -> None:
+    answer = await client.post("/sign-in", data={"passkey": passkey}, headers=scene.SAME_ORIGIN)
+    assert answer.status in (403, 422)
+
+
+async def test_a_second_device_waits_for_approval(
+    client: TestClient, another_client: Callable[[], TestClient], ledger: Ledger, ruiz: Person,
+    commanded: Submitted, persons: scene.Persons, phone: Authenticator,
+) -> None:  # fmt: skip
+    await enrolled(client, await link(ledger, ruiz), phone)
+    tablet = Authenticator(ORIGIN, HOST)
+    asked = await (await client.post("/people/ask", headers=scene.SAME_ORIGIN)).json()
+    await client.post("/people", headers=scene.SAME_ORIGIN, data={
+        "device": "Tablet", "passkey": json.dumps(tablet.make(asked)),
+    })  # fmt: skip
+    _, added = await ledger.read(lambda tx: passkeys.of_person(tx, ruiz.id))
+    assert (added.name, added.usable) == ("Tablet", False)
+    own = await client.post("/people", data={"approve": added.id}, headers=scene.SAME_ORIGIN)
+    assert own.status == 403
+    assert (await tap(client, commanded, phone))[0] == 303
+    watch = another_client()
+    await scene.sign_in(watch, persons.watch)
+    page = await (await watch.get("/people", headers=scene.PAGE)).text()
+    assert "Tablet: waits for approval" in page
+    await watch.post("/people", data={"approve": added.id}, headers=scene.SAME_ORIGIN)
+    _, now = await ledger.read(lambda tx: passkeys.of_person(tx, ruiz.id))
+    assert now.usable
+    await watch.post("/people", data={"revoke": added.id}, headers=scene.SAME_ORIGIN)
+    _, now = await ledger.read(lambda tx: passkeys.of_person(tx, ruiz.id))
+    assert not now.usable

@@ -1,0 +1,122 @@
+"""Passkeys: what is asked, what proves, and what does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broadcaster import passkey
+from broadcaster.errors import Refusal
+from broadcaster.passkey import Passkey, Site
+from tests.authenticator import MAY_BE_SYNCED, PRESENT, VERIFIED, Authenticator
+
+SITE = Site.at("https://alerts.example/a/1")
+CHALLENGE = b"\x01" * 32
+
+
+def device(**ways: Any) -> Authenticator:
+    return Authenticator(SITE.origin, SITE.host, **ways)
+
+
+def enrolled(at: Authenticator, **different: Any) -> Passkey:
+    asked = passkey.options_to_register(SITE, name="Sgt Ortiz", challenge=CHALLENGE, known=[])
+    made = passkey.register(at.make(asked), site=SITE, challenge=CHALLENGE)
+    return Passkey(**{
+        "id": made.id, "person_id": "ortiz", "name": "phone", "public_key": made.public_key,
+        "counter": made.counter, "synced": made.synced, "approved": True, "revoked": False,
+    } | different)  # fmt: skip
+
+
+def asked(challenge: bytes = CHALLENGE, *allowed: str) -> passkey.Json:
+    return passkey.options_to_prove(SITE, challenge=challenge, allowed=list(allowed))
+
+
+def said(answer: passkey.Json | None, key: Passkey | None, **different: Any) -> str | None:
+    refusal = passkey.objection(answer, key, **{
+        "person_id": "ortiz", "site": SITE, "challenge": CHALLENGE,
+    } | different)  # fmt: skip
+    return refusal.code if refusal else None
+
+
+def test_a_site_is_its_origin_whatever_the_path() -> None:
+    assert Site.at("http://localhost:8080/p/{}").origin == "http://localhost:8080"
+    assert Site.at("http://localhost:8080/p/{}").host == "localhost"
+
+
+def test_what_a_phone_made_and_answers_proves_its_person() -> None:
+    phone = device()
+    key = enrolled(phone)
+    assert not key.synced
+    assert said(phone.prove(asked(CHALLENGE, key.id)), key) is None
+    assert asked()["userVerification"] == "required"
+
+
+def test_one_that_its_maker_copies_is_known_as_such() -> None:
+    assert enrolled(device(flags=PRESENT | VERIFIED | MAY_BE_SYNCED)).synced
+
+
+@pytest.mark.parametrize(
+    "faulty",
+    [
+        device(flags=PRESENT),
+        device(flags=0),
+        Authenticator("https://alerts.example.evil.test", SITE.host),
+        Authenticator("http://alerts.example", SITE.host),
+        Authenticator(SITE.origin, "elsewhere.example"),
+    ],
+    ids=["not verified", "nobody there", "another origin", "no TLS", "another host"],
+)
+def test_what_proves_nothing_is_neither_kept_nor_believed(faulty: Authenticator) -> None:
+    with pytest.raises(Refusal) as refused:
+        enrolled(faulty)
+    assert refused.value.code == "passkey_not_made"
+    sound = device()
+    key = enrolled(sound)
+    faulty.passkeys = sound.passkeys
+    assert said(faulty.prove(asked()), key) == "passkey_not_proven"
+
+
+def test_an_altered_answer() -> None:
+    phone = device()
+    key = enrolled(phone)
+    answer = phone.prove(asked())
+    for part in answer["response"]:
+        spoilt = answer | {"response": answer["response"] | {part: answer["response"][part][::-1]}}
+        assert said(spoilt, key) == "passkey_not_proven"
+
+
+def test_another_persons_an_unknown_a_revoked_and_one_not_approved() -> None:
+    phone = device()
+    key = enrolled(phone)
+    answer = phone.prove(asked())
+    assert said(answer, key, person_id="reyes") == "passkey_unknown"
+    assert said(answer, None) == "passkey_unknown"
+    assert said(None, key) == "passkey_missing"
+    assert said(answer, key.model_copy(update={"approved": False})) == "passkey_not_approved"
+    assert said(answer, key.model_copy(update={"revoked": True})) == "passkey_revoked"
+
+
+def test_how_often_it_was_used() -> None:
+    phone = device(counter=7)
+    enrolled(phone)
+    assert passkey.counter_of(phone.prove(asked())) == 7
+
+
+@given(st.lists(st.text("abc01-", min_size=0, max_size=5), min_size=4, max_size=4),
+       st.lists(st.text("abc01-", min_size=0, max_size=5), min_size=4, max_size=4))  # fmt: skip
+def test_no_two_decisions_ask_the_same(one: list[str], other: list[str]) -> None:
+    same = passkey.decision_challenge(*one) == passkey.decision_challenge(*other)
+    assert same == (one == other)
+
+
+@pytest.mark.parametrize("answer", [
+    {}, {"response": None}, {"response": {}}, {"response": {"clientDataJSON": "!"}},
+    {"response": {"clientDataJSON": "W10"}}, {"response": {"clientDataJSON": "bnVsbA"}},
+])  # fmt: skip
+def test_what_is_no_answer(answer: passkey.Json) -> None:
+    with pytest.raises(Refusal) as refused:
+        passkey.challenge_in(answer)
+    assert refused.value.code == "passkey_not_proven"

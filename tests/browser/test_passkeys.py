@@ -1,0 +1,102 @@
+"""A passkey in a real browser, on Chromium's virtual authenticator: from link to Released."""
+
+from __future__ import annotations
+
+from playwright.async_api import CDPSession, Page, expect
+
+from broadcaster.ledger import passkeys, people
+from broadcaster.orders import record_command
+from broadcaster.roster import Person, Role
+from tests.browser.conftest import PHONE, Open
+from tests.browser.stage import Stage
+
+CAPTAIN = "Capt M. Ruiz"
+
+
+async def authenticator(page: Page) -> tuple[CDPSession, str]:
+    """A phone's own: it verifies its user, and says yes by itself."""
+    session = await page.context.new_cdp_session(page)
+    await session.send("WebAuthn.enable")
+    made = await session.send("WebAuthn.addVirtualAuthenticator", {"options": {
+        "protocol": "ctap2", "transport": "internal", "hasResidentKey": True,
+        "hasUserVerification": True, "isUserVerified": True,
+        "automaticPresenceSimulation": True,
+    }})  # fmt: skip
+    return session, made["authenticatorId"]
+
+
+def captain(stage: Stage) -> tuple[Person, str]:
+    """Somebody whom nobody may practise as, and their link."""
+    person = stage.write(lambda tx: people.add(tx, CAPTAIN, [Role.COMMANDER], actor="operator"))
+    return person, stage.write(lambda tx: people.enrol(tx, person.id, actor="operator"))
+
+
+def commanded(stage: Stage, person: Person) -> str:
+    """A submission that waits for them: its page's address."""
+    incident = stage.report()
+    pio = stage.people["A. Reyes"]
+    stage.write(lambda tx: record_command(tx, incident, person.id, pio))
+    return f"/a/{stage.submit(incident).request.id}"
+
+
+async def enrol(page: Page, token: str) -> None:
+    await page.goto(f"/enrol/{token}")
+    await page.get_by_label("What is this device called?").fill("Duty phone")
+    await page.get_by_role("button", name="Make a passkey").click()
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("words")
+
+
+async def test_from_the_link_to_released(stage: Stage, open_as: Open) -> None:
+    person, token = captain(stage)
+    address = commanded(stage, person)
+    page = await open_as(None, "/sign-in", viewport=PHONE)
+    await authenticator(page)
+    await enrol(page, token)
+    [kept] = stage.read(lambda tx: passkeys.of_person(tx, person.id))
+    assert (kept.name, kept.usable, kept.practice) == ("Duty phone", True, False)
+
+    await page.context.clear_cookies()  # the session lapsed; the passkey did not
+    await page.goto(address)
+    await page.get_by_role("button", name="Sign in with your passkey").click()
+    await page.get_by_role("button", name="Approve EXERCISE: 3 channels").click()
+    await expect(page.locator("#state")).to_contain_text("Released")
+    assert await page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+
+
+async def test_a_finger_that_is_not_theirs_decides_nothing(stage: Stage, open_as: Open) -> None:
+    person, token = captain(stage)
+    address = commanded(stage, person)
+    page = await open_as(None, "/sign-in", viewport=PHONE)
+    session, device = await authenticator(page)
+    await enrol(page, token)
+    await page.goto(address)
+    await session.send("WebAuthn.setUserVerified",
+                       {"authenticatorId": device, "isUserVerified": False})  # fmt: skip
+    await page.get_by_role("button", name="Approve").click()
+    await expect(page.locator("#sending")).to_contain_text("nothing was decided")
+    await session.send("WebAuthn.setUserVerified",
+                       {"authenticatorId": device, "isUserVerified": True})  # fmt: skip
+    await page.get_by_role("button", name="Approve").click()
+    await expect(page.locator("#state")).to_contain_text("Released")
+
+
+async def test_without_javascript_it_says_whom_to_telephone(stage: Stage, open_as: Open) -> None:
+    person, token = captain(stage)
+    address = commanded(stage, person)
+    page = await open_as(None, f"/enrol/{token}", viewport=PHONE, java_script_enabled=False)
+    await page.get_by_role("button", name="Sign in without a passkey").click()
+    await page.goto(address)
+    await expect(page.get_by_text("You have no passkey that may be used")).to_be_visible()
+    await expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+
+
+async def test_a_second_device_is_added_and_approved(stage: Stage, open_as: Open) -> None:
+    page = await open_as("A. Reyes", "/people")
+    await authenticator(page)
+    await page.get_by_label("What is it called?").fill("Console key")
+    await page.get_by_role("button", name="Make a passkey on it").click()
+    await expect(page.get_by_text("Console key: waits for approval")).to_be_visible()
+    watch = await open_as("Lt J. Park", "/people", viewport=PHONE)
+    assert await watch.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    await watch.get_by_role("button", name="Approve Console key").click()
+    await expect(watch.get_by_text("waits for approval")).to_have_count(0)
