@@ -1,8 +1,8 @@
 """What the ledger's owner does on PostgreSQL: makes the tables, and gives each role its rights.
 
 Three roles. The *owner* makes and migrates. The *desk* faces the network: it records what people
-order, and can write no release, no post, no attempt, and no message that wakes deliver. The
-*worker* runs the steps.
+order, and can write no release, no post, no attempt, and no message that wakes deliver; it may stop
+a release. The *worker* runs the steps.
 """
 
 from __future__ import annotations

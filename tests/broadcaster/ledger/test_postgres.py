@@ -88,6 +88,8 @@ async def test_the_desk_takes_reports(desk: Ledger) -> None:
         "INSERT INTO attempts SELECT * FROM attempts",
         "INSERT INTO publications SELECT * FROM publications",
         "UPDATE posts SET state = 'posted'",
+        "UPDATE releases SET body = '{}'",
+        "UPDATE decisions SET proof = '{}'",
         "UPDATE decisions SET outcome = 'released'",
         "INSERT INTO seals SELECT * FROM seals",
         "UPDATE meta SET value = 'live' WHERE name = 'world'",
@@ -104,6 +106,10 @@ async def test_the_desk_takes_reports(desk: Ledger) -> None:
 async def test_the_desks_role_cannot_publish(desk: Ledger, sql: str) -> None:
     with pytest.raises(LedgerAway, match=r"permission denied|row-level security"):
         await run(desk, sql)
+
+
+async def test_the_desks_role_may_stop_a_release(desk: Ledger) -> None:
+    await run(desk, "UPDATE releases SET stopped_at = now() WHERE stopped_at IS NULL")
 
 
 @pytest.mark.parametrize("sql", ["DELETE FROM entries", "UPDATE seals SET hash = ''",
