@@ -7,7 +7,7 @@ these and nothing else, so that a rule is kept wherever the order comes from.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -34,6 +34,7 @@ from broadcaster.roster import Act, Person, may_command, require
 from broadcaster.update import (
     EXPIRES_AFTER,
     LONGEST_EXPIRY,
+    SLOT,
     Revision,
     UpdateKind,
     Words,
@@ -42,6 +43,7 @@ from broadcaster.update import (
     compose,
     render,
     short_code,
+    unfilled,
 )
 from broadcaster.world import Frozen
 
@@ -98,6 +100,7 @@ def submit_revision(
     _nothing_else_waits(tx, order, person)
     update_id, number = _update(tx, order)
     text = order.text.strip() or compose(order.words)
+    _filled(text, order.own_texts)
     expires_at = _expiry(order, tx.now)
     revision = Revision(
         id=str(uuid.uuid4()),
@@ -371,6 +374,17 @@ def _still_true(words: Words, incident: Incident) -> None:
             kind=Sort.CONFLICT,
             field=changed[0],
         )
+
+
+def _filled(text: str, own_texts: Mapping[str, str]) -> None:
+    """A correction says what is right: words with a place still open for it are not sent."""
+    every = {"text": text} | {f"text_{name}": own for name, own in own_texts.items()}
+    for field, said in every.items():
+        if unfilled(said):
+            raise Refusal(
+                "slot_empty", f"The text still holds {SLOT}: something must be written there.",
+                "Write what is right in its place.", field=field,
+            )  # fmt: skip
 
 
 def _chosen(order: SubmitRevision, channels: Sequence[AnyChannel]) -> list[AnyChannel]:

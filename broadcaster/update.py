@@ -137,6 +137,15 @@ def short_code(digest: str) -> str:
     return f"{digest[:4]}-{digest[4:8]}".upper()
 
 
+#: Stands where a person must still write something: what is right, in a correction.
+SLOT = "[…]"
+
+
+def unfilled(text: str) -> bool:
+    """Whether a place is left in which something must be written."""
+    return SLOT in text
+
+
 def compose(words: Words) -> str:
     """The running text of the five elements, in the order that works (facts/domain.md §3)."""
     source, hazard, place = words.source.text, words.hazard.text, words.place.text

@@ -20,7 +20,16 @@ from broadcaster.errors import Refusal
 from broadcaster.incident import Incident
 from broadcaster.orders import SubmitRevision
 from broadcaster.suggestion import times, words
-from broadcaster.update import EXERCISE_MARK, Origin, Phrase, Revision, UpdateKind, Words, compose
+from broadcaster.update import (
+    EXERCISE_MARK,
+    SLOT,
+    Origin,
+    Phrase,
+    Revision,
+    UpdateKind,
+    Words,
+    compose,
+)
 from broadcaster.world import World
 
 #: The phrases in the order that works (facts/domain.md §3), each with what its field is called.
@@ -180,6 +189,31 @@ def all_clear(typed: Typed, zone: ZoneInfo, now: datetime) -> Typed:
             "time": TypedPhrase(at, Origin.TEMPLATE, at),
         },
     )
+
+
+def correcting(
+    revision: Revision, release_id: str, kind: UpdateKind, incident: Incident, world: World, *,
+    channels: Sequence[AnyChannel], zone: ZoneInfo, now: datetime,
+) -> Typed:  # fmt: skip
+    """A correction or retraction of what was released, on exactly the channels it went to.
+
+    The retraction is ready as it is. A correction names the wrong words and leaves open what is
+    right: `update.unfilled` keeps it from being sent so.
+    """
+    typed = from_revision(revision, incident, world, channels=channels, same_update=False,
+                          zone=zone, now=now)  # fmt: skip
+    said, _ = _texts(revision, world)
+    told = f"#{revision.number} of {revision.compiled_at.astimezone(zone):%H:%M %Z}"
+    wrong = (said or compose(revision.words)).strip()
+    text = (
+        f"We take back update {told}. Do not act on it."
+        if kind is UpdateKind.RETRACTION
+        else f"Correction of update {told}. It said: “{wrong}” What is right: {SLOT}"
+    )
+    return replace(
+        typed, kind=kind, corrects=release_id, text=text, own_texts={}, replaces=(release_id,),
+        channels=tuple(name for name in typed.channels if name in revision.channels),
+    )  # fmt: skip
 
 
 def _texts(revision: Revision, world: World) -> tuple[str, dict[str, str]]:

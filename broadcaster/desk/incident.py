@@ -145,6 +145,8 @@ def begin(view: View, desk: Desk, query: Mapping[str, str]) -> Start:
     """What a fresh composer holds: as asked in `?from=`, else what is most likely wanted."""
     wanted, _, revision_id = query.get("from", "").partition(":")
     unreleased = _unreleased(view)
+    if wanted in CORRECTS:
+        return _correcting(view, desk, revision_id, CORRECTS[wanted])
     if wanted in ("returned", "update"):
         revision = _revision(view, revision_id)
         return _again(view, desk, revision, same_update=wanted == "returned")
@@ -159,6 +161,24 @@ def begin(view: View, desk: Desk, query: Mapping[str, str]) -> Start:
     if unreleased:
         start = replace(start, typed=replace(start.typed, update_id=unreleased.update_id))
     return start
+
+
+#: `?from=correct:RELEASE` and `?from=retract:RELEASE`.
+CORRECTS = {"correct": UpdateKind.CORRECTION, "retract": UpdateKind.RETRACTION}
+
+
+def _correcting(view: View, desk: Desk, release_id: str, kind: UpdateKind) -> Start:
+    earlier = next((each for each in view.earlier if each.release_id == release_id), None)
+    if earlier is None:
+        raise Refusal(
+            "no_such_release", "This incident has no such release.",
+            "Choose among the earlier updates shown.", kind=Kind.NOT_FOUND,
+        )  # fmt: skip
+    typed = composer.correcting(
+        earlier.revision, release_id, kind, view.incident, desk.settings.world,
+        channels=desk.channels, zone=desk.settings.zone, now=desk.clock.now(),
+    )  # fmt: skip
+    return Start(typed, f"{kind}:{release_id}")
 
 
 def _fresh(view: View, desk: Desk, wanted: str) -> Start:

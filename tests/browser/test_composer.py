@@ -185,3 +185,35 @@ async def test_who_may_not_write_is_told_who_may(stage: Stage, open_as: Open) ->
     page = await open_as("K. Lindqvist", f"/incidents/{stage.report()}")
     await expect(page.locator("#composer")).to_have_count(0)
     await expect(page.locator(".desk")).to_contain_text("The Public Information Officer writes")
+
+
+async def test_what_was_said_is_taken_back_in_three_taps(stage: Stage, open_as: Open) -> None:
+    """The retraction is ready: on exactly the channels that were told."""
+    incident = stage.report()
+    release = stage.tell(incident)
+    page = await open_as(PIO, f"/releases/{release.id}")
+    await page.get_by_role("link", name="Take it back").click()
+    await page.get_by_role("button", name="Send EXERCISE to Lt J. Park").click()
+    await expect(page.locator("#standing")).to_contain_text("waits for")
+    newest = stage.read(lambda tx: approvals.revisions_of(tx, incident))[0]
+    assert (newest.kind, newest.corrects) == ("retraction", release.id)
+    assert newest.channels == release.channels
+    assert "We take back update #1 of" in newest.rendering("public_page").text
+
+
+async def test_a_correction_says_what_is_right(stage: Stage, open_as: Open) -> None:
+    incident = stage.report()
+    release = stage.tell(incident)
+    page = await open_as(PIO, f"/releases/{release.id}", java_script_enabled=False)
+    await page.get_by_role("link", name="Correct it").click()
+    text = page.get_by_label("Text", exact=True)
+    begun = await text.input_value()
+    assert begun.startswith("Correction of update #1 of") and begun.endswith("What is right: […]")
+    await page.get_by_role("button", name="Send EXERCISE to Lt J. Park").click()
+    await expect(page.get_by_text("The text still holds […]").first).to_be_visible()
+    await expect(text).to_have_value(begun)
+    await text.fill(begun.replace("[…]", "only the block north of Pierson Blvd is closed."))
+    await page.get_by_role("button", name="Send EXERCISE to Lt J. Park").click()
+    await expect(page.locator("#standing")).to_contain_text("waits for")
+    newest = stage.read(lambda tx: approvals.revisions_of(tx, incident))[0]
+    assert (newest.kind, newest.corrects) == ("correction", release.id)
