@@ -26,11 +26,12 @@ RELEASED = "released"
 
 
 def judge_decision(
-    decision_id: str, world: Exercise, incident_url: Callable[[str], str]
+    decision_id: str, world: Exercise, incident_url: Callable[[str], str], contact: str = ""
 ) -> Callable[[Tx], bool]:
     """The step for one decision: answers whether there is such a decision. Judged once.
 
-    `incident_url`: where the public reads about an incident, by its public id.
+    `incident_url`: where the public reads about an incident, by its public id. `contact`: the
+    department's own, which words may say.
     """
 
     def step(tx: Tx) -> bool:
@@ -46,7 +47,7 @@ def judge_decision(
             return True
         case, revision = _case(tx, kept, incident)
         try:
-            release = decide(case, decision_id, world, now=tx.now)
+            release = decide(case, decision_id, world, now=tx.now, contact=contact)
         except Refusal as refusal:
             _refused(tx, kept, incident, refusal)
             return True

@@ -85,7 +85,7 @@ class Story:
         assert kept is not None
         order = SubmitRevision(
             incident_id=incident_id, text=text, replaces=replaces, update_id=update_id,
-            channels=tuple(each.name for each in channels),
+            channels=tuple(each.name for each in channels), attested=True,
             words=words(kept.incident, department="DHSPD", zone=ZONE, now=self.clock.at),
         )  # fmt: skip
         return await self.ledger.write(

@@ -33,8 +33,16 @@ class Finding(Frozen):
     do: str
 
     @property
-    def message(self) -> str:
-        return f"{self.why} {self.do}"
+    def where(self) -> str:
+        """The field in words: `guidance`, `text of county`."""
+        part, _, channel = self.field.partition("_")
+        return f"{part} of {channel}" if channel else part
+
+    @property
+    def what(self) -> str:
+        """What is wrong, where and why: `Phone number in the guidance, 389.5(b): “…”. …`"""
+        words = f": “{self.quoted}”" if self.quoted else ""
+        return f"{self.title} in the {self.where}, {self.clause}{words}. {self.why}"
 
 
 class Said(Protocol):

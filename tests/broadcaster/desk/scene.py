@@ -124,7 +124,7 @@ def order_for(
         })  # fmt: skip
     return SubmitRevision(
         incident_id=incident.incident.id, kind=kind, words=said, text=text, channels=channels,
-        corrects=corrects, **more,
+        corrects=corrects, **({"attested": True} | more),
     )  # fmt: skip
 
 
