@@ -110,6 +110,7 @@ def submit_revision(
     update_id, number = _update(tx, order)
     text = order.text.strip() or compose(order.words)
     expires_at = _expiry(order, tx.now)
+    area = area_of(order.words)
     renderings = render(tx.world, chosen, order.words, text, order.own_texts)
     reasons = {rule: clean(why, f"reason_{rule}") for rule, why in order.policy_reasons.items()}
     findings = screen(order.words, renderings, contact=contact)
@@ -123,7 +124,7 @@ def submit_revision(
         world=tx.world,
         kind=order.kind,
         number=number,
-        area=area_of(order.words),
+        area=area,
         channels=tuple(channel.name for channel in chosen),
         renderings=renderings,
         replaces=_releases_of(tx, incident.id, order.replaces, "replaces"),

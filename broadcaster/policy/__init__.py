@@ -74,11 +74,7 @@ def screen(
     for field, text in (elements | others).items():
         if text not in seen:
             seen[text] = list(_of_text(text, ours))
-        found += [
-            _finding(rule, field, start, end, quoted)
-            for rule, start, end, quoted in seen[text]
-            if field in elements or not rule.elements_only
-        ]
+        found += [_finding(field, *each) for each in _standing(seen[text], field)]
     return tuple(sorted(found, key=lambda finding: finding.severity is not Severity.HARD))
 
 
@@ -100,15 +96,17 @@ _Span = tuple[Rule, int, int, str]
 
 
 def _of_text(text: str, ours: Mapping[str, list[str]]) -> Iterator[_Span]:
-    """What is found in one text, but nothing soft within what blocks anyway."""
-    found = [
-        (rule, start, end, quoted)
-        for rule in RULES
-        for start, end, quoted in _spans(rule, text)
-        if not any(own.endswith(_key(quoted)) for own in ours[rule.id])
-    ]
-    hard = [(start, end) for rule, start, end, _ in found if rule.severity is Severity.HARD]
-    for rule, start, end, quoted in found:
+    for rule in RULES:
+        for start, end, quoted in _spans(rule, text):
+            if not any(own.endswith(_key(quoted)) for own in ours[rule.id]):
+                yield rule, start, end, quoted
+
+
+def _standing(spans: Iterable[_Span], field: str) -> Iterator[_Span]:
+    """What counts in this field, but nothing soft within what blocks anyway."""
+    here = [each for each in spans if not each[0].fields or field in each[0].fields]
+    hard = [(start, end) for rule, start, end, _ in here if rule.severity is Severity.HARD]
+    for rule, start, end, quoted in here:
         if rule.severity is Severity.HARD or not any(
             begin <= start and end <= stop for begin, stop in hard
         ):
@@ -128,7 +126,7 @@ def _key(quoted: str) -> str:
     return plain.removeprefix("1") if plain.isdigit() else plain
 
 
-def _finding(rule: Rule, field: str, start: int, end: int, quoted: str) -> Finding:
+def _finding(field: str, rule: Rule, start: int, end: int, quoted: str) -> Finding:
     return Finding(
         rule=rule.id, title=rule.title, clause=rule.clause, severity=rule.severity, field=field,
         start=start, end=end, quoted=quoted, why=rule.why, do=rule.do,

@@ -35,8 +35,8 @@ class Rule:
     finds: tuple[str, ...]
     #: Texts that could be taken for one, and are fine.
     passes: tuple[str, ...]
-    #: Whether it looks at the five elements alone, and not at what each channel says of them.
-    elements_only: bool = False
+    #: The fields that it looks at; empty: all of them.
+    fields: tuple[str, ...] = ()
 
     def spans(self, plain: str) -> list[Span]:
         """What it finds in plain text, in order; spans that overlap are one."""

@@ -147,6 +147,9 @@ def _blank(text: str) -> Iterator[Span]:
         yield (0, 0)
 
 
+#: No clause of 389.5 asks for the five elements: the Warning Response Model does.
+_FIVE_ELEMENTS = "five elements of a warning (Mileti & Sorensen 1990)"
+
 # --- The rules ---------------------------------------------------------------------------------
 
 RULES: tuple[Rule, ...] = (
@@ -185,11 +188,13 @@ RULES: tuple[Rule, ...] = (
         severity=HARD,
         why="A Social Security number opens a person's bank account to whoever reads it.",
         do="Take it out.",
-        find=in_digits(pattern(
-            r"(?<![\w-])\d{3}([ .-])\d{2}\1\d{4}(?![\w-])",
-            r"\b(?:ssn|social security(?: number| no\.?)?)\b[ :#]*(?:is )?(?P<found>\d{9})\b",
-            flags=re.I,
-        )),
+        find=in_digits(
+            pattern(
+                r"(?<![\w-])\d{3}([ .-])\d{2}\1\d{4}(?![\w-])",
+                r"\b(?:ssn|social security(?: number| no\.?)?)\b[ :#]*(?:is )?(?P<found>\d{9})\b",
+                flags=re.I,
+            )
+        ),
         finds=(
             "His number is [123-45-6789].",
             "[123 45 6789] was on the card.",
@@ -541,17 +546,29 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(
+        id="missing-hazard-or-place",
+        title="Missing part",
+        clause=_FIVE_ELEMENTS,
+        severity=HARD,
+        why="A warning that does not say what it is or where frightens people who are safe.",
+        do="Fill it in: the kind of danger, and a street, a block or a crossing.",
+        find=_blank,
+        finds=("[]",),
+        passes=("Gas leak",),
+        fields=("hazard", "place"),
+    ),
+    Rule(
         id="missing-element",
         title="Missing part",
-        clause="five elements of a warning (Mileti & Sorensen 1990)",
+        clause=_FIVE_ELEMENTS,
         severity=SOFT,
         why="People act on a warning that says who speaks, what it is, where, what to do and when.",
         do="Fill it in, or give the reason why it cannot be said yet.",
         find=_blank,
         finds=("[]",),
         passes=("Stay inside.",),
-        elements_only=True,
+        fields=("source", "guidance", "time"),
     ),
-)  # fmt: skip
+)
 
 BY_ID = {rule.id: rule for rule in RULES}
