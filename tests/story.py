@@ -80,6 +80,7 @@ class Story:
         channels: Sequence[Channel[Exercise]] = CHANNELS,
         replaces: tuple[str, ...] = (),
         update_id: str | None = None,
+        contact: str = "",
     ) -> Submitted:
         kept = await self.ledger.read(lambda tx: incidents.get(tx, incident_id))
         assert kept is not None
@@ -89,7 +90,7 @@ class Story:
             words=words(kept.incident, department="DHSPD", zone=ZONE, now=self.clock.at),
         )  # fmt: skip
         return await self.ledger.write(
-            lambda tx: submit_revision(tx, order, self.pio, list(channels))
+            lambda tx: submit_revision(tx, order, self.pio, list(channels), contact=contact)
         )
 
     async def approved(self, submitted: Submitted) -> KeptDecision:

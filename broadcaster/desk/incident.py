@@ -41,7 +41,7 @@ from broadcaster.orders import (
     submit_revision,
     withdraw_request,
 )
-from broadcaster.policy import RULES
+from broadcaster.policy import RULES, Severity
 from broadcaster.record import Kind as Entry
 from broadcaster.roster import Act, Person, may_command, require
 from broadcaster.suggestion import TEMPLATES
@@ -328,7 +328,7 @@ async def _page(
         chosen="from" in request.query,
         composed=compose(typed.words),
         shown=shown,
-        rules=RULES,
+        rules=sorted(RULES, key=lambda rule: rule.severity is not Severity.HARD),
         checks={check.rule: check for check in shown.checks},
         titles=titles,
         phrases=PHRASES,

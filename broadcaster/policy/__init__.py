@@ -68,7 +68,9 @@ def screen(
     for each in said:
         others[f"headline_{each.channel}"] = each.headline
         others[f"text_{each.channel}"] = each.text
-    ours = {rule.id: [_key(quoted) for *_, quoted in _spans(rule, contact)] for rule in RULES}
+    ours = {
+        rule.id: [_key(quoted) for *_, quoted in _spans(rule, contact) if quoted] for rule in RULES
+    }
     seen: dict[str, list[_Span]] = {}  # channels mostly say the same
     found = []
     for field, text in (elements | others).items():

@@ -243,7 +243,7 @@ RULES: tuple[Rule, ...] = (
             fine(_NUMBERED_ROAD),
             rf"(?:{_ADDRESS}){_FLAT}",
             r"\b(?i:home|house|residence|apartment|lives?|living|resid(?:es|ing)|dwelling)"
-            rf"(?: (?!\d)[\w']+){{0,4}} (?P<found>{_ADDRESS})",
+            rf"(?: (?!\d)[\w']+){{0,4}}[,:]? (?P<found>{_ADDRESS})",
             rf"(?P<found>{_ADDRESS})"
             r"(?=,? (?i:home|house|residence|where (?:he|she|they) lives?)\b)",
         ),
@@ -252,6 +252,7 @@ RULES: tuple[Rule, ...] = (
             "A fire at a home on [12-345 Palm Dr], now out.",
             "The residence of the family at [1234 N Oak St].",
             "Smoke from [1234 Oak St, Apt 5].",
+            "The victim's home: [1234 Oak St].",
         ),
         passes=(
             "A home in the 1200 block of Oak St is on fire.",

@@ -209,6 +209,7 @@ async def test_what_must_not_be_said_is_shown_as_one_types(stage: Stage, open_as
     await expect(checks.get_by_role("status")).to_have_text("none open")
     await page.get_by_label("Do", exact=True).fill(GUIDANCE)
     await expect(checks.get_by_role("status")).to_have_text("2 findings open")
+    await expect(page.get_by_role("link", name="2 findings open")).to_be_in_viewport()
     where = checks.locator('[data-rule="unit-position"]')
     await expect(where).to_contain_text("“Officers are behind the school” in Do and every channel")
     await expect(where).to_contain_text("389.5(e)")

@@ -103,6 +103,9 @@ function showChecks(checks) {
   }
   const open = `${checks.length} ${checks.length === 1 ? "finding" : "findings"} open`;
   const words = checks.length ? open : "none open";
+  const link = document.getElementById("checks-open");
+  if (link) link.textContent = open;
+  link?.toggleAttribute("hidden", !checks.length);
   const sum = document.getElementById("checks-sum");
   if (sum && sum.textContent?.trim() !== words) sum.textContent = words; // said once, not each key
 }

@@ -35,7 +35,7 @@ from broadcaster.ledger.attempts import Closing, Opened, Wanted
 from broadcaster.orders import Decide, SubmitRevision, Submitted, decide, submit_revision
 from broadcaster.roster import Person, Role
 from broadcaster.suggestion import words
-from broadcaster.update import UpdateKind, Words
+from broadcaster.update import Rendering, UpdateKind, Words
 from streams.compile import compile_reports
 from streams.gate import judge_decision
 
@@ -130,6 +130,10 @@ def order_for(
 
 async def submit(ledger: Ledger, order: SubmitRevision, person: Person) -> Submitted:
     return await ledger.write(lambda tx: submit_revision(tx, order, person, CHANNELS))
+
+
+def rendering(channel: str, *, text: str) -> Rendering:
+    return Rendering(channel=channel, headline="Gas leak", text=text)
 
 
 def decision_on(
