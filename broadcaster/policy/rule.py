@@ -81,8 +81,8 @@ def pattern(*alternatives: str, flags: int = 0) -> Find:
 
 
 #: `76O-329-29l4`: an O or an l among digits is one.
-_TYPED_AS_DIGIT = re.compile(r"(?<![A-Za-z0-9])(?=[OolI|]*\d)[\dOolI|]{2,}(?![A-Za-z0-9])", re.A)
-_DIGITS = str.maketrans("OolI|", "00111")
+_TYPED_AS_DIGIT = re.compile(r"(?<![A-Za-z0-9])(?=[OolI]*\d)[\dOolI]{2,}(?![A-Za-z0-9])", re.A)
+_DIGITS = str.maketrans("OolI", "0011")
 
 
 def in_digits(find: Find) -> Find:

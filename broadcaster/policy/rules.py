@@ -34,16 +34,22 @@ _NO_NAME = (
     "October|November|December|PD|PST|PDT|CA|US|EXERCISE|REAL|NOT|SWAT"
 )
 _STREET = r"(?i:" + SUFFIX.pattern.removeprefix("(?:").removesuffix(r")\.?") + ")"
-_PART = (
-    rf"(?!(?:{_NO_NAME})\b)(?!{_STREET}\b)"
-    r"(?:[A-Z]'[A-Z][a-z]+|[A-Z][a-z]+(?:[A-Z][a-z]+)?|[A-Z]{2,})(?:-[A-Z][a-z]+){0,2}"
-)
-#: Two or three capitalised words, which may have an initial or `de la` between them.
-NAME = (
-    rf"(?<![\w'-]){_PART}(?: [A-Z]\.?(?= [A-Z]))?(?: (?:de la|de los|de|del|la|van|von|der))?"
-    rf"(?: {_PART}){{1,2}}\b"
-    rf"(?! {_STREET}\b)"
-)
+_NOT = rf"(?!(?:{_NO_NAME})\b)(?!{_STREET}\b)"
+_PART = rf"{_NOT}(?:[A-Z]'[A-Z][a-z]+|[A-Z][a-z]+(?:[A-Z][a-z]+)?)(?:-[A-Z][a-z]+){{0,2}}"
+_SHOUTED = rf"{_NOT}[A-Z]{{2,}}"
+
+
+def _name(part: str) -> str:
+    """Two or three such words, which may have an initial or `de la` between them."""
+    return (
+        rf"(?<![\w'-]){part}(?: [A-Z]\.?(?= [A-Z]))?(?: (?:de la|de los|de|del|la|van|von|der))?"
+        rf"(?: {part}){{1,2}}\b(?! {_STREET}\b)"
+    )
+
+
+NAME = _name(_PART)
+#: A name in capitals too, for beside a word that is not: in a text that shouts all is in capitals.
+_ANY_NAME = rf"(?:{NAME}|{_name(_SHOUTED)})"
 _MINOR_AGE = r"(?<![\d:/.-])(?:1[0-7]|[1-9])(?![\d:/]|-\d)"
 _YEARS_OLD = r"[ -](?:years?|yrs?|months?)[ -]old"
 
@@ -61,7 +67,7 @@ _DATE = (
 _ADDRESS = (
     r"(?<![\d:.,/$-])\b\d{1,6}(?:-\d{1,4}|[A-Z]| 1/2)?(?! ?(?:block|blk|hundred)\b)"
     r"(?: (?:[NSEW]|[NS][EW]|North|South|East|West)\.?)?"
-    r"(?: (?!(?i:and|at|by|from|in|near|on|to|with|block)\b)"
+    r"(?: (?!(?i:and|at|by|from|in|near|on|to|with|block|exit|lanes?)\b)"
     r"(?:[A-Z][\w'.-]*|\d{1,3}(?:st|nd|rd|th)))"
     rf"{{1,4}}? {_STREET}\b|"
     r"(?<![\d:.,/$-])\b\d{3,6}"
@@ -82,12 +88,24 @@ _POLICE = (
 
 # --- Telephone numbers -------------------------------------------------------------------------
 
-#: What Google's matcher leaves out where another number stands before it: "14:02 760 329 2904".
-_NORTH_AMERICAN = re.compile(
-    r"(?<![\d.+-])(?:\+?1[ .-]?)?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ ./-]{1,3})[2-9]\d\d[ .-]{1,3}\d{4}"
-    r"(?![\d-])"
+#: What Google's matcher leaves out: a number with another before it ("14:02 760 329 2904"), of an
+#: area code that does not exist, or abroad and grouped in another way than it is there.
+_SHAPES = [
+    re.compile(each)
+    for each in (
+        r"(?<![\w.+-])(?:(?:\+?1|001)[ .-]?)?(?:\(\d{3}\) ?|\d{3}[ ./-]{1,3})\d{3}[ .-]{1,3}\d{4}"
+        r"(?![\d-])",
+        r"\+\d[\d ().-]{6,18}\d\b",
+        r"(?<![\w./-])(?<!\d )[2-9]\d\d[-.]\d{4}(?![\w-])(?!\.\d)",
+    )
+]
+#: Any number of seven digits or more after a word that says that it is one.
+_SAID_TO_BE = re.compile(
+    r"\b(?:call|dial|ring|text|tel|telephone|phone|cell|mobile|whatsapp|fax)\b\.?"
+    r"(?: (?:number|no\.?|me|us|him|her|them|at|on|is))*[ :]*"
+    r"(?!911|988|[2-8]11)(?=(?:[ ().-]*\d){7})(?P<found>\(?\d[\d ().-]{5,17}\d)\b",
+    re.I,
 )
-_LOCAL = re.compile(r"(?<![\w./-])(?<!\d )[2-9]\d\d[-.]\d{4}(?![\w-])(?!\.\d)")
 _A_CASE = re.compile(
     r"(?:case|incident|report|event|log|reference)(?: number| no\.?)? ?#?:? ?$", re.I
 )
@@ -99,8 +117,13 @@ def _phones(text: str) -> Iterator[Span]:
         (match.start, match.end)
         for match in PhoneNumberMatcher(text, "US", leniency=Leniency.STRICT_GROUPING)
     ]
-    for own in (_NORTH_AMERICAN, _LOCAL):
-        found += [match.span() for match in own.finditer(text) if not _within(match.span(), found)]
+    for shape in _SHAPES:
+        found += [
+            match.span() for match in shape.finditer(text) if not _within(match.span(), found)
+        ]
+    for match in _SAID_TO_BE.finditer(text):
+        if not _within(span := match.span("found"), found):
+            found.append(span)
     for start, end in found:
         if not _free_call(text[start:end]) and not _A_CASE.search(text[:start]):
             yield start, end
@@ -121,12 +144,12 @@ def _free_call(number: str) -> bool:
 # --- Minors in custody -------------------------------------------------------------------------
 
 _minors = pattern(
-    rf"\b{_MINOR_AGE}{_YEARS_OLD}(?:,? (?:[a-z]+)){{0,3}}?,? {NAME}",
+    rf"\b{_MINOR_AGE}{_YEARS_OLD}(?:,? (?:[a-z]+)){{0,3}}?,? {_ANY_NAME}",
     rf"{NAME},? (?:\(?(?:aged? )?{_MINOR_AGE}(?:{_YEARS_OLD})?\)?(?=[,.;)]|$| (?:was|is|has|of)\b)"
     rf"|an? {_MINOR_AGE}{_YEARS_OLD})",
-    r"\b(?i:juvenile|minor|teen(?:ager)?|boy|girl|child|toddler|infant)"
+    r"\b(?:[Jj]uvenile|[Mm]inor|[Tt]een(?:ager)?|[Bb]oy|[Gg]irl|[Cc]hild|[Tt]oddler|[Ii]nfant)"
     r"(?:[,:]| (?:suspect|victim|male|female|named|called|is|was|identified|as))*,? "
-    rf"{NAME}",
+    rf"{_ANY_NAME}",
 )
 _CUSTODY = re.compile(
     r"\b(?:arrest(?:ed)?|in custody|detained|booked|charged|juvenile hall|suspects?)\b", re.I
@@ -168,13 +191,15 @@ RULES: tuple[Rule, ...] = (
             "As of 14:02 [760 329 2904] answers.",
             "Text [+52 686 123 4567].",
             "He left [7603292904] with dispatch.",
-            "Ring [329-2904].",
+            "Ring [329-2904], or cell: [329 2904], or [001-518-640-0854].",
+            "Abroad: [+447700 921 916].",
             "Ring [７６０-３２９-２９０４].",
             "Ring [76O-329-29O4].",
         ),
         passes=(
             "Call 911, or 988 for the lifeline.",
             "Red Cross: 1-800-733-2767.",
+            "Call 911. 1200 block of Oak St. Call 911 at 14:02.",
             "Highway 111 and Highway 62 are closed.",
             "As of 14:02 PST; next update by 14:17. Nov 22, 2026.",
             "Case 2026-004417. Incident 2026004417.",
@@ -190,7 +215,7 @@ RULES: tuple[Rule, ...] = (
         do="Take it out.",
         find=in_digits(
             pattern(
-                r"(?<![\w-])\d{3}([ .-])\d{2}\1\d{4}(?![\w-])",
+                r"(?<![\w.-])\d{3}([ -])\d{2}\1\d{4}(?![\w-])",
                 r"\b(?:ssn|social security(?: number| no\.?)?)\b[ :#]*(?:is )?(?P<found>\d{9})\b",
                 flags=re.I,
             )
@@ -205,7 +230,7 @@ RULES: tuple[Rule, ...] = (
             "ZIP 92240-1234.",
             "Case 2026-004417.",
             "The Social Security office on Palm Dr is closed.",
-            "11-22-2026 at 14:02.",
+            "11-22-2026 at 14:02, 10.121.97.2481.",
         ),
     ),
     Rule(
@@ -346,6 +371,7 @@ RULES: tuple[Rule, ...] = (
             "Palm Springs, 7 miles. Maria Lopez, 37, spoke.",
             "Boys & Girls Club, Child Protective Services.",
             "As of Nov 7, 14:02.",
+            "MINOR FLOODING ALONG THE WASH UNTIL THURSDAY AUGUST 16.",
         ),
     ),
     Rule(
@@ -359,11 +385,11 @@ RULES: tuple[Rule, ...] = (
         find=pattern(
             r"\b(?:[Vv]ictims?|[Dd]eceased|[Dd]ecedent)"
             r"(?:[,:]| (?:is|was|are|were|has been|have been|identified|named|as))*,? "
-            rf"(?P<found>{NAME})",
-            rf"(?P<found>{NAME})(?:, (?:\d{{1,3}}|of [A-Z][\w ]{{2,30}}),)? "
+            rf"(?P<found>{_ANY_NAME})",
+            rf"(?P<found>{_ANY_NAME})(?:, (?:\d{{1,3}}|of [A-Z][\w ]{{2,30}}),)? "
             r"(?:was|were|is|has been) (?:\w+ly )?(?:killed|stabbed|murdered|raped|assaulted|"
             r"wounded|injured|hurt|shot(?! at)|found dead|pronounced dead)\b",
-            rf"(?P<found>{NAME})(?:, \d{{1,3}},)? (?:died|is dead)\b",
+            rf"(?P<found>{_ANY_NAME})(?:, \d{{1,3}},)? (?:died|is dead)\b",
         ),
         finds=(
             "The victim is [Jane Roe].",
@@ -418,7 +444,7 @@ RULES: tuple[Rule, ...] = (
             fine(r"(?i:\bsuicide (?:(?:&|and) crisis )?(?:lifeline|prevention|hotline)\b)"),
             r"\bHIV\b|\bAIDS\b",
             r"(?i:\b(?:overdos\w*|suicid\w+|5150|schizophreni\w+|bipolar|dementia|alzheimer\w*|autis\w+|"
-            r"diabet\w+|epilep\w+|cancer|depressi(?:on|ve)|psychotic|pregnan\w+|"
+            r"diabet\w+|epilep\w+|cancer|psychotic|pregnan\w+|"
             r"mental(?:ly)? (?:ill\w*|health|disab\w+)|mental health crisis|diagnos\w+|"
             r"tested positive|off (?:his|her|their) medication|intoxicated|blood alcohol|"
             r"under the influence)\b)",
@@ -431,6 +457,7 @@ RULES: tuple[Rule, ...] = (
         passes=(
             "Two people were taken to hospital with injuries.",
             "Call 988, the Suicide & Crisis Lifeline.",
+            "A tropical depression brings rain.",
             "First aid and hearing aids are at the shelter.",
         ),
     ),
