@@ -68,14 +68,16 @@ def screen(
     for each in said:
         others[f"headline_{each.channel}"] = each.headline
         others[f"text_{each.channel}"] = each.text
-    ours = {
-        rule.id: [_key(quoted) for *_, quoted in _spans(rule, contact) if quoted] for rule in RULES
-    }
+    ours = {(rule.id, _key(quoted)) for rule, *_, quoted in _of_text(contact) if quoted}
     seen: dict[str, list[_Span]] = {}  # channels mostly say the same
     found = []
     for field, text in (elements | others).items():
         if text not in seen:
-            seen[text] = list(_of_text(text, ours))
+            seen[text] = [
+                (rule, start, end, quoted)
+                for rule, start, end, quoted in _of_text(text)
+                if not _is_ours(rule, quoted, ours)
+            ]
         found += [_finding(field, *each) for each in _standing(seen[text], field)]
     return tuple(sorted(found, key=lambda finding: finding.severity is not Severity.HARD))
 
@@ -97,11 +99,17 @@ def wanting(findings: Iterable[Finding], reasons: Mapping[str, str]) -> list[Fin
 _Span = tuple[Rule, int, int, str]
 
 
-def _of_text(text: str, ours: Mapping[str, list[str]]) -> Iterator[_Span]:
+def _of_text(text: str) -> Iterator[_Span]:
+    plain = fold(text)
     for rule in RULES:
-        for start, end, quoted in _spans(rule, text):
-            if not any(own.endswith(_key(quoted)) for own in ours[rule.id]):
-                yield rule, start, end, quoted
+        for span in rule.spans(plain.text):
+            start, end = plain.span(*span)
+            yield rule, start, end, text[start:end]
+
+
+def _is_ours(rule: Rule, quoted: str, ours: Iterable[tuple[str, str]]) -> bool:
+    """Whether the department's contact says the same, or ends so: a number without area code."""
+    return any(of == rule.id and own.endswith(_key(quoted)) for of, own in ours)
 
 
 def _standing(spans: Iterable[_Span], field: str) -> Iterator[_Span]:
@@ -113,13 +121,6 @@ def _standing(spans: Iterable[_Span], field: str) -> Iterator[_Span]:
             begin <= start and end <= stop for begin, stop in hard
         ):
             yield rule, start, end, quoted
-
-
-def _spans(rule: Rule, text: str) -> Iterator[tuple[int, int, str]]:
-    plain = fold(text)
-    for span in rule.spans(plain.text):
-        start, end = plain.span(*span)
-        yield start, end, text[start:end]
 
 
 def _key(quoted: str) -> str:

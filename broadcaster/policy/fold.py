@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 #: Letters of other scripts that an eye takes for ours (Unicode TS 39, the commonest of its table).
@@ -18,7 +19,7 @@ class Folded:
 
     original: str
     text: str
-    origins: tuple[int, ...]
+    origins: Sequence[int]
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Where a passage of the plain text stands in the original, its accents included."""
@@ -35,12 +36,14 @@ def fold(text: str) -> Folded:
 
     Nothing else is changed, so that a rule's capital letters still mean what they say.
     """
+    if text.isascii():
+        return Folded(text, text, range(len(text)))
     characters, origins = [], []
     for at, character in enumerate(text):
         for plain in _plain(character):
             characters.append(plain)
             origins.append(at)
-    return Folded(text, "".join(characters).translate(_LOOKALIKES), tuple(origins))
+    return Folded(text, "".join(characters).translate(_LOOKALIKES), origins)
 
 
 def _plain(character: str) -> str:

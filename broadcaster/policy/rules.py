@@ -76,7 +76,8 @@ _ADDRESS = (
 )
 #: Numbers that are a road's own: "Highway 111 Palm Dr" is a crossing badly written.
 _NUMBERED_ROAD = (
-    r"\b(?i:highway|hwy|route|rte|sr|us|interstate|i|exit|avenue|ave|channel|ramp)[ -]\d{1,4}\b"
+    r"\b(?i:highway|hwy|route|rte|sr|sh|cr|fm|us|interstate|ih?|loop|exit|avenue|ave|road|rd)"
+    r"[ -]\d{1,4}\b"
 )
 _FLAT = r",? ?(?i:apt|apartment|unit|suite|ste|space|spc|room|#)\.? ?#? ?[A-Z]?-?\d+[A-Z]?\b"
 
@@ -304,7 +305,7 @@ RULES: tuple[Rule, ...] = (
             "Palm Dr and Pierson Blvd.",
             "2 lanes of Palm Dr are closed from 14:02. Pierson Blvd is open.",
             "Stay 35 feet from lines on Oak St. As of 14:02 Palm Dr is open.",
-            "Take Highway 111 to Palm Dr, or I-10 Exit 117 Palm Dr.",
+            "Take Highway 111 to Palm Dr, I-10 Exit 117 Palm Dr, or IH 35 N Access Rd.",
         ),
     ),
     Rule(
