@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -17,6 +18,7 @@ from broadcaster import passkey
 from broadcaster.errors import Kind, Refusal
 from broadcaster.incident import NAMESPACE, Command
 from broadcaster.passkey import Passkey, Site, decision_challenge
+from broadcaster.policy import Finding, blocking, screen, wanting
 from broadcaster.roster import Person, Role
 from broadcaster.update import Revision, changed_facts, short_code
 from broadcaster.world import Exercise, Frozen, Live, W, World
@@ -124,11 +126,15 @@ def objection(case: Case) -> Refusal | None:
     return _state(case) or _still_objected(case)
 
 
-def decide(case: Case, decision_id: str, world: W, *, now: datetime) -> Release[W]:
+def decide(
+    case: Case, decision_id: str, world: W, *, now: datetime, contact: str = ""
+) -> Release[W]:
     """The release of an approved decision.
 
     Raises Refusal where the decision, looked at again, cannot stand; where it was not an
-    approval; where the worlds differ; or where the gate came too late to act on it.
+    approval; where the worlds differ; where policy 389.5 forbids the revision's words, whatever
+    the desk made of them; or where the gate came too late to act on it. `contact`: the
+    department's own, which words may say; the fewest words pass where none is given.
     """
     if not case.request.state == case.verdict == Verdict.APPROVED:
         raise Refusal(
@@ -146,6 +152,8 @@ def decide(case: Case, decision_id: str, world: W, *, now: datetime) -> Release[
             "Nothing is released. Submit it in its own world.",
             kind=Kind.FORBIDDEN,
         )
+    if refusal := _policy(case.revision, contact):
+        raise refusal
     if now - case.at > GATE_MAY_BE_LATE:
         raise Refusal(
             GATE_LATE,
@@ -171,6 +179,53 @@ def decide(case: Case, decision_id: str, world: W, *, now: datetime) -> Release[
         released_at=now,
         expires_at=case.revision.expires_at,
     )
+
+
+def policy_objection(
+    findings: Sequence[Finding], reasons: Mapping[str, str], *, attested: bool
+) -> Refusal | None:
+    """Why words with these findings may not go on (389.5), or None.
+
+    `policy_blocked` names field, clause and words. A soft finding without a reason is
+    `policy_reason_missing`, a missing statement of the compiler `attestation_missing`.
+    """
+    if blocked := blocking(findings):
+        more = len({(each.rule, each.quoted) for each in blocked}) - 1
+        also = f" {more} more must go, too." if more else ""
+        return _found("policy_blocked", blocked[0], blocked[0].field, also)
+    if unexplained := wanting(findings, reasons):
+        rule = unexplained[0].rule
+        also = " It wants a reason that the Commander can read."
+        return _found("policy_reason_missing", unexplained[0], f"reason_{rule}", also)
+    if not attested:
+        return Refusal(
+            "attestation_missing",
+            "Nobody has stated that these words endanger neither the investigation nor anybody "
+            "(389.5).",
+            "Read them once more, and tick the statement.",
+            field="attested",
+        )
+    return None
+
+
+def _found(code: str, finding: Finding, field: str, also: str) -> Refusal:
+    return Refusal(
+        code, finding.what + also, finding.do, field=field,
+        facts={"rule": finding.rule, "clause": finding.clause, "quoted": finding.quoted},
+    )  # fmt: skip
+
+
+def _policy(revision: Revision, contact: str) -> Refusal | None:
+    """The screening of the ledger's own revision, once more. What cannot be screened is refused."""
+    try:
+        findings = screen(revision.words, revision.renderings, contact=contact, area=revision.area)
+    except Exception as error:  # whatever a rule stumbles on, the words stay in
+        return Refusal(
+            "policy_blocked",
+            f"These words could not be screened for policy 389.5 ({type(error).__name__}).",
+            "Submit them in other words, and tell whoever looks after the program.",
+        )
+    return policy_objection(findings, revision.policy_reasons, attested=revision.attested)
 
 
 def request_digest(request_id: str, verdict: str, digest: str, reason: str | None) -> str:

@@ -267,7 +267,7 @@ def handlers(
 
     async def gate(message: Delivered) -> None:
         decision_id = codec.decode(codec.DecisionRecorded, message.value).decision_id
-        step = judge_decision(decision_id, EXERCISE, incident_url)
+        step = judge_decision(decision_id, EXERCISE, incident_url, settings.contact)
         async with failing("gate", decision_id):
             _known(await ledger.write(step, urgent=True), "decision")
 

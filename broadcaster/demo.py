@@ -328,6 +328,7 @@ class Story:
             "incident_id": self.memory.incident_id, "kind": kind, "words": words,
             "channels": ["public_page", *(name for name, _, _ in RECEIVERS)],
             "replaces": replaces or [],
+            "attested": True,
         }  # fmt: skip
         submitted = await self.pio.post(
             f"/api/v1/incidents/{self.memory.incident_id}/revisions", order

@@ -21,6 +21,7 @@ from broadcaster.approval import (
     RequestState,
     Verdict,
     objection,
+    policy_objection,
     request_digest,
 )
 from broadcaster.channel import AnyChannel
@@ -29,6 +30,7 @@ from broadcaster.errors import Refusal
 from broadcaster.incident import Command, Incident
 from broadcaster.ledger import Tx, approvals, incidents, outbox, passkeys, people, releases
 from broadcaster.passkey import Json, Passkey, Site, counter_of, decision_challenge, id_of
+from broadcaster.policy import screen
 from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, may_command, require
 from broadcaster.update import (
@@ -46,6 +48,9 @@ from broadcaster.update import (
     unfilled,
 )
 from broadcaster.world import Frozen
+
+#: The most that a reason for a soft finding may hold.
+LONGEST_REASON = 500
 
 
 class SubmitRevision(Frozen):
@@ -65,6 +70,12 @@ class SubmitRevision(Frozen):
     expires_at: AwareDatetime | None = None
     #: The update that this is a new wording of; None begins the incident's next one.
     update_id: str | None = None
+    #: The compiler's own statement: no danger to the investigation or to anybody (389.5).
+    attested: bool = False
+    #: Why to go on in spite of a soft finding, by the rule's id; others are not kept.
+    policy_reasons: dict[str, Annotated[str, Field(max_length=LONGEST_REASON)]] = Field(
+        default_factory=dict
+    )
 
 
 class Decide(Frozen):
@@ -90,9 +101,13 @@ class Submitted:
 
 
 def submit_revision(
-    tx: Tx, order: SubmitRevision, person: Person, channels: Sequence[AnyChannel]
-) -> Submitted:
-    """Fixes a wording and asks for its approval. Raises Refusal; nothing is kept then."""
+    tx: Tx, order: SubmitRevision, person: Person, channels: Sequence[AnyChannel],
+    *, contact: str = "",
+) -> Submitted:  # fmt: skip
+    """Fixes a wording and asks for its approval. Raises Refusal; nothing is kept then.
+
+    `contact`: the department's own, which words may always say (broadcaster.policy).
+    """
     require(person, Act.COMPILE)
     incident = _incident(tx, order.incident_id).incident
     chosen = _chosen(order, channels)
@@ -102,6 +117,13 @@ def submit_revision(
     text = order.text.strip() or compose(order.words)
     _filled(text, order.own_texts)
     expires_at = _expiry(order, tx.now)
+    area = area_of(order.words)
+    renderings = render(tx.world, chosen, order.words, text, order.own_texts)
+    reasons = {rule: clean(why, f"reason_{rule}") for rule, why in order.policy_reasons.items()}
+    findings = screen(order.words, renderings, contact=contact)
+    if refusal := policy_objection(findings, reasons, attested=order.attested):
+        refusal.field = _typed_in(refusal.field, order)
+        raise refusal
     revision = Revision(
         id=str(uuid.uuid4()),
         update_id=update_id,
@@ -109,15 +131,17 @@ def submit_revision(
         world=tx.world,
         kind=order.kind,
         number=number,
-        area=area_of(order.words),
+        area=area,
         channels=tuple(channel.name for channel in chosen),
-        renderings=render(tx.world, chosen, order.words, text, order.own_texts),
+        renderings=renderings,
         replaces=_releases_of(tx, incident.id, order.replaces, "replaces"),
         corrects=_corrected(tx, incident.id, order),
         expires_at=expires_at,
         words=order.words,
         compiled_by=person.id,
         compiled_at=approvals.after_the_last(tx, update_id),
+        attested=order.attested,
+        policy_reasons={each.rule: reasons[each.rule] for each in findings},
     )
     approvals.add_revision(tx, revision)
     tx.trace = incidents.trace(tx, incident.id)
@@ -134,7 +158,10 @@ def submit_revision(
         channels=list(revision.channels),
         replaces=list(revision.replaces),
         expires_at=expires_at.isoformat(),
-        private={f"text_{r.channel}": r.text for r in revision.renderings},
+        attested=revision.attested,
+        reasons_for=list(revision.policy_reasons),
+        private={f"text_{r.channel}": r.text for r in revision.renderings}
+        | {f"reason_{rule}": why for rule, why in revision.policy_reasons.items()},
     )
     return Submitted(revision, request)
 
@@ -443,6 +470,14 @@ def _update(tx: Tx, order: SubmitRevision) -> tuple[str, int]:
             field="update_id",
         )
     return order.update_id, known[1]
+
+
+def _typed_in(field: str | None, order: SubmitRevision) -> str | None:
+    """The field to mend: what no channel says in its own words is in those that all share."""
+    part, _, channel = (field or "").partition("_")
+    if part == "headline":
+        return "hazard"
+    return "text" if part == "text" and not order.own_texts.get(channel, "").strip() else field
 
 
 def _nothing_else_waits(tx: Tx, order: SubmitRevision, person: Person) -> None:

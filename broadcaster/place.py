@@ -37,7 +37,8 @@ _ROUTE = re.compile(
     re.A | re.I,
 )
 _ORDINAL = re.compile(r"\d{1,3}(?:st|nd|rd|th)", re.A | re.I)
-_SUFFIX = re.compile(
+#: The words that end a street's name.
+SUFFIX = re.compile(
     r"(?:st|street|ave|avenue|av|blvd|boulevard|rd|road|dr|drive|ln|lane|way|ct|court|pl|place|"
     r"cir|circle|pkwy|parkway|hwy|highway|fwy|freeway|ter|terrace|trl|trail|loop|expy|expressway|"
     r"plaza|sq|square|run|pass|path|row|bend|cv|cove|ramp|aly|alley|xing|crossing)\.?",
@@ -99,7 +100,7 @@ def _named(street: str) -> bool:
     words = re.sub(rf"\s{_ACCESS}$", "", street, flags=re.I).split()
     while len(words) > 1 and _DIRECTION.fullmatch(words[-1]):
         words.pop()
-    return 2 <= len(words) <= 7 and bool(_SUFFIX.fullmatch(words[-1])) and _is_name(words[:-1])
+    return 2 <= len(words) <= 7 and bool(SUFFIX.fullmatch(words[-1])) and _is_name(words[:-1])
 
 
 def _bare(street: str) -> bool:
@@ -110,7 +111,7 @@ def _bare(street: str) -> bool:
         1 <= len(words) <= 4
         and any(len(word) > 1 for word in words)
         and _is_name(words)
-        and not any(_SUFFIX.fullmatch(word) for word in inner)
+        and not any(SUFFIX.fullmatch(word) for word in inner)
     )
 
 

@@ -105,6 +105,10 @@ class Revision(Frozen):
     words: Words
     compiled_by: str
     compiled_at: datetime
+    #: What `compiled_by` states: these words endanger neither investigation nor anybody (389.5).
+    attested: bool = False
+    #: Why the compiler goes on in spite of a soft finding, by the rule's id.
+    policy_reasons: dict[str, str] = Field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -118,8 +122,11 @@ class Revision(Frozen):
         raise KeyError(channel)
 
 
-#: What approval covers. `words`, `compiled_by` and `compiled_at` say how the text came about and
-#: reach no channel, so they stand outside.
+#: What approval covers. The rest says how the text came about and reaches no channel, so it stands
+#: outside: whoever reads a post can be given all that its digest is made of. That goes for the
+#: attestation and the reasons too. The Commander reads them, the record holds them from the
+#: submission on, and the gate screens the covered words for itself, so it asks for no less if
+#: somebody has changed them.
 _COVERED = (
     "id", "update_id", "incident_id", "world", "kind", "number", "area", "languages", "channels",
     "renderings", "media", "replaces", "corrects", "expires_at",

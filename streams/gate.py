@@ -27,12 +27,13 @@ RELEASED = "released"
 
 
 def judge_decision(
-    decision_id: str, world: Exercise, incident_url: Callable[[str], str]
+    decision_id: str, world: Exercise, incident_url: Callable[[str], str], contact: str = ""
 ) -> Callable[[Tx], bool]:
     """The step for one decision: answers whether there is such a decision. Judged once.
 
     `incident_url`: where the public reads about an incident, by its public id. The desk is at the
-    same site, and the Commander's passkey answers no other.
+    same site, and the Commander's passkey answers no other. `contact`: the department's own, which
+    words may say.
     """
     site = Site.at(incident_url(""))
 
@@ -49,7 +50,7 @@ def judge_decision(
             return True
         case, revision = _case(tx, kept, incident, site)
         try:
-            release = decide(case, decision_id, world, now=tx.now)
+            release = decide(case, decision_id, world, now=tx.now, contact=contact)
         except Refusal as refusal:
             _refused(tx, kept, incident, refusal)
             return True

@@ -15,10 +15,15 @@ __all__ = ["kafka", "postgres"]
 _BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 
 
+def corpus_folder() -> Path:
+    """Where real input is, if it is: at $BROADCASTER_CORPUS or beside the repository."""
+    return Path(os.environ.get("BROADCASTER_CORPUS") or _BESIDE_THE_REPOSITORY)
+
+
 @pytest.fixture(scope="session")
 def corpus() -> Path:
-    """The folder of real input, at $BROADCASTER_CORPUS or beside the repository."""
-    folder = Path(os.environ.get("BROADCASTER_CORPUS") or _BESIDE_THE_REPOSITORY)
+    """The folder of real input."""
+    folder = corpus_folder()
     if not folder.is_dir():
         pytest.skip(f"no corpus at {folder}: set BROADCASTER_CORPUS to the folder that holds it")
     return folder

@@ -106,16 +106,17 @@ class Story:
         channels: Sequence[Channel[Exercise]] = CHANNELS,
         replaces: tuple[str, ...] = (),
         update_id: str | None = None,
+        contact: str = "",
     ) -> Submitted:
         kept = await self.ledger.read(lambda tx: incidents.get(tx, incident_id))
         assert kept is not None
         order = SubmitRevision(
             incident_id=incident_id, text=text, replaces=replaces, update_id=update_id,
-            channels=tuple(each.name for each in channels),
+            channels=tuple(each.name for each in channels), attested=True,
             words=words(kept.incident, department="DHSPD", zone=ZONE, now=self.clock.at),
         )  # fmt: skip
         return await self.ledger.write(
-            lambda tx: submit_revision(tx, order, self.pio, list(channels))
+            lambda tx: submit_revision(tx, order, self.pio, list(channels), contact=contact)
         )
 
     async def approved(self, submitted: Submitted) -> KeptDecision:

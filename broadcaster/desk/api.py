@@ -20,6 +20,7 @@ from broadcaster.channel import AnyChannel, CountRule
 from broadcaster.delivery import PostState
 from broadcaster.desk import asyncapi, openapi
 from broadcaster.desk.changes import Changes, since_last_release
+from broadcaster.desk.checks import Check, checks
 from broadcaster.desk.decision import decided
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.openapi import Call, Nothing, Operation, SignedOperation
@@ -37,6 +38,7 @@ from broadcaster.orders import (
     submit_revision,
     withdraw_request,
 )
+from broadcaster.policy import screen
 from broadcaster.roster import Act, require
 from broadcaster.trace import adopted
 from broadcaster.update import Rendering, Revision, UpdateKind, Words, short_code
@@ -327,7 +329,9 @@ async def submit(call: Call[SubmitRevision]) -> SubmittedView:
     _same(call.body.incident_id, call.part("incident_id"), "incident_id")
 
     def step(tx: Tx) -> SubmittedView:
-        submitted = submit_revision(tx, call.body, call.person, call.desk.channels)
+        submitted = submit_revision(
+            tx, call.body, call.person, call.desk.channels, contact=call.desk.settings.contact
+        )
         kept = approvals.Kept(submitted.request, called_at=None, why=None)
         return SubmittedView(revision=_revision(submitted.revision), request=_request(tx, kept))
 
@@ -336,7 +340,8 @@ async def submit(call: Call[SubmitRevision]) -> SubmittedView:
 
 async def show_preview(call: Call[Preview]) -> Previewed:
     require(call.person, Act.COMPILE)
-    return preview(call.desk.settings.world, call.desk.channels, call.body)
+    settings = call.desk.settings
+    return preview(settings.world, call.desk.channels, call.body, contact=settings.contact)
 
 
 # --- Approval ---------------------------------------------------------------------------------
@@ -398,6 +403,12 @@ class ApprovalDetail(Frozen):
     corrects: int | None
     changes: Changes | None = Field(
         description="Against the incident's last release; null: there is none."
+    )
+    checks: tuple[Check, ...] = Field(
+        description="What policy 389.5 asks a reason for in these words, with the compiler's."
+    )
+    attested: bool = Field(
+        description="Whether the compiler states that nobody and no investigation is endangered."
     )
     decided: DecidedView | None
     release: ReleaseView | None
@@ -542,6 +553,12 @@ def approval_detail(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
         replaces=tuple(numbers[release_id] for release_id in revision.replaces),
         corrects=numbers[revision.corrects] if revision.corrects else None,
         changes=since_last_release(tx, revision),
+        checks=checks(
+            screen(revision.words, revision.renderings, contact=desk.settings.contact),
+            {name: channels[name].title for name in revision.channels if name in channels},
+            revision.policy_reasons,
+        ),
+        attested=revision.attested,
         decided=DecidedView(
             decision=_decision(decided), person_name=name_of(tx, decided.decision.person_id),
             outcome=decided.outcome, why=decided.why,

@@ -15,10 +15,12 @@ from zoneinfo import ZoneInfo
 from multidict import MultiMapping
 
 from broadcaster.channel import AnyChannel
+from broadcaster.desk.checks import PHRASES
 from broadcaster.desk.preview import Preview
 from broadcaster.errors import Refusal
 from broadcaster.incident import Incident
-from broadcaster.orders import SubmitRevision
+from broadcaster.orders import LONGEST_REASON, SubmitRevision
+from broadcaster.policy import RULES
 from broadcaster.suggestion import times, words
 from broadcaster.update import (
     EXERCISE_MARK,
@@ -31,15 +33,6 @@ from broadcaster.update import (
     compose,
 )
 from broadcaster.world import World
-
-#: The phrases in the order that works (facts/domain.md §3), each with what its field is called.
-PHRASES = {
-    "source": "Source",
-    "hazard": "Hazard",
-    "place": "Where",
-    "guidance": "Do",
-    "time": "When",
-}
 
 #: The phrase that each of the incident's facts stands behind.
 FACT_OF = {"hazard": "type", "place": "place"}
@@ -83,6 +76,8 @@ class Typed:
     replaces: tuple[str, ...] = ()
     hours: int = DEFAULT_EXPIRY
     update_id: str = ""  #: of the update that this words anew
+    reasons: Mapping[str, str] = field(default_factory=dict)  #: by the rule's id
+    attested: bool = False
 
     @property
     def words(self) -> Words:
@@ -99,7 +94,7 @@ class Typed:
         return Preview(words=self.words, text=self.text, own_texts=dict(self.own_texts))
 
     def order(self, incident_id: str, now: datetime) -> SubmitRevision:
-        """The order to ask for these words' approval. Raises Refusal on a phrase too long."""
+        """The order to ask for these words' approval. Raises Refusal on what is too long."""
         for name, typed in self.phrases.items():
             if len(typed.text) > LONGEST_PHRASE:
                 raise Refusal(
@@ -109,11 +104,20 @@ class Typed:
                     "Shorten it, or write the details into the text.",
                     field=name,
                 )
+        for rule, reason in self.reasons.items():
+            if len(reason) > LONGEST_REASON:
+                raise Refusal(
+                    "reason_too_long",
+                    f"A reason holds {LONGEST_REASON} characters; this has {len(reason):,}.",
+                    "Shorten it.",
+                    field=f"reason_{rule}",
+                )
         return SubmitRevision(
             incident_id=incident_id, kind=self.kind, words=self.words, text=self.text,
             own_texts=dict(self.own_texts), channels=self.channels, replaces=self.replaces,
             corrects=(self.corrects or None) if self.kind in CORRECTING else None,
             expires_at=now + timedelta(hours=self.hours), update_id=self.update_id or None,
+            attested=self.attested, policy_reasons=dict(self.reasons),
         )  # fmt: skip
 
     def with_facts(self, incident: Incident) -> Typed:
@@ -169,6 +173,7 @@ def from_revision(
         typed = replace(
             typed, kind=revision.kind, corrects=revision.corrects or "",
             replaces=revision.replaces, update_id=revision.update_id,
+            reasons=revision.policy_reasons,
             channels=tuple(name for name in typed.channels if name in revision.channels),
         )  # fmt: skip
     return replace(typed, text=common, own_texts=own)
@@ -260,6 +265,8 @@ def read(form: MultiMapping[object], channels: Sequence[AnyChannel]) -> Typed:
         replaces=several("replaces"),
         hours=int(hours) if hours in map(str, EXPIRIES) else DEFAULT_EXPIRY,
         update_id=text("update_id"),
+        reasons={rule.id: reason for rule in RULES if (reason := text(f"reason_{rule.id}"))},
+        attested="attested" in form,
     )
 
 

@@ -12,6 +12,7 @@ from broadcaster.approval import RequestState, asked_in_words
 from broadcaster.desk import composer
 from broadcaster.desk.approval import Said, said_once
 from broadcaster.desk.board import accept
+from broadcaster.desk.checks import PHRASES
 from broadcaster.desk.composer import Typed
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.middleware import status_of
@@ -40,6 +41,7 @@ from broadcaster.orders import (
     submit_revision,
     withdraw_request,
 )
+from broadcaster.policy import RULES, Severity
 from broadcaster.record import Kind as Entry
 from broadcaster.roster import Act, Person, may_command, require
 from broadcaster.suggestion import TEMPLATES
@@ -301,7 +303,9 @@ async def _compose(request: web.Request, desk: Desk, person: Person, *, send: bo
     try:
         order = typed.order(incident_id, desk.clock.now())
         submitted = await desk.ledger.write(
-            lambda tx: submit_revision(tx, order, person, desk.channels)
+            lambda tx: submit_revision(
+                tx, order, person, desk.channels, contact=desk.settings.contact
+            )
         )
     except Refusal as refusal:
         return await _page(request, typed=typed, refusal=refusal)
@@ -322,6 +326,9 @@ async def _page(
     if refusal is not None and refusal.code == "facts_changed":
         typed = typed.with_facts(view.incident)
     incident = view.incident
+    shown = preview(
+        desk.settings.world, desk.channels, typed.preview(), contact=desk.settings.contact
+    )
     return page(
         request,
         "incident.html",
@@ -340,9 +347,11 @@ async def _page(
         start=start,
         chosen="from" in request.query,
         composed=compose(typed.words),
-        shown=preview(desk.settings.world, desk.channels, typed.preview()),
+        shown=shown,
+        rules=sorted(RULES, key=lambda rule: rule.severity is not Severity.HARD),
+        checks={check.rule: check for check in shown.checks},
         titles=titles,
-        phrases=composer.PHRASES,
+        phrases=PHRASES,
         facts={"hazard": None, "place": incident.facts["place"]},
         has_template=incident.type.value in TEMPLATES,
         number=_number(view, typed),

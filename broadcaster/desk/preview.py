@@ -8,8 +8,10 @@ from typing import Annotated
 from pydantic import Field
 
 from broadcaster.channel import AnyChannel, CountRule
+from broadcaster.desk.checks import Check, checks
 from broadcaster.errors import Refusal
 from broadcaster.orders import area_of
+from broadcaster.policy import Severity, screen
 from broadcaster.update import EXERCISE_MARK, LONGEST_TEXT, Words, compose, headline, render
 from broadcaster.world import Frozen, World
 
@@ -54,15 +56,24 @@ class Previewed(Frozen):
     text: str
     faults: tuple[Fault, ...]
     channels: tuple[ChannelPreview, ...]
+    checks: tuple[Check, ...] = Field(
+        description="What policy 389.5 forbids of these words (hard), or asks a reason for (soft)."
+    )
 
     @property
     def ready(self) -> bool:
-        """Whether these words could be submitted."""
-        return not self.faults and not any(channel.fault for channel in self.channels)
+        """Whether these words could be submitted, with a reason for each soft check."""
+        blocked = any(check.severity is Severity.HARD for check in self.checks)
+        return not (blocked or self.faults or any(channel.fault for channel in self.channels))
 
 
-def preview(world: World, channels: Sequence[AnyChannel], typed: Preview) -> Previewed:
-    """Renders as a submission would, channel by channel, and says what would be refused."""
+def preview(
+    world: World, channels: Sequence[AnyChannel], typed: Preview, *, contact: str
+) -> Previewed:
+    """Renders as a submission would, channel by channel, and says what would be refused.
+
+    `contact`: the department's own, which words may always say.
+    """
     text = typed.text.strip() or compose(typed.words)
     shown = [each for each in channels if not typed.channels or each.name in typed.channels]
     rendered = [_channel(world, each, typed, text) for each in shown]
@@ -79,6 +90,10 @@ def preview(world: World, channels: Sequence[AnyChannel], typed: Preview) -> Pre
         channels=tuple(
             each.model_copy(update={"fault": each.fault if _of_text(each.fault) else None})
             for each in rendered
+        ),
+        checks=checks(
+            screen(typed.words, rendered, contact=contact),
+            {each.name: each.title for each in shown},
         ),
     )
 

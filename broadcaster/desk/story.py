@@ -10,6 +10,7 @@ from typing import Any
 
 from broadcaster.incident import Status
 from broadcaster.ledger import records
+from broadcaster.policy import BY_ID
 from broadcaster.record import Kind
 from broadcaster.type_names import type_in_words
 
@@ -88,7 +89,7 @@ def tell(line: records.Line, names: Mapping[str, str], channels: Mapping[str, st
         quote=tuple(
             (_quoted(field, channels), value)
             for field, value in line.private.items()
-            if field.startswith("text_") or field == "reason"
+            if field.startswith(("text_", "reason"))
         ),
         link=f"/releases/{release}" if release else f"/a/{request}" if request else None,
         incident_id=line.incident_id,
@@ -98,6 +99,8 @@ def tell(line: records.Line, names: Mapping[str, str], channels: Mapping[str, st
 
 
 def _quoted(field: str, channels: Mapping[str, str]) -> str:
+    if rule := BY_ID.get(field.removeprefix("reason_")):
+        return f"Reason for: {rule.title}"
     name = field.removeprefix("text_")
     return channels.get(name, name.replace("_", " ").capitalize())
 

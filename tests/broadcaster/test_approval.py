@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broadcaster import practice
+from broadcaster import approval, practice
 from broadcaster.approval import (
     Case,
     RequestState,
@@ -22,6 +22,7 @@ from broadcaster.errors import Kind, Refusal
 from broadcaster.incident import Command
 from broadcaster.passkey import Site
 from broadcaster.roster import Person, Role
+from broadcaster.update import Phrase
 from tests.broadcaster.values import (
     COMMANDER,
     PIO,
@@ -32,6 +33,7 @@ from tests.broadcaster.values import (
     a_proof,
     a_request,
     a_revision,
+    some_words,
 )
 from tests.story import EXERCISE, NOW
 
@@ -204,6 +206,56 @@ def test_a_practice_passkey_proves_nothing_in_the_live_world() -> None:
     live = a_revision(world="live")
     asked = a_request(live, state=RequestState.APPROVED)
     assert refused_by_the_gate(gated(revision=live, request=asked)) == "practice_passkey"
+
+
+def screened(text: str = "Stay inside.", **fields: Any) -> dict[str, Any]:
+    """A revision that says this, as the ledger could hold it whatever the desk did."""
+    rendering = REVISION.renderings[0].model_copy(update={"text": text})
+    revision = a_revision(**({"renderings": (rendering,)} | fields))
+    return {
+        "revision": revision, "request": a_request(revision, state=RequestState.APPROVED),
+        "digest": revision.digest,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("different", "code", "field"),
+    [
+        (screened("SSN 123-45-6789."), "policy_blocked", "text_public_page"),
+        (screened("Call 760-329-2904."), "policy_blocked", "text_public_page"),
+        (screened(area="At the home of the victim, 1234 Oak St"), "policy_blocked", "area"),
+        (screened(words=some_words(guidance=Phrase(text="SSN 123-45-6789", origin="typed"))),
+         "policy_blocked", "guidance"),
+        (screened("SSN 123-45-6789.", policy_reasons={"social-security-number": "I want to."}),
+         "policy_blocked", "text_public_page"),
+        (screened("Shelter: 1234 Oak St."), "policy_reason_missing", "reason_house-number"),
+        (screened("Shelter: 1234 Oak St.", policy_reasons={"house-number": " "}),
+         "policy_reason_missing", "reason_house-number"),
+        (screened(attested=False), "attestation_missing", "attested"),
+    ],
+)  # fmt: skip
+def test_the_gate_screens_for_itself(different: dict[str, Any], code: str, field: str) -> None:
+    case = a_case(**different)
+    with pytest.raises(Refusal) as refused:
+        decide(case, "decision-1", EXERCISE, now=case.at)
+    assert (refused.value.code, refused.value.field) == (code, field)
+    assert refused.value.why.endswith(".") and refused.value.do.endswith(".")
+
+
+def test_what_has_a_reason_or_is_our_own_is_released() -> None:
+    reasons = {"house-number": "The shelter."}
+    case = a_case(**screened("Shelter: 1234 Oak St.", policy_reasons=reasons))
+    assert decide(case, "decision-1", EXERCISE, now=case.at)
+    case = a_case(**screened("Call 760-329-2904."))
+    assert decide(case, "decision-1", EXERCISE, now=case.at, contact="Tips: (760) 329-2904")
+
+
+def test_what_cannot_be_screened_is_not_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumbles(*_: object, **__: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(approval, "screen", stumbles)
+    assert refused_by_the_gate(gated()) == "policy_blocked"
 
 
 def test_the_live_world_does_not_run_yet() -> None:

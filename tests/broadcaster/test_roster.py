@@ -15,7 +15,9 @@ TABLE = {
     Act.COMPILE: "p----",
     Act.RECORD_COMMAND: "p-w--",
     Act.DECIDE: "-cw--",
+    Act.STOP: "pcws-",
     Act.SETTLE_PROBLEM: "p-ws-",
+    Act.APPROVE_DEVICE: "--ws-",
     Act.READ_RECORD: "pcwsr",
 }
 

@@ -39,7 +39,7 @@ def a_revision(**fields: Any) -> Revision:
         "channels": ("public_page",),
         "renderings": (Rendering(channel="public_page", headline="Gas leak", text="Stay inside."),),
         "expires_at": NOW + timedelta(hours=24), "words": some_words(), "compiled_by": PIO.id,
-        "compiled_at": NOW,
+        "compiled_at": NOW, "attested": True,
     } | fields)  # fmt: skip
 
 

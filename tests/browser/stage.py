@@ -258,7 +258,7 @@ class Stage:
                 said = said.model_copy(update={"guidance": Phrase(text=guidance, origin="typed")})
             order = SubmitRevision(
                 incident_id=incident_id, words=said,
-                channels=tuple(channel.name for channel in channels), **more,
+                channels=tuple(channel.name for channel in channels), attested=True, **more,
             )  # fmt: skip
             return submit_revision(tx, order, self.people["A. Reyes"], channels)
 

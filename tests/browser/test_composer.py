@@ -10,6 +10,7 @@ from tests.browser.stage import Stage
 
 PIO = "A. Reyes"
 SEND = "Send EXERCISE to the Watch Commander for approval"
+STATEMENT = "I state that these words endanger"
 
 
 async def test_each_channel_is_shown_and_counted_as_one_types(stage: Stage, open_as: Open) -> None:
@@ -42,6 +43,7 @@ async def test_one_channel_says_something_else(stage: Stage, open_as: Open) -> N
         "EXERCISE, NOT REAL. Gas leak, Pierson Blvd. Units stay out."
     )
     await page.get_by_role("checkbox", name="School district").uncheck()
+    await page.get_by_role("checkbox", name=STATEMENT).check()
     await page.get_by_role("button", name=SEND).click()
     await expect(page.locator("#standing")).to_contain_text("waits for the Watch Commander")
     (revision,) = stage.read(lambda tx: approvals.revisions_of(tx, incident))
@@ -57,6 +59,7 @@ async def test_ctrl_enter_sends_and_enter_does_not(stage: Stage, open_as: Open) 
     await field.focus()
     await field.press("Enter")
     assert stage.read(lambda tx: approvals.requests_of(tx, incident)) == []
+    await page.get_by_role("checkbox", name=STATEMENT).check()
     await field.press("Control+Enter")
     await expect(page.locator("#standing h2")).to_contain_text("Update #1 waits")
 
@@ -77,12 +80,15 @@ async def test_everything_is_reached_by_keyboard(stage: Stage, open_as: Open) ->
     assert outline == "3px"
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(f"{stage.address}/incidents/{incident}")
-    send = page.get_by_role("button", name=SEND)
-    for _ in range(60):
-        await page.keyboard.press("Tab")
-        if await send.evaluate("(button) => button === document.activeElement"):
-            break
-    await page.keyboard.press("Enter")
+    for target, key in (
+        (page.get_by_role("checkbox", name=STATEMENT), "Space"),
+        (page.get_by_role("button", name=SEND), "Enter"),
+    ):
+        for _ in range(60):
+            await page.keyboard.press("Tab")
+            if await target.evaluate("(field) => field === document.activeElement"):
+                break
+        await page.keyboard.press(key)
     await expect(page.locator("#standing h2")).to_contain_text("Update #1 waits")
 
 
@@ -92,6 +98,7 @@ async def test_what_was_typed_survives_an_error(stage: Stage, open_as: Open) -> 
     await page.get_by_label("Do", exact=True).fill("Stay inside, please.")
     await page.get_by_role("checkbox", name="School district").uncheck()
     await page.get_by_label("It stands for").select_option("4 hours")
+    await page.get_by_role("checkbox", name=STATEMENT).check()
     await page.get_by_role("button", name=SEND).click()
     await expect(page.get_by_role("alert")).to_contain_text("The update does not say where.")
     await expect(page.get_by_label("Where", exact=True)).to_have_attribute("aria-invalid", "true")
@@ -123,6 +130,7 @@ async def test_what_was_typed_survives_reload_and_sign_out(stage: Stage, open_as
     await expect(page.get_by_label("Do", exact=True)).to_have_value("Stay inside, please.")
     await expect(page.get_by_role("checkbox", name="School district")).not_to_be_checked()
 
+    await page.get_by_role("checkbox", name=STATEMENT).check()
     await page.get_by_role("button", name=SEND).click()
     await expect(page.locator("#standing h2")).to_contain_text("Update #1 waits")
     await page.get_by_role("button", name="Take back").click()
@@ -141,6 +149,7 @@ async def test_a_fact_that_changed_meanwhile_is_said_before_it_is_sent(
     await expect(page.get_by_label("Where", exact=True)).to_have_value(
         "66000 block of Pierson Blvd"
     )  # and what is being written did not
+    await page.get_by_role("checkbox", name=STATEMENT).check()
     await page.get_by_role("button", name=SEND).click()
     await expect(page.get_by_role("alert")).to_contain_text("The incident has changed since")
     await expect(page.get_by_text("Reported now: 66100 block of Pierson Blvd")).to_be_visible()
@@ -157,6 +166,7 @@ async def test_the_next_update_replaces_nothing_unless_ticked(stage: Stage, open
     earlier = page.get_by_role("group", name="Replaces").get_by_role("checkbox")
     await expect(earlier).not_to_be_checked()
     await page.get_by_role("radio", name="Correction").check()
+    await page.get_by_role("checkbox", name=STATEMENT).check()
     await page.get_by_role("button", name="Send EXERCISE to Lt J. Park for approval").click()
     await expect(page.get_by_role("alert")).to_contain_text("says which earlier update it is about")
     await page.get_by_label("It is about").select_option(release.id)
@@ -187,12 +197,13 @@ async def test_who_may_not_write_is_told_who_may(stage: Stage, open_as: Open) ->
     await expect(page.locator(".desk")).to_contain_text("The Public Information Officer writes")
 
 
-async def test_what_was_said_is_taken_back_in_three_taps(stage: Stage, open_as: Open) -> None:
+async def test_what_was_said_is_taken_back_in_four_taps(stage: Stage, open_as: Open) -> None:
     """The retraction is ready: on exactly the channels that were told."""
     incident = stage.report()
     release = stage.tell(incident)
     page = await open_as(PIO, f"/releases/{release.id}")
     await page.get_by_role("link", name="Take it back").click()
+    await page.get_by_role("checkbox", name=STATEMENT).check()
     await page.get_by_role("button", name="Send EXERCISE to Lt J. Park").click()
     await expect(page.locator("#standing")).to_contain_text("waits for")
     newest = stage.read(lambda tx: approvals.revisions_of(tx, incident))[0]
@@ -206,6 +217,7 @@ async def test_a_correction_says_what_is_right(stage: Stage, open_as: Open) -> N
     release = stage.tell(incident)
     page = await open_as(PIO, f"/releases/{release.id}", java_script_enabled=False)
     await page.get_by_role("link", name="Correct it").click()
+    await page.get_by_role("checkbox", name=STATEMENT).check()
     text = page.get_by_label("Text", exact=True)
     begun = await text.input_value()
     assert begun.startswith("Correction of update #1 of") and begun.endswith("What is right: […]")
@@ -217,3 +229,69 @@ async def test_a_correction_says_what_is_right(stage: Stage, open_as: Open) -> N
     await expect(page.locator("#standing")).to_contain_text("waits for")
     newest = stage.read(lambda tx: approvals.revisions_of(tx, incident))[0]
     assert (newest.kind, newest.corrects) == ("correction", release.id)
+
+
+# --- Policy 389.5 -------------------------------------------------------------------------------
+
+GUIDANCE = "Stay inside. Officers are behind the school. Shelter: 65850 Pierson Blvd."
+
+
+async def test_what_must_not_be_said_is_shown_as_one_types(stage: Stage, open_as: Open) -> None:
+    incident = stage.report()
+    page = await open_as(PIO, f"/incidents/{incident}")
+    checks = page.locator("#checks")
+    await expect(checks.get_by_role("status")).to_have_text("none open")
+    await page.get_by_label("Do", exact=True).fill(GUIDANCE)
+    await expect(checks.get_by_role("status")).to_have_text("2 findings open")
+    await expect(page.get_by_role("link", name="2 findings open")).to_be_in_viewport()
+    where = checks.locator('[data-rule="unit-position"]')
+    await expect(where).to_contain_text("“Officers are behind the school” in Do and every channel")
+    await expect(where).to_contain_text("389.5(e)")
+    await expect(where).to_contain_text("Say that police are in the area.")
+    await where.get_by_role("link", name="Show").click()
+    await expect(page).to_have_url(f"{stage.address}/incidents/{incident}#f-guidance")
+
+    await page.get_by_label("Do", exact=True).fill(GUIDANCE.replace("behind the school", "near"))
+    await expect(where).to_be_hidden()
+    await expect(checks.get_by_role("status")).to_have_text("1 finding open")
+    await checks.get_by_label("Exact address: reason, for the Watch Commander").fill(
+        "The shelter of the city."
+    )
+    await page.get_by_role("button", name=SEND).click()
+    await expect(page.get_by_role("alert")).to_contain_text("Nobody has stated that these words")
+    await expect(
+        checks.get_by_label("Exact address: reason, for the Watch Commander")
+    ).to_have_value("The shelter of the city.")
+    await page.get_by_role("checkbox", name=STATEMENT).check()
+    await page.get_by_role("button", name=SEND).click()
+    await expect(page.locator("#standing h2")).to_contain_text("Update #1 waits")
+    (revision,) = stage.read(lambda tx: approvals.revisions_of(tx, incident))
+    assert revision.attested and revision.policy_reasons == {
+        "house-number": "The shelter of the city."
+    }
+
+
+async def test_without_scripts_it_is_shown_after_sending(stage: Stage, open_as: Open) -> None:
+    incident = stage.report()
+    page = await open_as(PIO, f"/incidents/{incident}", java_script_enabled=False)
+    await page.get_by_label("Do", exact=True).fill(GUIDANCE)
+    await page.get_by_role("checkbox", name=STATEMENT).check()
+    await page.get_by_role("button", name=SEND).click()
+    alert = page.get_by_role("alert")
+    await expect(alert).to_contain_text("Where officers are in the guidance, 389.5(e)")
+    await expect(page.get_by_label("Do", exact=True)).to_have_attribute("aria-invalid", "true")
+    await expect(page.get_by_label("Do", exact=True)).to_have_value(GUIDANCE)
+    await expect(page.locator("#checks")).to_contain_text("“65850 Pierson Blvd” in Do and every")
+
+    await page.get_by_label("Do", exact=True).fill("Stay inside. Shelter: 65850 Pierson Blvd.")
+    await page.get_by_role("button", name=SEND).click()
+    await expect(alert).to_contain_text("It wants a reason")
+    await page.get_by_label("Exact address: reason, for the Watch Commander").fill(
+        "The shelter of the city."
+    )
+    await page.get_by_role("button", name=SEND).click()
+    (request,) = stage.read(lambda tx: approvals.requests_of(tx, incident))
+    approval = await open_as("Lt J. Park", f"/a/{request.request.id}")
+    await expect(approval.locator("dl")).to_contain_text("Exact address, 389.5(b): “65850 Pierson")
+    await expect(approval.locator("dl")).to_contain_text("reason: “The shelter of the city.”")
+    await expect(approval.locator("dl")).to_contain_text("no danger to the investigation")

@@ -41,6 +41,7 @@ async def test_tour(stage: Stage, open_as: Open, scripts: bool) -> None:
     await page.get_by_label("From now on").select_option("Sgt M. Ortiz, Incident Commander")
     await page.get_by_role("button", name="Record it").click()
     await page.get_by_role("checkbox", name="Where: verified").check()
+    await page.get_by_role("checkbox", name="I state that these words endanger").check()
     await page.get_by_role("button", name="Send EXERCISE to Sgt M. Ortiz for approval").click()
     await expect(page.locator("#standing h2")).to_contain_text("Update #1 waits for Sgt M. Ortiz")
 
@@ -101,5 +102,6 @@ async def test_returned_words_come_back_with_the_note(
     await expect(page.locator("#composer")).to_contain_text("A newer wording of update #1")
     await expect(page.locator("#composer .note")).to_contain_text("Say which side of the street.")
     await page.get_by_label("Where", exact=True).fill("North side of Pierson Blvd")
+    await page.get_by_role("checkbox", name="I state that these words endanger").check()
     await page.get_by_role("button", name="Send EXERCISE to Lt J. Park for approval").click()
     await expect(page.locator("#standing")).to_contain_text("North side of Pierson Blvd")

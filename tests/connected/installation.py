@@ -504,7 +504,8 @@ class Installation(ABC):
         for phrase in words.values():
             phrase["verified"] = True
         return {"incident_id": seen["incident"]["id"], "kind": "update", "words": words,
-                "channels": ["public_page", *self.receivers], "replaces": [], **fields}  # fmt: skip
+                "channels": ["public_page", *self.receivers], "replaces": [], "attested": True,
+                **fields}  # fmt: skip
 
     async def submit(self, seen: Json, **fields: object) -> Json:
         """Submits, and gives the request. Told that one is open, a console finds its own."""

@@ -329,7 +329,7 @@ async def test_a_report_becomes_a_post_through_the_proxy(at: Composed) -> None:
         for phrase in words.values():
             phrase["verified"] = True
         order = {"incident_id": incident_id, "kind": "update", "words": words,
-                 "channels": ["public_page"], "replaces": []}  # fmt: skip
+                 "channels": ["public_page"], "replaces": [], "attested": True}  # fmt: skip
         submitted = await pio.post(f"/api/v1/incidents/{incident_id}/revisions", order)
         assert submitted.status == 201, submitted
         request = submitted.body["request"]

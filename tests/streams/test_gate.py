@@ -21,11 +21,13 @@ from tests.story import EXERCISE, INCIDENT_URL, PAGE, Story
 Json = dict[str, Any]
 
 
-async def judged(story: Story, submitted: Submitted, *, seconds_late: float = 0) -> str | None:
+async def judged(
+    story: Story, submitted: Submitted, *, seconds_late: float = 0, contact: str = ""
+) -> str | None:
     """Approved, and judged so much later: what the gate made of it."""
     decision_id = (await story.approved(submitted)).decision.id
     story.clock.move(seconds=seconds_late)
-    await story.ledger.write(judge_decision(decision_id, EXERCISE, INCIDENT_URL))
+    await story.ledger.write(judge_decision(decision_id, EXERCISE, INCIDENT_URL, contact))
     kept = await story.ledger.read(lambda tx: approvals.decision(tx, decision_id))
     assert kept is not None
     return kept.outcome
@@ -46,6 +48,16 @@ async def test_a_late_approval_is_asked_again_and_then_released(story: Story) ->
     again = Submitted(first.revision, request)
     assert await judged(story, again, seconds_late=59) == "released"
     assert await release_of(story, again) is not None
+
+
+async def test_what_the_desk_let_through_the_gate_does_not(story: Story) -> None:
+    submitted = await story.submitted(await story.reported(), contact="Tips: 760-329-2904",
+                                      text="Call 760-329-2904.")  # fmt: skip
+    assert await judged(story, submitted) == "policy_blocked"
+    assert await release_of(story, submitted) is None
+    again = await story.submitted(await story.reported("2026-2"), contact="Tips: 760-329-2904",
+                                  text="Call 760-329-2904.")  # fmt: skip
+    assert await judged(story, again, contact="Tips: 760-329-2904") == "released"
 
 
 @pytest.mark.parametrize("back", [0, 2])

@@ -60,6 +60,7 @@ async function preview() {
   if (!hand && !byHand()) field("text").value = field("composed").value = shown.text;
   for (const channel of shown.channels) showChannel(channel);
   showMissing(shown.faults);
+  showChecks(shown.checks);
 }
 
 /** @param {any} channel */
@@ -85,6 +86,28 @@ function showMissing(faults) {
   if (!missing) return;
   missing.textContent = faults.map((fault) => fault.why).join(" ");
   missing.hidden = !faults.length;
+}
+
+/** @param {any[]} checks */
+function showChecks(checks) {
+  for (const box of form?.querySelectorAll("[data-rule]") ?? []) {
+    const check = checks.find((each) => each.rule === /** @type {HTMLElement} */ (box).dataset.rule);
+    box.toggleAttribute("hidden", !check);
+    if (!check) continue;
+    const found = check.quotes.map((/** @type {any} */ each) =>
+      each.quoted ? `“${each.quoted}” in ${each.where}` : each.where,
+    );
+    const at = check.quotes[0].places[0].field;
+    /** @type {HTMLElement} */ (box.querySelector("[data-found]")).textContent = found.join("; ");
+    box.querySelector("[data-show]")?.setAttribute("href", `#f-${PHRASES.includes(at) ? at : "text"}`);
+  }
+  const open = `${checks.length} ${checks.length === 1 ? "finding" : "findings"} open`;
+  const words = checks.length ? open : "none open";
+  const link = document.getElementById("checks-open");
+  if (link) link.textContent = open;
+  link?.toggleAttribute("hidden", !checks.length);
+  const sum = document.getElementById("checks-sum");
+  if (sum && sum.textContent?.trim() !== words) sum.textContent = words; // said once, not each key
 }
 
 function showOrigins() {

@@ -35,7 +35,7 @@ from broadcaster.ledger.attempts import Closing, Opened, Wanted
 from broadcaster.orders import Decide, SubmitRevision, Submitted, submit_revision
 from broadcaster.roster import Person, Role
 from broadcaster.suggestion import words
-from broadcaster.update import UpdateKind, Words
+from broadcaster.update import Rendering, UpdateKind, Words
 from streams.compile import compile_reports
 from streams.gate import judge_decision
 from tests.story import tapped
@@ -125,12 +125,16 @@ def order_for(
         })  # fmt: skip
     return SubmitRevision(
         incident_id=incident.incident.id, kind=kind, words=said, text=text, channels=channels,
-        corrects=corrects, **more,
+        corrects=corrects, **({"attested": True} | more),
     )  # fmt: skip
 
 
 async def submit(ledger: Ledger, order: SubmitRevision, person: Person) -> Submitted:
     return await ledger.write(lambda tx: submit_revision(tx, order, person, CHANNELS))
+
+
+def rendering(channel: str, *, text: str) -> Rendering:
+    return Rendering(channel=channel, headline="Gas leak", text=text)
 
 
 def decision_on(

@@ -289,7 +289,7 @@ async def test_the_whole_path_by_http(
     words = (await pio.get(path))["suggestion"]["words"]
     left = await pio.post(f"{path}/revisions", {
         "incident_id": incident.incident.id, "words": words,
-        "channels": ["public_page", "partners"],
+        "channels": ["public_page", "partners"], "attested": True,
     }, 201)  # fmt: skip
     request_id = left["request"]["id"]
     assert left["request"]["asked_name"] == "the Watch Commander"

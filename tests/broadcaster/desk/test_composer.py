@@ -60,6 +60,10 @@ def form_of(typed: composer.Typed, **changed: str) -> MultiDict[object]:
         form.add("replaces", release)
     for channel, text in typed.own_texts.items():
         form[f"text_{channel}"] = text
+    for rule, reason in typed.reasons.items():
+        form[f"reason_{rule}"] = reason
+    if typed.attested:
+        form["attested"] = "on"
     for name, value in changed.items():
         form[name] = value
     return form

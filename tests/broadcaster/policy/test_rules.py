@@ -1,0 +1,29 @@
+"""Each rule finds what its own examples mark, where they mark it, and lets the others pass."""
+
+from __future__ import annotations
+
+import pytest
+
+from broadcaster.policy import RULES, Rule
+from broadcaster.policy.fold import fold
+
+FOUND = [(rule, *example) for rule in RULES for example in rule.found_examples()]
+PASSED = [(rule, text) for rule in RULES for text in rule.passes]
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "spans"), FOUND, ids=[f"{rule.id}: {text}" for rule, text, _ in FOUND]
+)
+def test_what_must_be_found(rule: Rule, text: str, spans: list[tuple[int, int]]) -> None:
+    plain = fold(text)
+    found = [plain.span(*span) for span in rule.spans(plain.text)]
+    assert [text[slice(*span)] for span in found] == [text[slice(*span)] for span in spans]
+    assert found == spans
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"), PASSED, ids=[f"{rule.id}: {text}" for rule, text in PASSED]
+)
+def test_what_must_pass(rule: Rule, text: str) -> None:
+    plain = fold(text).text
+    assert [plain[slice(*span)] for span in rule.spans(plain)] == []
