@@ -38,7 +38,7 @@ from streams.run import STEPS, Flowing
 
 log = structlog.get_logger(__name__)
 
-#: The only world that starts until passkeys and the first 389.5 screening are built.
+#: The only world that starts until the Commander is called (push, SMS, mail).
 EXERCISE: Exercise = "exercise"
 
 
@@ -47,8 +47,8 @@ def refuse_live(settings: Settings) -> None:
     if settings.world != EXERCISE:
         raise Refusal(
             "live_not_built",
-            "The live world does not start: approval by passkey and the screening of policy 389.5 "
-            "are not built yet, and without them nothing may be told to the public.",
+            "The live world does not start: the Commander is not called by push, SMS or mail yet, "
+            "and an update that nobody is called for waits.",
             "Set BROADCASTER_WORLD=exercise.",
             kind=Kind.FORBIDDEN,
         )

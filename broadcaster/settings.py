@@ -61,7 +61,9 @@ class Settings(BaseSettings):
         Path("~/.broadcaster"), description="Folder that holds all state: ledger, logs, socket."
     )
     world: World = Field(
-        "exercise", description="`exercise`, or `live` (refused until passkeys are built)."
+        "exercise",
+        description="`exercise`, or `live` (refused until the Commander is called by push, SMS and "
+        "mail).",
     )
     department: str = Field(
         "Desert Hot Springs PD", min_length=1, max_length=80,

@@ -134,3 +134,14 @@ def _finding(field: str, rule: Rule, start: int, end: int, quoted: str) -> Findi
         rule=rule.id, title=rule.title, clause=rule.clause, severity=rule.severity, field=field,
         start=start, end=end, quoted=quoted, why=rule.why, do=rule.do,
     )  # fmt: skip
+
+
+def table() -> str:
+    """The README's table: every rule, its clause, what it does, and an example of each kind."""
+    rows = ["| rule | source | finds, as in | passes, as in |", "| --- | --- | --- | --- |"]
+    for rule in RULES:
+        found = f"{rule.finds[0].replace('[', '**').replace(']', '**')}"
+        shown = found if found.strip("*") else "*nothing typed*"
+        act = "blocks" if rule.severity is Severity.HARD else "wants a reason"
+        rows.append(f"| `{rule.id}`, {act} | {rule.clause} | {shown} | {rule.passes[0]} |")
+    return "\n".join(rows)

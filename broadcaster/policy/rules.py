@@ -564,6 +564,7 @@ RULES: tuple[Rule, ...] = (
             flags=re.I,
         ),
         finds=(
+            "Those [bastards] did it.",
             "This is [bullshit].",
             "He shouted “[f*ck] you”.",
             "A [Shіt] word in Cyrillic letters.",

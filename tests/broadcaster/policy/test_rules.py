@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from broadcaster.policy import RULES, Rule
+from broadcaster.policy import RULES, Rule, table
 from broadcaster.policy.fold import fold
 
 FOUND = [(rule, *example) for rule in RULES for example in rule.found_examples()]
 PASSED = [(rule, text) for rule in RULES for text in rule.passes]
+
+
+def test_the_readmes_table_is_the_rules() -> None:
+    """`scripts/policy-table` makes it anew."""
+    readme = Path(__file__).resolve().parents[3] / "README.md"
+    assert table() in readme.read_text()
 
 
 @pytest.mark.parametrize(
