@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
+from html import unescape
 from typing import Any
 
 import cbor2
@@ -16,6 +18,14 @@ from broadcaster import practice
 
 #: Authenticator data's flags (WebAuthn §6.1).
 PRESENT, VERIFIED, MAY_BE_SYNCED, ATTESTED = 1, 4, 8, 64
+
+
+def asks(page: str, name: str) -> dict[str, Any]:
+    """What a form of a page asks a passkey, in an attribute of this name."""
+    found = re.search(rf"{name}='([^']*)'", page)
+    assert found, page
+    asked: dict[str, Any] = json.loads(unescape(found[1]))
+    return asked
 
 
 @dataclass

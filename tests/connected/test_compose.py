@@ -27,8 +27,10 @@ import pytest
 import pytest_asyncio
 import trustme
 
+from broadcaster.passkey import Site, decision_challenge, options_to_prove
 from streams.embedded import free_port
 from tests import kafka, postgres
+from tests.authenticator import Authenticator, asks
 from tests.connected.installation import (
     Embedded,
     Json,
@@ -291,14 +293,18 @@ async def at(servers: contextlib.ExitStack) -> AsyncIterator[Composed]:
             await composed.end()
 
 
-async def signed_in(at: Composed, name: str, role: str) -> Person:
-    """Somebody whom the operator put on the roster, and who used the link that was printed."""
+async def signed_in(at: Composed, name: str, role: str) -> tuple[Person, Authenticator]:
+    """Somebody whom the operator put on the roster, and who opened the printed link on a phone."""
     link = (await at.run("desk", "roster", "add", name, "--role", role)).strip()
     assert link.startswith(f"{at.address}/enrol/")
+    path = link.removeprefix(at.address)
     session = at.browser(Origin=at.address, Accept="application/json")
-    answer = await ask(session, "POST", link.removeprefix(at.address))
+    phone = Authenticator(at.address, Site.at(at.address).host)
+    page = await ask(session, "GET", path, headers={"Accept": "text/html"})
+    made = phone.make(asks(page.raw.decode(), "data-make"))
+    answer = await ask(session, "POST", path, data={"device": "Phone", "passkey": json.dumps(made)})
     assert answer.status == 303, answer
-    return Person("", session)
+    return Person("", session), phone
 
 
 async def reported(at: Composed) -> str:
@@ -315,8 +321,8 @@ async def reported(at: Composed) -> str:
 
 
 async def test_a_report_becomes_a_post_through_the_proxy(at: Composed) -> None:
-    pio = await signed_in(at, "P. Tester", "pio")
-    commander = await signed_in(at, "W. Tester", "watch-commander")
+    pio, _ = await signed_in(at, "P. Tester", "pio")
+    commander, phone = await signed_in(at, "W. Tester", "watch-commander")
     async with pio.session, commander.session:
         incident_id = await reported(at)
 
@@ -334,7 +340,10 @@ async def test_a_report_becomes_a_post_through_the_proxy(at: Composed) -> None:
         assert submitted.status == 201, submitted
         request = submitted.body["request"]
         path = f"/api/v1/approval-requests/{request['id']}"
+        signed = decision_challenge(request["nonce"], request["id"], "approved", request["digest"])
+        asked = options_to_prove(Site.at(at.address), challenge=signed, allowed=[])
         decided = await commander.post(f"{path}/decision", {
+            "proof": phone.prove(asked),
             "request_id": request["id"], "verdict": "approved", "digest": request["digest"],
             "revision_id": request["revision_id"], "reason": None,
             "idempotency_key": str(uuid.uuid4()),
@@ -434,7 +443,7 @@ async def test_a_large_body_is_refused_in_words(at: Composed) -> None:
 
 
 async def test_changes_are_told_through_the_proxy_as_they_happen(at: Composed) -> None:
-    pio = await signed_in(at, "S. Tester", "pio")
+    pio, _ = await signed_in(at, "S. Tester", "pio")
     async with pio.session, pio.session.get("/events") as stream:
         assert stream.status == 200 and stream.content_type == "text/event-stream"
         async with asyncio.timeout(5):

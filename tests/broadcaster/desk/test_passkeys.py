@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
-from html import unescape
 
 import pytest
 from aiohttp.test_utils import TestClient
@@ -13,7 +11,7 @@ from aiohttp.test_utils import TestClient
 from broadcaster.ledger import Ledger, passkeys, people
 from broadcaster.orders import Submitted, record_command
 from broadcaster.roster import Person, Role
-from tests.authenticator import PRESENT, Authenticator
+from tests.authenticator import PRESENT, Authenticator, asks
 from tests.broadcaster.desk import scene
 
 ORIGIN, HOST = "http://127.0.0.1:8080", "127.0.0.1"
@@ -45,13 +43,6 @@ async def commanded(
 
 async def link(ledger: Ledger, person: Person) -> str:
     return f"/enrol/{await ledger.write(lambda tx: people.enrol(tx, person.id, actor='operator'))}"
-
-
-def asks(page: str, name: str) -> dict[str, object]:
-    """What a form asks a passkey."""
-    found = re.search(rf"{name}='([^']*)'", page)
-    assert found, page
-    return json.loads(unescape(found[1]))
 
 
 async def enrolled(client: TestClient, address: str, phone: Authenticator) -> None:
