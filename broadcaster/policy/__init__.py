@@ -68,7 +68,7 @@ def screen(
     for each in said:
         others[f"headline_{each.channel}"] = each.headline
         others[f"text_{each.channel}"] = each.text
-    ours = {(rule.id, _key(quoted)) for rule, *_, quoted in _of_text(contact) if quoted}
+    ours = {_key(quoted) for *_, quoted in _of_text(contact) if quoted}
     seen: dict[str, list[_Span]] = {}  # channels mostly say the same
     found = []
     for field, text in (elements | others).items():
@@ -76,7 +76,7 @@ def screen(
             seen[text] = [
                 (rule, start, end, quoted)
                 for rule, start, end, quoted in _of_text(text)
-                if not _is_ours(rule, quoted, ours)
+                if not _is_ours(quoted, ours)
             ]
         found += [_finding(field, *each) for each in _standing(seen[text], field)]
     return tuple(sorted(found, key=lambda finding: finding.severity is not Severity.HARD))
@@ -107,9 +107,9 @@ def _of_text(text: str) -> Iterator[_Span]:
             yield rule, start, end, text[start:end]
 
 
-def _is_ours(rule: Rule, quoted: str, ours: Iterable[tuple[str, str]]) -> bool:
+def _is_ours(quoted: str, ours: Iterable[str]) -> bool:
     """Whether the department's contact says the same, or ends so: a number without area code."""
-    return any(of == rule.id and own.endswith(_key(quoted)) for of, own in ours)
+    return bool(quoted) and any(own.endswith(_key(quoted)) for own in ours)
 
 
 def _standing(spans: Iterable[_Span], field: str) -> Iterator[_Span]:

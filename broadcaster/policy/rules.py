@@ -82,8 +82,8 @@ _NUMBERED_ROAD = (
 _FLAT = r",? ?(?i:apt|apartment|unit|suite|ste|space|spc|room|#)\.? ?#? ?[A-Z]?-?\d+[A-Z]?\b"
 
 _POLICE = (
-    r"(?:officers?|deput(?:y|ies)|police|snipers?|swat|k-?9s?|detectives?|negotiators?|"
-    r"squads?|patrol cars?|(?:entry |swat |tactical )?teams?|units?)"
+    r"(?:officers?|deput(?:y|ies)|police|swat|k-?9s?|detectives?|negotiators?|"
+    r"patrol cars?|(?:entry|tactical) teams?|units?)"
     r"(?: (?:teams?|members?|units?))?"
 )
 
@@ -130,6 +130,22 @@ def _phones(text: str) -> Iterator[Span]:
             yield start, end
 
 
+#: Words shortly before a number that say that it is for everybody.
+_FOR_EVERYBODY = re.compile(
+    r"\b(?:hot ?line|help ?line|tip ?line|tips|info|information|questions?|call center|shelters?|"
+    r"city|county|school|hospital|red cross|press|media)\b[^.!?;\n]{0,30}$",
+    re.I,
+)
+
+
+def _private_phones(text: str) -> Iterator[Span]:
+    return (span for span in _phones(text) if not _FOR_EVERYBODY.search(text[: span[0]]))
+
+
+def _public_phones(text: str) -> Iterator[Span]:
+    return (span for span in _phones(text) if _FOR_EVERYBODY.search(text[: span[0]]))
+
+
 def _within(span: Span, others: list[Span]) -> bool:
     return any(start < span[1] and span[0] < end for start, end in others)
 
@@ -148,7 +164,7 @@ _minors = pattern(
     rf"\b{_MINOR_AGE}{_YEARS_OLD}(?:,? (?:[a-z]+)){{0,3}}?,? {_ANY_NAME}",
     rf"{NAME},? (?:\(?(?:aged? )?{_MINOR_AGE}(?:{_YEARS_OLD})?\)?(?=[,.;)]|$| (?:was|is|has|of)\b)"
     rf"|an? {_MINOR_AGE}{_YEARS_OLD})",
-    r"\b(?:[Jj]uvenile|[Mm]inor|[Tt]een(?:ager)?|[Bb]oy|[Gg]irl|[Cc]hild|[Tt]oddler|[Ii]nfant)"
+    r"\b(?:[Jj]uvenile|minor|[Tt]een(?:ager)?|[Bb]oy|[Gg]irl|[Cc]hild|[Tt]oddler|[Ii]nfant)"
     r"(?:[,:]| (?:suspect|victim|male|female|named|called|is|was|identified|as))*,? "
     rf"{_ANY_NAME}",
 )
@@ -185,7 +201,7 @@ RULES: tuple[Rule, ...] = (
         why="A telephone number can be a caller's or a victim's, and reaches them from everywhere.",
         do="Take it out. Numbers in the department's contact setting, free-call numbers and 911 "
         "may stay.",
-        find=in_digits(_phones),
+        find=in_digits(_private_phones),
         finds=(
             "Call [760-329-2904] if you saw it.",
             "Her mother: [(760) 555-0134].",
@@ -205,6 +221,23 @@ RULES: tuple[Rule, ...] = (
             "As of 14:02 PST; next update by 14:17. Nov 22, 2026.",
             "Case 2026-004417. Incident 2026004417.",
             "I-10 at exit 117, 1200-1400 blocks of Oak St, ZIP 92240-1234.",
+        ),
+    ),
+    Rule(
+        id="public-number",
+        title="Public phone number",
+        clause="389.5(b)",
+        severity=SOFT,
+        why="A wrong number sends frightened people to a stranger.",
+        do="Ring it, then say in the reason whose it is; or leave it out.",
+        find=in_digits(_public_phones),
+        finds=(
+            "Shelter information: [951-940-6900].",
+            "Questions? No. City hall, questions: [760-329-6448].",
+        ),
+        passes=(
+            "Hotline: 800-733-2767.",
+            "The shelter is full. Her mother: 760-329-2904.",
         ),
     ),
     Rule(
@@ -371,7 +404,7 @@ RULES: tuple[Rule, ...] = (
             "Two juveniles were hurt.",
             "Palm Springs, 7 miles. Maria Lopez, 37, spoke.",
             "Boys & Girls Club, Child Protective Services.",
-            "As of Nov 7, 14:02.",
+            "As of Nov 7, 14:02. Minor Flooding Expected.",
             "MINOR FLOODING ALONG THE WASH UNTIL THURSDAY AUGUST 16.",
         ),
     ),
@@ -391,12 +424,15 @@ RULES: tuple[Rule, ...] = (
             r"(?:was|were|is|has been) (?:\w+ly )?(?:killed|stabbed|murdered|raped|assaulted|"
             r"wounded|injured|hurt|shot(?! at)|found dead|pronounced dead)\b",
             rf"(?P<found>{_ANY_NAME})(?:, \d{{1,3}},)? (?:died|is dead)\b",
+            r"\b(?:[Bb]ody|[Rr]emains|(?:person|man|woman|child) (?:killed|found dead))\b"
+            rf"[^.!?\n]{{0,60}}? (?:is|as|of) (?P<found>{_ANY_NAME})",
         ),
         finds=(
             "The victim is [Jane Roe].",
             "Victim identified as [Jane M. Roe], 44.",
             "[Ana de la Cruz], 31, was shot.",
             "The victim, [JANE ROE], is safe.",
+            "The body found near Palm Dr is that of [Jane Roe].",
         ),
         passes=(
             "One victim was taken to Desert Regional Medical Center.",
@@ -500,6 +536,7 @@ RULES: tuple[Rule, ...] = (
         why="Where officers stand, the person they face reads too.",
         do="Say that police are in the area.",
         find=pattern(
+            fine(r"\bunits? (?:inside|behind) (?:the |this )?(?:building|complex|apartments?)\b"),
             rf"\b{_POLICE}(?: (?:are|is|now|currently|being|have|has|been|will|be|remains?|stands?|"
             r"waits?|waiting|set|up|close|quietly))* "
             r"(?:staged|staging|positioned|stationed|hiding|hidden|concealed|in position|"
@@ -520,6 +557,7 @@ RULES: tuple[Rule, ...] = (
             "Police: stay inside. Units stay out.",
             "Follow officers' directions. Officers are directing traffic at Palm Dr.",
             "Police ask you to stay inside. Officers were staged there until noon.",
+            "Sniper inside the mall. Leave units inside the building. The chess team is inside.",
         ),
     ),
     Rule(

@@ -27,6 +27,7 @@ from tests.conftest import corpus_folder
 #: What the sentences call that which a rule finds.
 LABELS = {
     "phone-number": "PHONE_NUMBER",
+    "public-number": "PHONE_NUMBER",
     "social-security-number": "US_SSN",
     "birth-date": "DATE_TIME",
     "home-address": "STREET_ADDRESS",

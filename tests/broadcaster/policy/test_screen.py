@@ -26,7 +26,7 @@ SAFE = (
     "Officers direct traffic at Pierson Blvd and Cactus.", "1200 block of Oak St",
     "Two people were taken to hospital.", "As of 14:02 PST; next update by 14:17.",
     "Call 911 if you smell gas.", "Nov 22, 2026", "A juvenile is in custody.",
-    "Shelter at the high school", "The missing child was found.", "Stay 35 feet away.",
+    "Shelter at the high school.", "The missing child was found.", "Stay 35 feet away.",
     "Police activity", "DHSPD:", "Tips: (760) 329-2904.", "Victims were taken to safety.",
     "2 lanes of Palm Dr", "Exit 117", "Case 2026-004417.",
 )  # fmt: skip
