@@ -6,11 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.kafka import kafka
 from tests.postgres import postgres
 
 __all__ = ["kafka", "postgres"]
+
+# A busy machine makes no example false: how fast something is stands in the benches.
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")
 
 _BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 
