@@ -9,10 +9,13 @@ leaves no such doubt.
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import ipaddress
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -34,7 +37,7 @@ LONGEST_ANSWER = 65_536
 
 _OUTSIDE = (
     "The receiver's address lies outside the networks that may be sent to. Nothing was sent. "
-    "Correct its URL, or BROADCASTER_WEBHOOK_NETWORKS."
+    "Correct its URL, or {}."
 )
 
 
@@ -44,14 +47,21 @@ class Answer:
 
     status: int
     retry_after: timedelta | None
+    body: bytes = field(default=b"", repr=False)  #: its beginning, where it was a long one
 
 
 class Client:
-    """Speaks for one channel, to addresses within `networks` and no others."""
+    """Speaks for one channel, to addresses within `networks` and no others.
 
-    def __init__(self, networks: Networks, clock: Clock) -> None:
+    `setting` is where the networks stand, for whoever has to correct them.
+    """
+
+    def __init__(
+        self, networks: Networks, clock: Clock, setting: str = "BROADCASTER_WEBHOOK_NETWORKS"
+    ) -> None:
         self._networks = networks
         self._clock = clock
+        self._outside = _OUTSIDE.format(setting)
         self._session: aiohttp.ClientSession | None = None
 
     async def post(
@@ -64,7 +74,7 @@ class Client:
         error holds the URL, which may itself be a secret.
         """
         if _is_address(url.host) and not _within(url.host, self._networks):
-            raise Refused(_OUTSIDE)
+            raise Refused(self._outside)
         if self._session is None:
             self._session = _session(self._networks)
         try:
@@ -74,17 +84,35 @@ class Client:
                     url, data=body, headers=headers, allow_redirects=False
                 ) as response,
             ):
-                await _read(response)
+                said = await _read(response)
                 pause = retry_after(response.headers.get("Retry-After"), self._clock.now())
-                return Answer(response.status, pause)
+                return Answer(response.status, pause, said)
         except (aiohttp.ClientError, OSError, TimeoutError) as problem:
-            raise _how_it_broke(problem) from None
+            raise self._how_it_broke(problem) from None
 
     async def close(self) -> None:
         """Ends what is open; may be called again."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    def _how_it_broke(self, problem: Exception) -> TryLater | Refused | InDoubt:
+        """By where it broke: aiohttp's connector errors come before the message's first byte."""
+        match problem:
+            case aiohttp.ClientConnectorDNSError(os_error=_Outside()):
+                return Refused(self._outside)
+            case aiohttp.InvalidURL():
+                return Refused("The receiver's URL cannot be used. Correct it in the settings.")
+            case aiohttp.ClientConnectorDNSError():
+                return TryLater("The receiver's name could not be looked up. Nothing was sent.")
+            case aiohttp.ClientSSLError():
+                return TryLater("The receiver did not prove who it is (TLS). Nothing was sent.")
+            case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+                return TryLater("The receiver could not be reached. Nothing was sent.")
+            case TimeoutError():
+                return InDoubt("The receiver gave no answer in time.")
+            case _:
+                return InDoubt("The connection broke before the whole answer was there.")
 
 
 def prove(answer: Answer) -> None:
@@ -108,6 +136,18 @@ def prove(answer: Answer) -> None:
             "Put its new address into the settings."
         )
     raise Refused(f"The receiver refused this ({status}). Ask whoever runs it why.")
+
+
+def signed(message_id: str, body: bytes, *, key: bytes, at: datetime) -> dict[str, str]:
+    """The headers that sign a body (Standard Webhooks 1.0); each try has the same `message_id`."""
+    stamp = str(int(at.timestamp()))
+    to_sign = f"{message_id}.{stamp}.".encode() + body
+    signature = base64.b64encode(hmac.digest(key, to_sign, hashlib.sha256)).decode()
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": stamp,
+        "webhook-signature": f"v1,{signature}",
+    }
 
 
 def retry_after(value: str | None, now: datetime) -> timedelta | None:
@@ -163,32 +203,14 @@ def _session(networks: Networks) -> aiohttp.ClientSession:
     )
 
 
-async def _read(response: aiohttp.ClientResponse) -> None:
+async def _read(response: aiohttp.ClientResponse) -> bytes:
     """Reads the answer to its end, so that one cut off halfway is not taken for an answer."""
-    size = 0
+    said = bytearray()
     async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > LONGEST_ANSWER:
-            return
-
-
-def _how_it_broke(problem: Exception) -> TryLater | Refused | InDoubt:
-    """By where it broke: aiohttp's connector errors come before the first byte of the message."""
-    match problem:
-        case aiohttp.ClientConnectorDNSError(os_error=_Outside()):
-            return Refused(_OUTSIDE)
-        case aiohttp.InvalidURL():
-            return Refused("The receiver's URL cannot be used. Correct it in the settings.")
-        case aiohttp.ClientConnectorDNSError():
-            return TryLater("The receiver's name could not be looked up. Nothing was sent.")
-        case aiohttp.ClientSSLError():
-            return TryLater("The receiver did not prove who it is (TLS). Nothing was sent.")
-        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-            return TryLater("The receiver could not be reached. Nothing was sent.")
-        case TimeoutError():
-            return InDoubt("The receiver gave no answer in time.")
-        case _:
-            return InDoubt("The connection broke before the whole answer was there.")
+        said += chunk
+        if len(said) > LONGEST_ANSWER:
+            break
+    return bytes(said[:LONGEST_ANSWER])
 
 
 def _is_address(host: str | None) -> bool:

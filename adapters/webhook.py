@@ -22,9 +22,6 @@ with Retry-After to be asked again later. A webhook cannot be asked what it hold
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 from datetime import UTC
 from typing import Generic
@@ -54,10 +51,11 @@ class Webhook(Generic[W]):
         """Posts the message. Raises TryLater, Refused or InDoubt."""
         meant_for(self.channel, message)
         body = _body(message)
+        signed = http.signed(message.post_id, body, key=self._key, at=self._clock.now())
         answer = await self._client.post(
             self._url,
             body=body,
-            headers={"Content-Type": "application/json", **self._signed(message.post_id, body)},
+            headers={"Content-Type": "application/json", **signed},
             deadline=self.channel.deadline,
         )
         if answer.status == 410:
@@ -74,16 +72,6 @@ class Webhook(Generic[W]):
 
     async def close(self) -> None:
         await self._client.close()
-
-    def _signed(self, message_id: str, body: bytes) -> dict[str, str]:
-        stamp = str(int(self._clock.now().timestamp()))
-        signed = f"{message_id}.{stamp}.".encode() + body
-        signature = base64.b64encode(hmac.digest(self._key, signed, hashlib.sha256)).decode()
-        return {
-            "webhook-id": message_id,
-            "webhook-timestamp": stamp,
-            "webhook-signature": f"v1,{signature}",
-        }
 
 
 def _body(message: Message[W]) -> bytes:
