@@ -32,6 +32,12 @@ Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
 #: Seconds to look up a name, connect and agree on TLS, and seconds without a byte of an answer.
 CONNECT, READ = 3.0, 10.0
 
+#: A call is given this long before its end counts as not known.
+DEADLINE = timedelta(seconds=CONNECT + READ)
+
+#: The setting that holds the networks that calls may be sent to.
+CALL_NETWORKS = "BROADCASTER_CALL_NETWORKS"
+
 #: Of an answer no more than this is read; its status stands.
 LONGEST_ANSWER = 65_536
 

@@ -40,6 +40,9 @@ WORDS: dict[World, str] = {
     "live": "An update waits for your decision",
 }
 
+#: A call is worth nothing after this long: a provider that cannot deliver it by then need not.
+WORTH = timedelta(minutes=10)
+
 #: The longest link: with the words it stays far below what any means takes.
 LONGEST_URL = 500
 
