@@ -13,8 +13,8 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # what it logs is not what we log
 
-#: What a command is answered with to end the connection instead, as a crash does.
-BREAKS = ""
+#: Instead of an answer to a command: the connection ends as in a crash, or nothing comes at all.
+BREAKS, HANGS = "", "..."
 
 
 def certified() -> tuple[ssl.SSLContext, ssl.SSLContext]:
@@ -74,29 +74,31 @@ class MailServer:
         known = (login.login.decode(), login.password.decode()) == self._login
         return AuthResult(success=known, handled=known)
 
-    def _answer(self, command: str, server: SMTP) -> str:
+    async def _answer(self, command: str, server: SMTP) -> str:
         answer = self._at.get(command, "250 OK")
         if answer == BREAKS:
             server.transport.abort()
+        if answer == HANGS:
+            await asyncio.Event().wait()  # until the other side has hung up
         return answer
 
     async def handle_MAIL(  # noqa: N802
         self, server: SMTP, _: Session, envelope: Envelope, sender: str, _options: list[str]
     ) -> str:
         envelope.mail_from = sender
-        return self._answer("MAIL", server)
+        return await self._answer("MAIL", server)
 
     async def handle_RCPT(  # noqa: N802
         self, server: SMTP, _: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
         envelope.rcpt_tos.append(address)
-        return self._answer("RCPT", server)
+        return await self._answer("RCPT", server)
 
     async def handle_DATA(self, server: SMTP, _: Session, envelope: Envelope) -> str:  # noqa: N802
-        answer = self._answer("DATA", server)
+        answer = await self._answer("DATA", server)
         if answer.startswith("250"):
             self.taken.append(envelope)
         return answer
 
     async def handle_QUIT(self, server: SMTP, _: Session, _e: Envelope) -> str:  # noqa: N802
-        return self._answer("QUIT", server)
+        return await self._answer("QUIT", server)

@@ -16,7 +16,7 @@ from broadcaster.delivery import Refused, TryLater
 from broadcaster.errors import Refusal
 from broadcaster.world import Exercise
 from tests.adapters.call_contract import LINK
-from tests.adapters.mailserver import MailServer, certified
+from tests.adapters.mailserver import BREAKS, HANGS, MailServer, certified
 from tests.story import EXERCISE, NOW, StillClock
 
 LOGIN = ("alerts", "the-password")
@@ -72,6 +72,13 @@ async def test_it_is_a_mail_that_no_machine_answers() -> None:
     assert told["Auto-Submitted"] == "auto-generated"
     assert told["Date"].datetime == NOW
     assert told.get_content() == f"{WORDS[EXERCISE]}:\r\n\r\n{LINK}\r\n"
+
+
+@pytest.mark.parametrize("way", [BREAKS, HANGS, "451 later"])
+async def test_a_mail_that_was_taken_is_taken_however_the_goodbye_goes(way: str) -> None:
+    async with MailServer({"QUIT": way}) as there:
+        assert await mail(there.port).call(a_mail())
+        assert len(there.taken) == 1
 
 
 @pytest.mark.parametrize("address", ["", "ortiz", "a@b@c", "a b@c", "a@b\r\nBcc: c@d", "ö@c"])

@@ -12,13 +12,14 @@ from broadcaster.calling import Means
 from broadcaster.delivery import InDoubt, Refused, TryLater
 from broadcaster.world import Exercise
 from tests.adapters.call_contract import CallContract, Heard
-from tests.adapters.mailserver import BREAKS, MailServer
+from tests.adapters.mailserver import BREAKS, HANGS, MailServer
 from tests.story import EXERCISE, StillClock
 
 ENDS: list[tuple[dict[str, str], type[Exception]]] = [
     *(({at: "451 later"}, TryLater) for at in ("MAIL", "RCPT", "DATA")),
     *(({at: "550 no"}, Refused) for at in ("MAIL", "RCPT", "DATA")),
-    ({"MAIL": BREAKS}, TryLater), ({"RCPT": BREAKS}, TryLater), ({"DATA": BREAKS}, InDoubt),
+    *(({at: way}, TryLater) for at in ("MAIL", "RCPT") for way in (BREAKS, HANGS)),
+    *(({"DATA": way}, InDoubt) for way in (BREAKS, HANGS)),
     ({"DATA": "251 what"}, InDoubt), ({"DATA": "what"}, InDoubt), ({"DATA": "421 bye"}, TryLater),
 ]  # fmt: skip
 
@@ -30,10 +31,10 @@ class TestCallMail(CallContract):
     broken_off = TryLater  # nothing is said before the server has greeted
 
     def make(self, port: int, *, tls: str = "none", **ways: Any) -> CallMail[Exercise]:
-        account: dict[str, Any] = {"login": None, "sender": "alerts@police.example"} | ways
-        return CallMail(
-            EXERCISE, host="localhost", port=port, tls=tls, clock=StillClock(), **account
-        )  # type: ignore[arg-type]
+        return CallMail(EXERCISE, **{
+            "host": "localhost", "port": port, "tls": tls, "login": None, "clock": StillClock(),
+            "sender": "alerts@police.example",
+        } | ways)  # fmt: skip
 
     @pytest.fixture(autouse=True)
     async def _server(self) -> AsyncIterator[None]:
@@ -57,7 +58,3 @@ class TestCallMail(CallContract):
         async with MailServer(at) as there:
             await self.fails(error, caplog, there.port)
             assert there.taken == []
-
-    async def test_taken_is_taken_however_the_goodbye_goes(self) -> None:
-        async with MailServer({"QUIT": BREAKS}) as there:
-            assert await self.made(there.port).call(self.a_call())
