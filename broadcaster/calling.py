@@ -248,7 +248,8 @@ def next_calls(state: Calls, now: datetime) -> Due:
     looks: list[datetime] = []
     for asking in waiting:
         if live and asking.world == "exercise":
-            looks.append(max(live))
+            if max(live) < asking.expires_at:
+                looks.append(max(live))
             continue
         made = [each for each in state.made if each.request_id == asking.request_id]
         for callee, starts_at in _in_order(asking, made):

@@ -81,6 +81,7 @@ class Told:
         """
         due = self.due(now)
         assert due.next_look is None or due.next_look > now
+        assert due.next_look is None or any(due.next_look < each.expires_at for each in self.open)
         for call in due.calls:
             made = begun(call, self.made.get(call.id), now)
             self.made[call.id] = made if how is None else ended(made, how, now)
@@ -96,6 +97,7 @@ class Told:
         """Looks whenever a look is due, until none is; answers who was called when, in order."""
         look: datetime | None = s(at)
         while look is not None:
+            assert len(self.calls) < 1000, "it would call for ever"
             look = self.look(look, how)
         return list(dict.fromkeys((at, person) for at, person, _, _ in self.calls))
 
@@ -164,8 +166,19 @@ def test_what_did_not_leave_is_the_same_call_again_until_the_next_round() -> Non
         (0, 1), (0, 1), (5, 1), (5, 1), (25, 1), (25, 1)
     ]  # fmt: skip
     assert len(told.made) == 2
-    told.look(s(60))
+    assert told.look(s(60)) == s(120)
     assert len(told.made) == 4
+
+
+def test_what_did_not_leave_is_not_tried_once_the_next_round_has_been() -> None:
+    told = Told(asking(ORTIZ))
+    told.look(s(0), TryLater("away", timedelta(seconds=70)))
+    told.look(s(60))
+    assert told.due(s(100)) == ((), s(120))
+
+
+def test_a_pause_of_nothing_is_no_leave_to_ask_without_pause() -> None:
+    assert Told(asking(ORTIZ)).look(s(0), TryLater("busy", timedelta())) == s(5)
 
 
 def test_a_long_pause_does_not_keep_the_next_round_waiting() -> None:
@@ -256,14 +269,15 @@ def test_whatever_happens(requests: list[Any], steps: list[tuple[float, How | No
             if now >= each.expires_at or (live and each.world == "exercise"):
                 assert not [call for call in calls if call.request_id == each.request_id]
                 continue
-            useless = {made.reach_id for made in state.made if made.outcome is Outcome.REFUSED}
+            made = [one for one in state.made if one.request_id == each.request_id]
+            useless = {one.reach_id for one in made if one.outcome is Outcome.REFUSED}
             useful = [
                 person for person in each.people
                 if {reach.id for reach in person.reaches} - useless
             ]  # fmt: skip
             useful.sort(key=lambda person: person.rung, reverse=True)
             rungs = {person.person_id: person.rung for person in useful}
-            called = {made.person_id for made in state.made if made.request_id == each.request_id}
+            called = {one.person_id for one in made}
             called |= {call.person_id for call in calls if call.request_id == each.request_id}
             first = min(rungs.values(), default=None)
             assert all(who in called for who, rung in rungs.items() if rung is first)
