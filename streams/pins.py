@@ -16,7 +16,7 @@ PINNED = {"faust-streaming": "0.15.3", "mode-streaming": "0.7.1", "aiokafka": "0
 
 #: Module → what must be in it: dotted for what a class has, or sets when it is made.
 PRIVATE_NAMES = {
-    "aiokafka.client": ["AIOKafkaClient.close"],
+    "aiokafka.client": ["AIOKafkaClient._conns", "AIOKafkaClient.close"],
     "aiokafka.conn": ["collect_hosts", "create_conn"],
     "aiokafka.consumer.consumer": [
         "AIOKafkaConsumer._client",

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import structlog
 from aiokafka import AIOKafkaProducer
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import (
     InvalidMessageError,
     InvalidTimestampError,
@@ -323,6 +324,7 @@ class Relay:
         producer._closed = True  # or it warns when it is collected
         if producer._sender.sender_task is not None:
             producer._sender.sender_task.cancel()
+        producer.client._conns = _Closed(producer.client._conns)
         await within(0.5, producer.client.close())
 
     def _note(self, state: RetryCallState) -> None:
@@ -333,6 +335,15 @@ class Relay:
         if self.away is None:
             log.warning("the broker is away", broker=self._broker.bootstrap, why=why)
         self.away = Away(self.away.since if self.away else self._clock.now(), why)
+
+
+class _Closed(dict[object, AIOKafkaConnection]):
+    """The connections of a client that is left: one that it was still making is closed on arrival,
+    before the request that it was made for can go out."""
+
+    def __setitem__(self, key: object, connection: AIOKafkaConnection) -> None:
+        connection.close()
+        super().__setitem__(key, connection)
 
 
 def _failed(error: BaseException) -> asyncio.Future[object]:
