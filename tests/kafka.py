@@ -249,7 +249,8 @@ def _java(*options: str) -> list[str]:
 
 
 def _kafka_id() -> str:
-    return urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+    """By chance; it never begins with "-", which Kafka's tool would take for an option."""
+    return urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).rstrip(b"=").decode()
 
 
 async def _told_by(node: Node) -> set[int]:
