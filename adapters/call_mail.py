@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import ssl
 from datetime import timedelta
 from email import policy
@@ -25,14 +24,10 @@ from aiosmtplib import (
 )
 
 from adapters import http
-from broadcaster.calling import Accepted, Call, Means, meant_for
+from broadcaster.calling import MAILBOX, Accepted, Call, Means, meant_for
 from broadcaster.clock import Clock
 from broadcaster.delivery import InDoubt, Refused, TryLater
 from broadcaster.world import W
-
-#: A mailbox that can be written into a command and a header as it is; quoted and non-ASCII ones
-#: cannot, and are refused.
-_MAILBOX = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,255}")
 
 _BREAKS = (SMTPException, OSError, TimeoutError)
 
@@ -65,7 +60,7 @@ class CallMail(Generic[W]):
     async def call(self, call: Call[W]) -> Accepted:
         """Gives the mail to the server. Raises TryLater, Refused or InDoubt."""
         meant_for(self, call)
-        if not _MAILBOX.fullmatch(call.address):
+        if not MAILBOX.fullmatch(call.address):
             raise Refused("This is no mailbox that we can write to. Correct it on the roster.")
         message = self._message(call)
         # It has no timeouts of its own: `wait_for`, by which it keeps them, may swallow our

@@ -12,7 +12,12 @@ from typing import Any
 import structlog
 
 import adapters
+from adapters.call_mail import CallMail
+from adapters.call_push import CallPush
+from adapters.call_sms import CallSms
+from adapters.call_webhook import CallWebhook
 from broadcaster import channel
+from broadcaster.calling import Caller, Means
 from broadcaster.channel import Channel
 from broadcaster.clock import Clock, SystemClock
 from broadcaster.delivery import Adapter
@@ -33,7 +38,7 @@ from streams.deliver import Deliver
 from streams.errors import Poison
 from streams.gate import judge_decision
 from streams.intake import intake_handler
-from streams.notify import call_approver
+from streams.notify import Notify, call_approver
 from streams.run import STEPS, Flowing
 
 log = structlog.get_logger(__name__)
@@ -99,6 +104,46 @@ def make_adapters(settings: Settings, ledger: Ledger) -> Mapping[str, Adapter[An
     return {each.name: adapters.build(each, EXERCISE, parts) for each in channels(settings)}
 
 
+def make_callers(settings: Settings, address: str, clock: Clock) -> dict[Means, Caller[Exercise]]:
+    """What people are called by: one for each account of the settings. `address`: the desk's."""
+    networks = settings.call_networks
+    callers: list[Caller[Exercise]] = []
+    if push := settings.call_push:
+        callers.append(CallPush(
+            EXERCISE, key=push.key.get_secret_value(), contact=push.contact, networks=networks,
+            clock=clock,
+        ))  # fmt: skip
+    if sms := sms_caller(settings, address, clock):
+        callers.append(sms)
+    if mail := settings.call_mail:
+        callers.append(CallMail(
+            EXERCISE, host=mail.host, port=mail.port, tls=mail.tls, login=mail.login,
+            sender=mail.sender, clock=clock,
+        ))  # fmt: skip
+    if app := settings.call_app:
+        callers.append(CallWebhook(
+            EXERCISE, url=str(app.url), key=signature.key(app.secret.get_secret_value()),
+            networks=networks, clock=clock,
+        ))  # fmt: skip
+    return {caller.means: caller for caller in callers}
+
+
+#: Where Twilio tells what became of an SMS; the call's id follows.
+SMS_REPORTS = "/hooks/sms"
+
+
+def sms_caller(settings: Settings, address: str, clock: Clock) -> CallSms[Exercise] | None:
+    """The account that SMS are sent from. Twilio reports back where it can: over https alone."""
+    account = settings.call_sms
+    if account is None:
+        return None
+    return CallSms(
+        EXERCISE, account=account.account, token=account.token.get_secret_value(),
+        sender=account.sender, networks=settings.call_networks, clock=clock,
+        callback=f"{address}{SMS_REPORTS}" if address.startswith("https://") else None,
+    )  # fmt: skip
+
+
 def read_native(raw: bytes, now: datetime) -> Report:
     """Intake's reading of a message that a CAD system wrote to its topic."""
     return native.parse(raw, now=now).report
@@ -156,17 +201,17 @@ def flowing(
     settings: Settings,
     ledger: Ledger,
     broker: Broker,
-    public_address: str,
+    address: str,
     clock: Clock | None = None,
     *,
     steps: Sequence[str] = STEPS,
     relays: bool = True,
 ) -> Flowing:
-    """The named steps in this process. `public_address` is that of the public page."""
+    """The named steps in this process. `address` is the desk's."""
     clock = clock or SystemClock()
     holder = uuid.uuid4().hex  # of leases: the process, so that its next streams need not wait
     names = channel_names(settings)
-    incident_url = f"{public_address}/{{}}".format
+    incident_url = f"{address}/p/{{}}".format
     flow = Flowing(
         ledger,
         broker,
@@ -180,6 +225,12 @@ def flowing(
             incident_url,
             clock,
             holder,
+        ),
+        lambda: Notify(
+            ledger,
+            make_callers(settings, address, clock),
+            f"{address}/a/{{}}".format,
+            clock,
         ),
         clock,
         relays=relays,

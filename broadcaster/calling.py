@@ -9,6 +9,8 @@ words follow from the world alone, so there is no field that content could trave
 
 from __future__ import annotations
 
+import json
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -19,6 +21,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from broadcaster.delivery import InDoubt, Refused, TryLater
+from broadcaster.errors import Refusal
 from broadcaster.incident import NAMESPACE
 from broadcaster.world import Exercise, Frozen, Live, W, World
 
@@ -32,6 +35,59 @@ class Means(StrEnum):
     SMS = "SMS"  #: the address is a telephone number (E.164)
     MAIL = "mail"  #: the address is a mailbox (RFC 5321)
     WEBHOOK = "webhook"  #: the department's own app; the address is what that app calls the person
+
+
+#: A mailbox that can be written into a command and a header as it is; quoted and non-ASCII ones
+#: cannot, and are refused.
+MAILBOX = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,255}")
+
+_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")  # E.164
+_NAME = re.compile(r"[!-~]{1,200}")
+_LONGEST_SUBSCRIPTION = 2000
+
+
+def address(means: Means, text: str) -> str:
+    """A person's address as it is kept. Raises Refusal where nobody can be called by it."""
+    match means:
+        case Means.SMS:
+            number = re.sub(r"[\s().-]", "", text)
+            return _checked(
+                number, _NUMBER, "This is no telephone number that can be called.",
+                "Write it with the country's code, as +17605550100.",
+            )  # fmt: skip
+        case Means.MAIL:
+            return _checked(
+                text.strip(), MAILBOX, "This is no mailbox that can be written to.",
+                "Write it as ortiz@example.gov.",
+            )  # fmt: skip
+        case Means.WEBHOOK:
+            return _checked(
+                text.strip(), _NAME, "This is no name that the department's app can know.",
+                "Write it without spaces, in at most 200 plain characters.",
+            )  # fmt: skip
+        case Means.PUSH:
+            return _subscription(text)
+
+
+def _checked(text: str, form: re.Pattern[str], why: str, do: str) -> str:
+    if not form.fullmatch(text):
+        raise Refusal("address_invalid", why, do, field="address")
+    return text
+
+
+def _subscription(text: str) -> str:
+    """A browser's PushSubscription, of which no more is kept than what a push needs."""
+    try:
+        told = json.loads(text if len(text) <= _LONGEST_SUBSCRIPTION else "")
+        keys = {name: str(told["keys"][name]) for name in ("p256dh", "auth")}
+        if urlsplit(told["endpoint"]).scheme != "https":
+            raise ValueError("no https")
+        return json.dumps({"endpoint": told["endpoint"], "keys": keys})
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise Refusal(
+            "address_invalid", "This is no browser that can be called.",
+            "Press the button once more; if it stays so, use another browser.", field="address",
+        ) from None  # fmt: skip
 
 
 #: All that a call says, whatever it is about and whomever it calls.

@@ -43,6 +43,9 @@ class Kind(StrEnum):
     REQUEST_EXPIRED = "RequestExpired"
     REQUEST_WITHDRAWN = "RequestWithdrawn"
     APPROVER_CALLED = "ApproverCalled"
+    CALL_ENDED = "CallEnded"
+    CALL_REPORTED = "CallReported"
+    REQUEST_OPENED = "RequestOpened"
     DECISION_RECORDED = "DecisionRecorded"
     DECISION_REFUSED = "DecisionRefused"
     UPDATE_RELEASED = "UpdateReleased"
@@ -62,6 +65,8 @@ class Kind(StrEnum):
     PASSKEY_ADDED = "PasskeyAdded"
     PASSKEY_APPROVED = "PasskeyApproved"
     PASSKEY_REVOKED = "PasskeyRevoked"
+    REACH_ADDED = "ReachAdded"
+    REACH_ENDED = "ReachEnded"
     SIGNED_IN = "SignedIn"
     SIGNED_OUT = "SignedOut"
 

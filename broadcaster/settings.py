@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -16,6 +16,7 @@ from pydantic import (
     SecretStr,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
@@ -48,6 +49,57 @@ class WebhookSetting(BaseModel):
     secret: SecretStr
     #: Whether the receiver is known to act once on one `webhook-id`.
     dedupes: bool = False
+
+
+class PushSetting(BaseModel):
+    """Our word to the push services of people's browsers (VAPID)."""
+
+    #: The raw P-256 private key, base64url: `broadcaster push-key` makes one.
+    key: SecretStr
+    #: A `mailto:` or `https:` address where push services reach us.
+    contact: Annotated[str, Field(pattern=r"^(mailto:|https://)\S+$", max_length=200)]
+
+
+class TwilioSetting(BaseModel):
+    """The account that SMS are sent from."""
+
+    account: Annotated[str, Field(pattern=r"^AC[0-9a-f]{32}$")]
+    token: SecretStr
+    #: A number of the account (E.164), or a Messaging Service's SID.
+    sender: Annotated[str, Field(pattern=r"^(\+[1-9][0-9]{6,14}|MG[0-9a-f]{32})$")]
+
+
+class MailSetting(BaseModel):
+    """The server that mail to people goes through."""
+
+    host: Annotated[str, Field(min_length=1, max_length=255)]
+    port: Annotated[int, Field(ge=1, le=65535)] = 587
+    tls: Literal["tls", "starttls", "none"] = "starttls"
+    user: str | None = None
+    password: SecretStr | None = None
+    sender: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]
+
+    @property
+    def login(self) -> tuple[str, str] | None:
+        """User and password; None for a server that asks for none."""
+        if self.user is None or self.password is None:
+            return None
+        return self.user, self.password.get_secret_value()
+
+    @model_validator(mode="after")
+    def _whole_login(self) -> Self:
+        if bool(self.user) != bool(self.password):
+            raise ValueError("a login is a user and a password")
+        if self.user and self.tls == "none":
+            raise ValueError("a login is never sent without TLS")
+        return self
+
+
+class AppSetting(BaseModel):
+    """The department's own app, which calls people: a signed webhook."""
+
+    url: HttpUrl
+    secret: SecretStr
 
 
 class Settings(BaseSettings):
@@ -150,11 +202,31 @@ class Settings(BaseSettings):
         description="Networks (CIDR) that webhooks may be sent to. Empty: none.",
     )
 
+    call_push: PushSetting | None = Field(
+        None, description="Calls people by web push. JSON of `key`, `contact`; `broadcaster "
+        "push-key` makes the key.",
+    )  # fmt: skip
+    call_sms: TwilioSetting | None = Field(
+        None, description="Calls people by SMS (Twilio). JSON of `account`, `token`, `sender`."
+    )
+    call_mail: MailSetting | None = Field(
+        None, description="Calls people by mail. JSON of `host`, `port`, `tls` (`starttls`, `tls`, "
+        "`none`), `user`, `password`, `sender`.",
+    )  # fmt: skip
+    call_app: AppSetting | None = Field(
+        None, description="Calls people through the department's own app. JSON of `url`, `secret`."
+    )
+    call_networks: list[IPv4Network | IPv6Network] = Field(
+        default_factory=list,
+        description="Networks (CIDR) that push, SMS and the app's calls may be sent to. Empty: "
+        "none.",
+    )
+
     @field_validator("webhooks")
     @classmethod
     def _own_names(cls, hooks: list[WebhookSetting]) -> list[WebhookSetting]:
         """A channel's name is its topic, its lease and its address."""
-        taken = {"public_page", "settled"}
+        taken = {"public_page", "settled", "relay", "notify"}
         for hook in hooks:
             if hook.name in taken:
                 raise ValueError(f"the channel name {hook.name} is taken; choose another")

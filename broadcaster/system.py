@@ -116,7 +116,7 @@ def _flowing(here: Here, broker: Broker | None, share: Share) -> Flowing | Besid
     if broker is None or not (share.steps or share.relays):
         return Beside(here.ledger, bootstrap.channel_names(here.settings), here.clock)
     return bootstrap.flowing(
-        here.settings, here.ledger, broker, f"{here.address}/p", steps=share.steps,
+        here.settings, here.ledger, broker, here.address, steps=share.steps,
         relays=share.relays,
     )  # fmt: skip
 

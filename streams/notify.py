@@ -1,18 +1,36 @@
 """Notify: somebody is called to decide.
 
-Wakes on `update.submitted`. Decides who commands now and so who is asked. The call is their
-board and approval page, which move at once; push, SMS and mail join as `adapters/call_*.py`.
+The step wakes on `update.submitted`. It decides who commands now and so who is asked; their board
+and approval page move at once. Beside it `Notify` makes the calls that reach a person elsewhere:
+push, SMS, mail, the department's app, again and higher up while nobody decides. Whom, when and by
+which means is `calling.next_calls`; the ledger says what was done. One transaction before each
+call, one after, none across I/O (DESIGN.md rule 5).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import structlog
 
 from broadcaster.approval import RequestState
-from broadcaster.ledger import Tx, approvals, incidents
+from broadcaster.calling import Accepted, AnyCall, Caller, Due, Means, next_calls
+from broadcaster.clock import Clock
+from broadcaster.delivery import InDoubt, Refused, TryLater
+from broadcaster.ledger import Ledger, Tx, approvals, calls, incidents
 from broadcaster.record import Kind
+from streams.within import noticed
+from streams.woken import Woken
 
 ACTOR = "notify"
+
+#: Where nothing is due, the ledger is looked at again after this long, whoever wakes us.
+LONGEST_WAIT = timedelta(seconds=30)
+
+log = structlog.get_logger(__name__)
 
 
 def call_approver(request_id: str) -> Callable[[Tx], bool]:
@@ -37,3 +55,83 @@ def call_approver(request_id: str) -> Callable[[Tx], bool]:
         return True
 
     return step
+
+
+class Notify:
+    """Makes the calls of one installation, where and while it runs. One at a time may."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        callers: Mapping[Means, Caller[Any]],
+        request_url: Callable[[str], str],
+        clock: Clock,
+    ) -> None:
+        self._ledger = ledger
+        self._callers = callers
+        self._request_url = request_url
+        self._clock = clock
+        self._calling: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Calls until cancelled. Raises LedgerAway.
+
+        A call that was being made then stays open in the ledger, and the next round calls again.
+        """
+        changed = Woken(self._ledger, "calls")
+        try:
+            while True:
+                due = await self._due()
+                for call in due.calls:
+                    self._start(call)
+                await changed.wait(self._until(due))
+        finally:
+            changed.forget()
+            for task in self._calling:
+                task.cancel()
+
+    async def close(self) -> None:
+        """Ends what the accounts hold open; called once, when the process ends."""
+        for caller in self._callers.values():
+            await caller.close()
+
+    async def _due(self) -> Due:
+        """What is to be called now, begun in the ledger; most looks find nothing and write none."""
+        due = await self._ledger.read(self._look)
+        return await self._ledger.write(self._begin) if due.calls else due
+
+    def _look(self, tx: Tx) -> Due:
+        return next_calls(calls.state(tx, self._callers, self._request_url), tx.now)
+
+    def _begin(self, tx: Tx) -> Due:
+        due = self._look(tx)
+        for call in due.calls:
+            calls.begin(tx, call)
+        return due
+
+    def _until(self, due: Due) -> float:
+        if due.next_look is None:
+            return LONGEST_WAIT.total_seconds()
+        wait = min(due.next_look - self._clock.now(), LONGEST_WAIT)
+        return max(wait.total_seconds(), 0.0)
+
+    def _start(self, call: AnyCall) -> None:
+        task = asyncio.create_task(self._make(call))
+        self._calling.add(task)
+        task.add_done_callback(self._calling.discard)
+        task.add_done_callback(noticed)
+
+    async def _make(self, call: AnyCall) -> None:
+        how = await self._try(call)
+        log.info("called", means=str(call.means), attempt=call.attempt, request_id=call.request_id,
+                 outcome=type(how).__name__)  # fmt: skip
+        await self._ledger.write(lambda tx: calls.end(tx, call.id, how))
+
+    async def _try(self, call: AnyCall) -> Accepted | TryLater | Refused | InDoubt:
+        try:
+            return await self._callers[call.means].call(call)
+        except (TryLater, Refused, InDoubt) as problem:
+            return problem
+        except Exception as problem:  # what nobody foresaw must not keep the others from calling
+            log.exception("a call failed", means=str(call.means), request_id=call.request_id)
+            return InDoubt(f"Something failed in calling ({type(problem).__name__}).")

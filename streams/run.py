@@ -35,6 +35,7 @@ from streams.broker import Broker
 from streams.deliver import Deliver
 from streams.errors import BrokerAway
 from streams.lease import while_held
+from streams.notify import Notify
 from streams.relay import Away, OutboxRow, Relay
 from streams.together import together
 from streams.woken import Woken
@@ -69,6 +70,7 @@ class Flowing:
         steps: Sequence[Step],
         on_poison: OnPoison,
         deliver: Callable[[], Deliver],
+        notify: Callable[[], Notify],
         clock: Clock,
         *,
         relays: bool = True,
@@ -86,6 +88,7 @@ class Flowing:
         self.streams: Streams | None = None
         self.relay: Relay | None = None
         self.deliver: Deliver | None = None  #: outlives the streams: it may be sending
+        self.notify: Notify | None = None
         self._ledger = ledger
         self._broker = broker
         self._world = world
@@ -94,6 +97,7 @@ class Flowing:
         self.steps = tuple(steps)
         self._on_poison = on_poison
         self._make_deliver = deliver
+        self._make_notify = notify
         self._clock = clock
         self._sweep_seconds = sweep_seconds
         self._watchdog_seconds = watchdog_seconds
@@ -110,6 +114,8 @@ class Flowing:
         finally:
             if self.deliver is not None:
                 await self.deliver.close()
+            if self.notify is not None:
+                await self.notify.close()
 
     async def _again_and_again(self) -> None:
         failures = 0
@@ -148,6 +154,8 @@ class Flowing:
         if any(step.name == "deliver" for step in self.steps):
             await self._ledger.write(lambda tx: posts.hold_unknown(tx, self._channels))
             self.deliver = self.deliver or self._make_deliver()
+        if any(step.name == "notify" for step in self.steps):
+            self.notify = self.notify or self._make_notify()
         self.streams = streams
         try:
             if streams is not None:
@@ -171,6 +179,8 @@ class Flowing:
             parts.append(self._lead(self.relay))
         if self.deliver is not None:
             parts.append(self.deliver.run(self._mine))
+        if self.notify is not None:
+            parts.append(self._call(self.notify))
         return parts
 
     def _mine(self) -> frozenset[str]:
@@ -178,6 +188,13 @@ class Flowing:
         prefix = topics.full_name(self._world, topics.POSTS, "")
         assigned = self.streams.assigned() if self.streams else ()
         return frozenset(name.removeprefix(prefix) for name in assigned if name.startswith(prefix))
+
+    async def _call(self, notify: Notify) -> None:
+        """Calls people: one process at a time, by lease where there may be several."""
+        if self._ledger.alone:
+            await notify.run()
+        else:
+            await while_held(self._ledger, "notify", notify.run)
 
     async def _lead(self, relay: Relay) -> None:
         """Relay, sweep and sealer: one process at a time, by lease where there may be several."""

@@ -369,4 +369,4 @@ def _kept_decision(row: Row[tuple[object, ...]]) -> KeptDecision:
 
 
 def _changed(tx: Tx, kept: ApprovalRequest) -> None:
-    tx.changed("board", f"incident:{kept.incident_id}", f"request:{kept.id}")
+    tx.changed("board", "calls", f"incident:{kept.incident_id}", f"request:{kept.id}")

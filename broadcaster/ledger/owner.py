@@ -36,6 +36,7 @@ _DESK = {
     "sessions": "INSERT, UPDATE",
     "passkeys": "INSERT, UPDATE",
     "challenges": "INSERT, DELETE",
+    "reaches": "INSERT, UPDATE",
     "reports": "INSERT",
     "incidents": "UPDATE",
     "updates": "INSERT",
@@ -57,6 +58,8 @@ _WORKER = {
     "incidents": "INSERT, UPDATE",
     "suggestions": "INSERT",
     "approval_requests": "INSERT, UPDATE",
+    "reaches": "UPDATE",
+    "calls": "INSERT, UPDATE",
     "decisions": "UPDATE",
     "releases": "INSERT, UPDATE",
     "posts": "INSERT, UPDATE",
@@ -107,6 +110,7 @@ def _rights(connection: Connection, roles: Roles) -> list[str]:
         f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {both}",
         *(f"GRANT {acts} ON {quote(table)} TO {desk}" for table, acts in _DESK.items()),
         *(f"GRANT {acts} ON {quote(table)} TO {worker}" for table, acts in _WORKER.items()),
+        f"GRANT UPDATE (progress, opened_at) ON calls TO {desk}",  # what came of a call
         f"GRANT UPDATE (stopped_at) ON releases TO {desk}",  # it can only keep posts back
         "ALTER TABLE outbox ENABLE ROW LEVEL SECURITY",
         "ALTER TABLE decisions ENABLE ROW LEVEL SECURITY",

@@ -166,6 +166,18 @@ challenges = Table(
     Column("expires_at", Instant, nullable=False),
 )
 
+#: How a person is called. The address is theirs, and leaves this table for nothing but the call.
+reaches = Table(
+    "reaches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False, index=True),
+    Column("means", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("added_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+)
+
 # --- Reports and incidents --------------------------------------------------------------------
 
 reports = Table(
@@ -259,6 +271,28 @@ approval_requests = Table(
     Column("why", Text),
     Column("called_at", Instant),
     Column("next_look", Instant, index=True),
+)
+
+#: Every call of a person about a request: one row, however often it is tried.
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("request_id", Text, ForeignKey("approval_requests.id"), nullable=False, index=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False),
+    Column("reach_id", Text, ForeignKey("reaches.id"), nullable=False),
+    Column("means", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("again_at", Instant),
+    Column("why", Text),
+    Column("remote_id", Text),
+    Column("ended_at", Instant),
+    #: What the provider told of it later.
+    Column("progress", Text),
+    #: When the person called first opened the request.
+    Column("opened_at", Instant),
 )
 
 decisions = Table(

@@ -196,7 +196,7 @@ async def _flow(story: Story, broker: Broker, home: Path) -> AsyncIterator[Flowi
     """Relay and compile on the cluster, as a process has them."""
     await making.apply(broker, topics.full_names(EXERCISE, ["public_page"]))
     flow = flowing(
-        Settings(home=home), story.ledger, broker, "http://127.0.0.1/p", SystemClock(),
+        Settings(home=home), story.ledger, broker, "http://127.0.0.1", SystemClock(),
         steps=["compile"],
     )  # fmt: skip
     task = asyncio.create_task(flow.run())

@@ -36,7 +36,7 @@ async def test_posts_of_a_channel_that_is_gone_are_held_when_the_streams_start(
     story.ledger.on_commit(lambda _: changed.set())
     flow = flowing(
         Settings(home=tmp_path), story.ledger, own_broker.at,
-        "http://127.0.0.1/p", SystemClock(),
+        "http://127.0.0.1", SystemClock(),
     )  # fmt: skip
     running = asyncio.create_task(flow.run())
     try:
@@ -77,7 +77,7 @@ async def test_a_receipt_outlives_the_streams_that_the_ledgers_absence_ends(
     monkeypatch.setattr("adapters.webhook.Webhook.send", lambda self, message: send(message))
     flow = flowing(
         Settings(home=tmp_path, webhooks=[hook]), story.ledger, own_broker.at,
-        "http://127.0.0.1/p", SystemClock(),
+        "http://127.0.0.1", SystemClock(),
     )  # fmt: skip
     running = asyncio.create_task(flow.run())
 
@@ -118,7 +118,7 @@ async def test_a_worker_whose_fetches_bring_nothing_is_started_again(
     broker = replace(kafka.at, prefix=f"{a_name('wedged')}.")
     await making.make(broker, topics.full_names(EXERCISE, ["public_page"]))
     flow = flowing(
-        Settings(home=tmp_path, watchdog_seconds=5), story.ledger, broker, "http://127.0.0.1/p",
+        Settings(home=tmp_path, watchdog_seconds=5), story.ledger, broker, "http://127.0.0.1",
         SystemClock(), steps=["compile"], relays=False,
     )  # fmt: skip
     running = asyncio.create_task(flow.run())

@@ -168,7 +168,7 @@ async def test_streams_that_are_not_let_in_say_what_to_mend_and_try_again(
     """A password that is mended on the cluster needs no restart here."""
     broker = at(secured.settings(home=tmp_path, kafka_password="guessed"))
     flow = flowing(
-        Settings(home=tmp_path), story.ledger, broker, "http://127.0.0.1/p", SystemClock(),
+        Settings(home=tmp_path), story.ledger, broker, "http://127.0.0.1", SystemClock(),
         steps=["compile"],
     )  # fmt: skip
     task = asyncio.create_task(flow.run())
