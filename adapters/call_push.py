@@ -24,6 +24,7 @@ from datetime import timedelta
 from typing import Generic, Literal, NamedTuple
 
 import http_ece
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from py_vapid import Vapid02
 from yarl import URL
@@ -118,6 +119,24 @@ class CallPush(Generic[W]):
             header = self._vapid.sign(claims)["Authorization"]
             self._signed[service] = header, until
         return header
+
+
+def new_key() -> str:
+    """A private key of our own for push services: raw P-256, base64url."""
+    made = ec.generate_private_key(ec.SECP256R1())
+    return _text(made.private_numbers().private_value.to_bytes(32, "big"))
+
+
+def public_key(key: str) -> str:
+    """The public half of a private key, as browsers subscribe with it: a point, base64url."""
+    point = Vapid02.from_raw(key.encode()).public_key.public_bytes(
+        serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+    )
+    return _text(point)
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _subscription(address: str) -> _Subscription:

@@ -13,12 +13,13 @@ import structlog
 
 import adapters
 from adapters.call_mail import CallMail
-from adapters.call_push import CallPush
+from adapters.call_push import CallPush, public_key
 from adapters.call_sms import CallSms
 from adapters.call_webhook import CallWebhook
+from adapters.http import Networks
 from broadcaster import channel
 from broadcaster.calling import Caller, Means
-from broadcaster.channel import Channel
+from broadcaster.channel import AnyChannel, Channel
 from broadcaster.clock import Clock, SystemClock
 from broadcaster.delivery import Adapter
 from broadcaster.desk import deps
@@ -28,8 +29,8 @@ from broadcaster.incident import Report
 from broadcaster.intake import native, signature
 from broadcaster.intake.door import Door
 from broadcaster.ledger import Ledger, Tx, problems, publications
-from broadcaster.settings import Settings
-from broadcaster.world import Exercise
+from broadcaster.settings import Settings, TwilioSetting
+from broadcaster.world import Exercise, Live, W, World
 from streams import codec, making, topics
 from streams.app import Delivered, Handler, Step
 from streams.broker import Broker, Sasl, tls
@@ -43,32 +44,47 @@ from streams.run import STEPS, Flowing
 
 log = structlog.get_logger(__name__)
 
-#: The only world that starts until the Commander is called (push, SMS, mail).
 EXERCISE: Exercise = "exercise"
+LIVE: Live = "live"
 
 
-def refuse_live(settings: Settings) -> None:
-    """Raises Refusal where the live world is asked for."""
-    if settings.world != EXERCISE:
+def check_live(settings: Settings) -> None:
+    """Raises Refusal where the live world is asked for and lacks what it cannot do without."""
+    if settings.world == EXERCISE:
+        return
+    if not settings.calls_people:
         raise Refusal(
-            "live_not_built",
-            "The live world does not start: the Commander is not called by push, SMS or mail yet, "
-            "and an update that nobody is called for waits.",
-            "Set BROADCASTER_WORLD=exercise.",
+            "live_calls_nobody",
+            "The live world does not start: nobody can be called by push, SMS, mail or an app, and "
+            "an update that nobody is called for waits.",
+            "Set one of BROADCASTER_CALL_PUSH, _SMS, _MAIL and _APP, better two; or set "
+            "BROADCASTER_WORLD=exercise.",
+            kind=Kind.FORBIDDEN,
+        )
+    if settings.public_url is None or settings.public_url.scheme != "https":
+        raise Refusal(
+            "live_without_https",
+            "The live world does not start: phones reach the desk over https alone, and passkeys "
+            "answer nowhere else.",
+            "Put a proxy with TLS before the desk, and its address into BROADCASTER_PUBLIC_URL; or "
+            "set BROADCASTER_WORLD=exercise.",
             kind=Kind.FORBIDDEN,
         )
 
 
-def channels(settings: Settings) -> tuple[Channel[Exercise], ...]:
+def channels(settings: Settings) -> tuple[AnyChannel, ...]:
     """The channels of this start, in the order that people see them."""
-    refuse_live(settings)
-    return (
-        channel.public_page(EXERCISE),
-        *(
-            channel.webhook(EXERCISE, hook.name, hook.title, dedupes=hook.dedupes)
-            for hook in settings.webhooks
-        ),
-    )
+    if settings.world == EXERCISE:
+        return _channels(settings, EXERCISE)
+    return _channels(settings, LIVE)
+
+
+def _channels(settings: Settings, world: W) -> tuple[Channel[W], ...]:
+    hooks: list[Channel[W]] = [
+        channel.webhook(world, hook.name, hook.title, dedupes=hook.dedupes)
+        for hook in settings.webhooks
+    ]
+    return (channel.public_page(world), *hooks)
 
 
 def channel_names(settings: Settings) -> list[str]:
@@ -101,28 +117,39 @@ def make_adapters(settings: Settings, ledger: Ledger) -> Mapping[str, Adapter[An
         },
         networks=settings.webhook_networks,
     )
-    return {each.name: adapters.build(each, EXERCISE, parts) for each in channels(settings)}
+    if settings.world == EXERCISE:
+        return {each.name: adapters.build(each, EXERCISE, parts)
+                for each in _channels(settings, EXERCISE)}  # fmt: skip
+    return {each.name: adapters.build(each, LIVE, parts) for each in _channels(settings, LIVE)}
 
 
-def make_callers(settings: Settings, address: str, clock: Clock) -> dict[Means, Caller[Exercise]]:
+def make_callers(settings: Settings, address: str, clock: Clock) -> Mapping[Means, Caller[Any]]:
     """What people are called by: one for each account of the settings. `address`: the desk's."""
+    if settings.world == EXERCISE:
+        return _callers(settings, EXERCISE, address, clock)
+    return _callers(settings, LIVE, address, clock)
+
+
+def _callers(
+    settings: Settings, world: W, address: str, clock: Clock
+) -> dict[Means, Caller[W]]:  # fmt: skip
     networks = settings.call_networks
-    callers: list[Caller[Exercise]] = []
+    callers: list[Caller[W]] = []
     if push := settings.call_push:
         callers.append(CallPush(
-            EXERCISE, key=push.key.get_secret_value(), contact=push.contact, networks=networks,
+            world, key=push.key.get_secret_value(), contact=push.contact, networks=networks,
             clock=clock,
         ))  # fmt: skip
-    if sms := sms_caller(settings, address, clock):
-        callers.append(sms)
+    if account := settings.call_sms:
+        callers.append(_sms(account, world, address, networks, clock))
     if mail := settings.call_mail:
         callers.append(CallMail(
-            EXERCISE, host=mail.host, port=mail.port, tls=mail.tls, login=mail.login,
+            world, host=mail.host, port=mail.port, tls=mail.tls, login=mail.login,
             sender=mail.sender, clock=clock,
         ))  # fmt: skip
     if app := settings.call_app:
         callers.append(CallWebhook(
-            EXERCISE, url=str(app.url), key=signature.key(app.secret.get_secret_value()),
+            world, url=str(app.url), key=signature.key(app.secret.get_secret_value()),
             networks=networks, clock=clock,
         ))  # fmt: skip
     return {caller.means: caller for caller in callers}
@@ -132,14 +159,13 @@ def make_callers(settings: Settings, address: str, clock: Clock) -> dict[Means, 
 SMS_REPORTS = "/hooks/sms"
 
 
-def sms_caller(settings: Settings, address: str, clock: Clock) -> CallSms[Exercise] | None:
+def _sms(
+    account: TwilioSetting, world: W, address: str, networks: Networks, clock: Clock
+) -> CallSms[W]:
     """The account that SMS are sent from. Twilio reports back where it can: over https alone."""
-    account = settings.call_sms
-    if account is None:
-        return None
     return CallSms(
-        EXERCISE, account=account.account, token=account.token.get_secret_value(),
-        sender=account.sender, networks=settings.call_networks, clock=clock,
+        world, account=account.account, token=account.token.get_secret_value(),
+        sender=account.sender, networks=networks, clock=clock,
         callback=f"{address}{SMS_REPORTS}" if address.startswith("https://") else None,
     )  # fmt: skip
 
@@ -273,6 +299,7 @@ def handlers(
     again: one row that cannot be used must not hold up all that come after it.
     """
 
+    judge = _judges(settings.world)
     done: set[str] = set()  # compiled before their own message came
     failing = _Failing(ledger)
 
@@ -318,7 +345,7 @@ def handlers(
 
     async def gate(message: Delivered) -> None:
         decision_id = codec.decode(codec.DecisionRecorded, message.value).decision_id
-        step = judge_decision(decision_id, EXERCISE, incident_url, settings.contact)
+        step = judge(decision_id, incident_url, settings.contact)
         async with failing("gate", decision_id):
             _known(await ledger.write(step, urgent=True), "decision")
 
@@ -334,6 +361,13 @@ def handlers(
         "gate": gate,
         "deliver": deliver_,
     }
+
+
+def _judges(world: World) -> Callable[[str, Callable[[str], str], str], Callable[[Tx], bool]]:
+    """The gate of one world: releases of the other cannot be typed into what it makes."""
+    if world == EXERCISE:
+        return lambda decision, url, contact: judge_decision(decision, EXERCISE, url, contact)
+    return lambda decision, url, contact: judge_decision(decision, LIVE, url, contact)
 
 
 class _Failing:
@@ -385,6 +419,10 @@ def desk(settings: Settings, ledger: Ledger, address: str, flow: Callable[[], Fl
         source: [secret.get_secret_value() for secret in several]
         for source, several in settings.intake_secrets.items()
     }
+    clock = SystemClock()
+    callers = make_callers(settings, address, clock)
+    sms = callers.get(Means.SMS)
+    push = settings.call_push
     return Desk(
         settings=settings,
         ledger=ledger,
@@ -393,6 +431,10 @@ def desk(settings: Settings, ledger: Ledger, address: str, flow: Callable[[], Fl
         topics=outside_topics(settings),
         address=address,
         flow=flow,
+        clock=clock,
+        means=tuple(callers),
+        push_key=public_key(push.key.get_secret_value()) if push else None,
+        sms_report=sms.reported if isinstance(sms, CallSms) else None,
     )
 
 

@@ -379,7 +379,7 @@ def _call(asking: Asking[W], callee: Callee, reach: Reach, attempt: int) -> Call
 # --- What becomes of a call -------------------------------------------------------------------
 
 
-def begun(call: Call[W], before: Made | None, now: datetime) -> Made:
+def begun(call: AnyCall, before: Made | None, now: datetime) -> Made:
     """A call that is about to be tried, for the first time or again: kept before it is."""
     if before is not None:
         return before.model_copy(update={"outcome": Outcome.OPEN, "again_at": None})

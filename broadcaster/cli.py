@@ -198,6 +198,14 @@ def report(type_: str, place: str, status: str, number: str | None) -> None:
     _show(_run("report", arguments), as_json=True)
 
 
+@cli.command("push-key")
+def push_key() -> None:
+    """Make a key for BROADCASTER_CALL_PUSH: it signs what goes to the phones' push services."""
+    from adapters.call_push import new_key
+
+    click.echo(new_key())
+
+
 @cli.group()
 def roster() -> None:
     """Who may do what."""
@@ -223,6 +231,16 @@ def roster_add(name: str, roles: tuple[str, ...]) -> None:
 def roster_link(name: str) -> None:
     """Print a new one-time sign-in link for somebody on the roster."""
     click.echo(_run("roster_link", {"name": name})["link"])
+
+
+@roster.command("reach")
+@click.argument("name")
+@click.argument("means", type=click.Choice(["SMS", "mail", "webhook"], case_sensitive=False))
+@click.argument("address")
+def roster_reach(name: str, means: str, address: str) -> None:
+    """Have somebody on the roster called at ADDRESS when an update waits for them."""
+    _run("roster_reach", {"name": name, "means": means, "address": address})
+    click.echo(f"{name} is called by {means}.")
 
 
 @roster.command("list")

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 from broadcaster import anchors
 from broadcaster.beside import Beside
 from broadcaster.bootstrap import read_native
+from broadcaster.calling import Means
 from broadcaster.clock import Clock
 from broadcaster.errors import Kind, Refusal
 from broadcaster.incident import Report
@@ -28,6 +29,7 @@ from broadcaster.ledger import (
     Ledger,
     Tx,
     approvals,
+    calls,
     incidents,
     outbox,
     passkeys,
@@ -39,7 +41,7 @@ from broadcaster.ledger import (
     reports,
 )
 from broadcaster.record import Anchor
-from broadcaster.roster import Role
+from broadcaster.roster import Person, Role
 from broadcaster.settings import Settings
 from streams import reader
 from streams.app import Where
@@ -162,14 +164,18 @@ async def roster_link(here: Here, say: Say, *, name: str) -> Result:
     """Makes a new one-time sign-in link for somebody on the roster."""
 
     def step(tx: Tx) -> str:
-        known = people.by_name(tx, name)
-        if known is None:
-            raise Refusal("no_such_person", f"{name} is not on the roster.",
-                          "`broadcaster roster list` shows who is.",
-                          kind=Kind.NOT_FOUND, field="name")  # fmt: skip
-        return people.enrol(tx, known.id, actor=OPERATOR)
+        return people.enrol(tx, _person(tx, name).id, actor=OPERATOR)
 
     return {"link": _link(here, await here.ledger.write(step))}
+
+
+async def roster_reach(here: Here, say: Say, *, name: str, means: str, address: str) -> Result:
+    """Keeps an address by which somebody on the roster is called."""
+
+    def step(tx: Tx) -> str:
+        return calls.add_reach(tx, _person(tx, name).id, Means(means), address, actor=OPERATOR).id
+
+    return {"reach_id": await here.ledger.write(step)}
 
 
 async def roster_practice(here: Here, say: Say, *, names: dict[str, list[str]]) -> Result:
@@ -190,6 +196,15 @@ async def roster_practice(here: Here, say: Say, *, names: dict[str, list[str]]) 
         return made
 
     return {"people": await here.ledger.write(step)}
+
+
+def _person(tx: Tx, name: str) -> Person:
+    known = people.by_name(tx, name)
+    if known is None:
+        raise Refusal("no_such_person", f"{name} is not on the roster.",
+                      "`broadcaster roster list` shows who is.",
+                      kind=Kind.NOT_FOUND, field="name")  # fmt: skip
+    return known
 
 
 async def roster_list(here: Here, say: Say) -> Result:
@@ -398,6 +413,7 @@ COMMANDS: dict[str, Callable[..., Awaitable[Result]]] = {
     "roster_add": roster_add,
     "roster_link": roster_link,
     "roster_list": roster_list,
+    "roster_reach": roster_reach,
     "roster_practice": roster_practice,
     "problems_list": problems_list,
     "problems_drop": problems_drop,

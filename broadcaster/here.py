@@ -29,7 +29,7 @@ async def alone(
 
     Raises Refusal.
     """
-    bootstrap.refuse_live(settings)
+    bootstrap.check_live(settings)
     make_home(settings)
     ledger = open_ledger(settings.ledger_path, settings.world, url=settings.ledger_address)
     try:
@@ -65,7 +65,7 @@ async def running(
     It also ends when this process does. Its log goes to `up.log` in the home folder. Gives the
     process id.
     """
-    bootstrap.refuse_live(settings)
+    bootstrap.check_live(settings)
     make_home(settings)
     with (settings.folder / "up.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(

@@ -114,8 +114,8 @@ class Settings(BaseSettings):
     )
     world: World = Field(
         "exercise",
-        description="`exercise`, or `live` (refused until the Commander is called by push, SMS and "
-        "mail).",
+        description="`exercise`, or `live` (needs `PUBLIC_URL` with https, and a way to call "
+        "people).",
     )
     department: str = Field(
         "Desert Hot Springs PD", min_length=1, max_length=80,
@@ -258,6 +258,11 @@ class Settings(BaseSettings):
         if others.data.get("kafka_sasl") and not part:
             raise ValueError("BROADCASTER_KAFKA_SASL needs it")
         return part
+
+    @property
+    def calls_people(self) -> bool:
+        """Whether there is an account by which somebody can be called."""
+        return any((self.call_push, self.call_sms, self.call_mail, self.call_app))
 
     @property
     def zone(self) -> ZoneInfo:

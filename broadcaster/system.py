@@ -85,7 +85,7 @@ async def serve(settings: Settings, broker: Broker | None, share: Share) -> None
 
     Raises Refusal where it cannot start.
     """
-    bootstrap.refuse_live(settings)
+    bootstrap.check_live(settings)
     _pause_rarely()
     stop = _stopped(tied=share is ALL)
     ledger = open_ledger(settings.ledger_path, settings.world, url=settings.ledger_address)
@@ -115,6 +115,7 @@ def _flowing(here: Here, broker: Broker | None, share: Share) -> Flowing | Besid
     """The steps of this process; for a desk alone a view of those in the others."""
     if broker is None or not (share.steps or share.relays):
         return Beside(here.ledger, bootstrap.channel_names(here.settings), here.clock)
+    assert here.address is not None, "it listens"
     return bootstrap.flowing(
         here.settings, here.ledger, broker, here.address, steps=share.steps,
         relays=share.relays,

@@ -20,14 +20,14 @@ from broadcaster.passkey import Site, id_of
 from broadcaster.record import Kind
 from broadcaster.subscribers import update_released
 from broadcaster.update import Revision
-from broadcaster.world import Exercise
+from broadcaster.world import W
 
 ACTOR = "gate"
 RELEASED = "released"
 
 
 def judge_decision(
-    decision_id: str, world: Exercise, incident_url: Callable[[str], str], contact: str = ""
+    decision_id: str, world: W, incident_url: Callable[[str], str], contact: str = ""
 ) -> Callable[[Tx], bool]:
     """The step for one decision: answers whether there is such a decision. Judged once.
 
@@ -73,7 +73,7 @@ def judge_decision(
     return step
 
 
-def _after_the_last(tx: Tx, release: Release[Exercise]) -> Release[Exercise]:
+def _after_the_last(tx: Tx, release: Release[W]) -> Release[W]:
     """Posts leave in the order of this time, so it never steps back, whatever the clock does."""
     last = releases.newest_times(tx, [release.incident_id]).get(release.incident_id)
     if last is None or release.released_at > last:

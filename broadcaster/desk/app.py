@@ -15,6 +15,7 @@ from broadcaster.desk import (
     people,
     problems,
     public,
+    reach,
     record,
     release,
     session,
@@ -25,8 +26,8 @@ from broadcaster.desk.deps import DESK, Desk
 
 #: Each has `routes`. No two name the same address.
 MODULES = (
-    templating, session, sign_in, board, incident, approval, release, record, people, problems,
-    api, live, public, feeds,
+    templating, session, sign_in, board, incident, approval, release, record, people, reach,
+    problems, api, live, public, feeds,
 )  # fmt: skip
 
 

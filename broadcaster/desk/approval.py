@@ -1,6 +1,7 @@
 """The Commander's page: what is asked, exactly what would be posted, and one tap.
 
-Opening it changes nothing (DESIGN.md rule 7). The form carries the digest of the words that it
+Opening it changes nothing (DESIGN.md rule 7); that whoever was called has opened it is on the
+record. The form carries the digest of the words that it
 shows and a key that is the same however often it is sent, so that a double tap, or a retry on a
 bad line, is one decision.
 """
@@ -27,7 +28,7 @@ from broadcaster.desk.needs import may_decide
 from broadcaster.desk.session import fields_of, require_person
 from broadcaster.desk.templating import page
 from broadcaster.errors import Kind, Refusal
-from broadcaster.ledger import Tx, approvals
+from broadcaster.ledger import Tx, approvals, calls
 from broadcaster.orders import Decide, renew_request
 from broadcaster.passkey import Json
 from broadcaster.roster import Act, require
@@ -192,7 +193,7 @@ async def _page(
     desk, person = request.app[DESK], require_person(request)
     require(person, Act.READ)
 
-    def look(tx: Tx) -> tuple[ApprovalDetail, str | None, dict[str, Json] | None]:
+    def look(tx: Tx) -> tuple[ApprovalDetail, str | None, dict[str, Json] | None, bool]:
         kept = approvals.request(tx, request.match_info["request_id"])
         if kept is None:
             raise Refusal(
@@ -205,9 +206,12 @@ async def _page(
             if waiting.request.id != kept.request.id
         ]
         detail = approval_detail(tx, desk, kept)
-        return detail, next(iter(newer), None), asked(tx, desk, kept, person)
+        unopened = calls.unopened(tx, kept.request.id, person.id)
+        return detail, next(iter(newer), None), asked(tx, desk, kept, person), unopened
 
-    it, newer, passkey_asks = await desk.ledger.read(look)
+    it, newer, passkey_asks, unopened = await desk.ledger.read(look)
+    if unopened and refusal is None:
+        await desk.ledger.write(lambda tx: calls.opened(tx, it.request.id, person.id))
     titles = {channel.name: channel.title for channel in desk.channels}
     expired = it.request.state is RequestState.EXPIRED or (
         it.request.state is RequestState.OPEN and it.request.expires_at <= it.now

@@ -10,6 +10,7 @@ from typing import Protocol
 from aiohttp import web
 from pydantic import BaseModel
 
+from broadcaster.calling import Means, Progress
 from broadcaster.channel import AnyChannel
 from broadcaster.clock import Clock, SystemClock
 from broadcaster.incident import Incident, Report
@@ -92,6 +93,12 @@ class Desk:
     address: str
     flow: Callable[[], Flow]
     clock: Clock = field(default_factory=SystemClock)
+    #: How people can be called: those ways that there are accounts for.
+    means: tuple[Means, ...] = ()
+    #: Our public key at push services, which a browser subscribes with (RFC 8292 §4).
+    push_key: str | None = None
+    #: What Twilio tells of an SMS, at which address, signed how. Raises Refusal.
+    sms_report: Callable[[str, Mapping[str, str], str], Progress | None] | None = None
 
     @property
     def practice(self) -> bool:

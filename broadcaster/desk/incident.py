@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from aiohttp import web
 
 from broadcaster.approval import RequestState, asked_in_words
-from broadcaster.desk import composer
+from broadcaster.calling import Means
+from broadcaster.desk import composer, reach
 from broadcaster.desk.approval import Said, said_once
 from broadcaster.desk.board import accept
 from broadcaster.desk.checks import PHRASES
@@ -27,6 +28,7 @@ from broadcaster.ledger import (
     Tx,
     approvals,
     board,
+    calls,
     incidents,
     people,
     posts,
@@ -75,6 +77,8 @@ class View:
     names: Mapping[str, str]
     commanders: Sequence[Person]
     on_public_page: bool
+    calls: Sequence[calls.Kept] = ()  #: about the newest request
+    telephones: Sequence[str] = ()  #: of whoever commands
 
     @property
     def incident(self) -> Incident:
@@ -108,7 +112,14 @@ def look(tx: Tx, incident_id: str, titles: Mapping[str, str]) -> View:
         names=names,
         commanders=[person for person in everybody if may_command(person)],
         on_public_page=bool(publications.of_incident(tx, kept.public_id)),
+        calls=calls.of_request(tx, request.id) if request else (),
+        telephones=_telephones(tx, kept.incident.command.person_id),
     )
+
+
+def _telephones(tx: Tx, person_id: str | None) -> list[str]:
+    reaches = calls.reaches_of(tx, person_id) if person_id else ()
+    return [reach.address for reach in reaches if reach.means is Means.SMS]
 
 
 def _earlier(tx: Tx, incident_id: str) -> list[Earlier]:
@@ -340,6 +351,7 @@ async def _page(
         place=incident.place.value if incident.place else "place not known",
         status_words=STATUS_WORDS.get(incident.status.value, incident.status.value),
         waiting=_waiting(view, desk),
+        called=reach.told(view.calls, view.names, desk),
         waiting_words=_said(view, titles),
         zone_name=f"{desk.clock.now().astimezone(desk.settings.zone):%Z}",
         typed=typed,

@@ -49,7 +49,7 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 PUBLIC: Final = re.compile(r"/p(/|$)")
 
 #: Proved by a signature over the body, which no other site can make a browser send.
-SIGNED = frozenset({"/api/v1/reports"})
+SIGNED: Final = re.compile(r"/api/v1/reports|/hooks/sms/[^/]+")
 
 MAX_BODY = 1024 * 1024
 
@@ -217,7 +217,7 @@ def _host_name(request: web.Request) -> str | None:
 @web.middleware
 async def own_pages_only(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuses a change that another site's page asks for (CSRF)."""
-    if request.method not in SAFE and request.path not in SIGNED and not _from_us(request):
+    if request.method not in SAFE and not (SIGNED.fullmatch(request.path) or _from_us(request)):
         raise Refusal(
             "cross_site",
             "This did not come from a page of this desk.",

@@ -124,6 +124,11 @@ def _called(line: _Line) -> str:
     return f"Called {who} by the {line['via']}"
 
 
+def _call_ended(line: _Line) -> str:
+    why = f": {line['why']}" if line["why"] else ""
+    return f"The {line['via']} to {line.name('called')} was {line['outcome']}{why}"
+
+
 def _released(line: _Line) -> str:
     count = len(line["channels"].split(", "))
     where = "1 channel" if count == 1 else f"{count} channels"
@@ -157,6 +162,11 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.REQUEST_EXPIRED: "Nobody decided in time: the request expired",
     Kind.REQUEST_WITHDRAWN: "Took the submission back",
     Kind.APPROVER_CALLED: _called,
+    Kind.CALL_ENDED: _call_ended,
+    Kind.CALL_REPORTED: lambda line: (
+        f"The {line['via']} to {line.name('called')}: {line['progress']}"
+    ),
+    Kind.REQUEST_OPENED: "Opened the request",
     Kind.DECISION_RECORDED: lambda line: (
         f"{line['verdict'].capitalize()} the words #{line['code']}"
     ),
@@ -178,6 +188,8 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.PASSKEY_ADDED: lambda line: f"Passkey enrolled for {line.name('person_id')}: {{name}}",
     Kind.PASSKEY_APPROVED: lambda line: f"Device approved for {line.name('person_id')}",
     Kind.PASSKEY_REVOKED: lambda line: f"Device of {line.name('person_id')} revoked",
+    Kind.REACH_ADDED: lambda line: f"{line.name('person_id')} can be called by {line['means']}",
+    Kind.REACH_ENDED: lambda line: f"{line.name('person_id')} is not called by {line['means']} so",
     Kind.SIGNED_IN: "Signed in",
     Kind.SIGNED_OUT: "Signed out",
 }

@@ -270,13 +270,15 @@ def _update(tx: Tx, call_id: str, **values: object) -> None:
 
 
 def _note(
-    tx: Tx, kind: Fact, request_id: str, *, actor: str = ACTOR, **public: object
-) -> None:  # fmt: skip
+    tx: Tx, kind: Fact, request_id: str, *, actor: str = ACTOR, **public: str | int | None
+) -> None:
     kept = approvals.request(tx, request_id)
     assert kept is not None, "a foreign key"
     tx.trace = kept.trace
-    tx.record(kind, actor=actor, incident_id=kept.request.incident_id, request_id=request_id,
-              **public)  # fmt: skip
+    incident_id = kept.request.incident_id
+    tx.record(
+        kind, actor=actor, incident_id=incident_id, request_id=request_id, private=None, **public
+    )
 
 
 def _changed(tx: Tx, request_id: str) -> None:
