@@ -48,16 +48,19 @@ EXERCISE: Exercise = "exercise"
 LIVE: Live = "live"
 
 
-def check_live(settings: Settings) -> None:
-    """Raises Refusal where the live world is asked for and lacks what it cannot do without."""
+def check_live(settings: Settings, *, calls: bool = False) -> None:
+    """Raises Refusal where the live world is asked for and lacks what it cannot do without.
+
+    `calls`: whether people are called from here, or told here how they may be.
+    """
     if settings.world == EXERCISE:
         return
-    if not settings.calls_people:
+    if calls and not settings.calls:
         raise Refusal(
             "live_calls_nobody",
             "The live world does not start: nobody can be called by push, SMS, mail or an app, and "
             "an update that nobody is called for waits.",
-            "Set one of BROADCASTER_CALL_PUSH, _SMS, _MAIL and _APP, better two; or set "
+            "Write an account into BROADCASTER_CALLS, better two; or set "
             "BROADCASTER_WORLD=exercise.",
             kind=Kind.FORBIDDEN,
         )
@@ -80,11 +83,10 @@ def channels(settings: Settings) -> tuple[AnyChannel, ...]:
 
 
 def _channels(settings: Settings, world: W) -> tuple[Channel[W], ...]:
-    hooks: list[Channel[W]] = [
-        channel.webhook(world, hook.name, hook.title, dedupes=hook.dedupes)
-        for hook in settings.webhooks
-    ]
-    return (channel.public_page(world), *hooks)
+    found: list[Channel[W]] = [channel.public_page(world)]
+    for hook in settings.webhooks:
+        found.append(channel.webhook(world, hook.name, hook.title, dedupes=hook.dedupes))
+    return tuple(found)
 
 
 def channel_names(settings: Settings) -> list[str]:
@@ -135,19 +137,19 @@ def _callers(
 ) -> dict[Means, Caller[W]]:  # fmt: skip
     networks = settings.call_networks
     callers: list[Caller[W]] = []
-    if push := settings.call_push:
+    if push := settings.calls.push:
         callers.append(CallPush(
             world, key=push.key.get_secret_value(), contact=push.contact, networks=networks,
             clock=clock,
         ))  # fmt: skip
-    if account := settings.call_sms:
+    if account := settings.calls.sms:
         callers.append(_sms(account, world, address, networks, clock))
-    if mail := settings.call_mail:
+    if mail := settings.calls.mail:
         callers.append(CallMail(
             world, host=mail.host, port=mail.port, tls=mail.tls, login=mail.login,
             sender=mail.sender, clock=clock,
         ))  # fmt: skip
-    if app := settings.call_app:
+    if app := settings.calls.app:
         callers.append(CallWebhook(
             world, url=str(app.url), key=signature.key(app.secret.get_secret_value()),
             networks=networks, clock=clock,
@@ -422,7 +424,7 @@ def desk(settings: Settings, ledger: Ledger, address: str, flow: Callable[[], Fl
     clock = SystemClock()
     callers = make_callers(settings, address, clock)
     sms = callers.get(Means.SMS)
-    push = settings.call_push
+    push = settings.calls.push
     return Desk(
         settings=settings,
         ledger=ledger,

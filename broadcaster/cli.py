@@ -200,7 +200,7 @@ def report(type_: str, place: str, status: str, number: str | None) -> None:
 
 @cli.command("push-key")
 def push_key() -> None:
-    """Make a key for BROADCASTER_CALL_PUSH: it signs what goes to the phones' push services."""
+    """Make a key for BROADCASTER_CALLS: it signs what goes to the phones' push services."""
     from adapters.call_push import new_key
 
     click.echo(new_key())

@@ -65,7 +65,7 @@ async def running(
     It also ends when this process does. Its log goes to `up.log` in the home folder. Gives the
     process id.
     """
-    bootstrap.check_live(settings)
+    bootstrap.check_live(settings, calls=True)
     make_home(settings)
     with (settings.folder / "up.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(

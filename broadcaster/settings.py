@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import (
     AfterValidator,
     BaseModel,
+    ConfigDict,
     Field,
     HttpUrl,
     SecretStr,
@@ -52,7 +53,7 @@ class WebhookSetting(BaseModel):
 
 
 class PushSetting(BaseModel):
-    """Our word to the push services of people's browsers (VAPID)."""
+    """Our word to the push services of people's browsers (VAPID, RFC 8292)."""
 
     #: The raw P-256 private key, base64url: `broadcaster push-key` makes one.
     key: SecretStr
@@ -100,6 +101,21 @@ class AppSetting(BaseModel):
 
     url: HttpUrl
     secret: SecretStr
+
+
+class CallAccounts(BaseModel):
+    """What people are called by, when something waits for their decision."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    push: PushSetting | None = None
+    sms: TwilioSetting | None = None
+    mail: MailSetting | None = None
+    app: AppSetting | None = None
+
+    def __bool__(self) -> bool:
+        """Whether anybody can be called at all."""
+        return any((self.push, self.sms, self.mail, self.app))
 
 
 class Settings(BaseSettings):
@@ -202,19 +218,11 @@ class Settings(BaseSettings):
         description="Networks (CIDR) that webhooks may be sent to. Empty: none.",
     )
 
-    call_push: PushSetting | None = Field(
-        None, description="Calls people by web push. JSON of `key`, `contact`; `broadcaster "
-        "push-key` makes the key.",
-    )  # fmt: skip
-    call_sms: TwilioSetting | None = Field(
-        None, description="Calls people by SMS (Twilio). JSON of `account`, `token`, `sender`."
-    )
-    call_mail: MailSetting | None = Field(
-        None, description="Calls people by mail. JSON of `host`, `port`, `tls` (`starttls`, `tls`, "
-        "`none`), `user`, `password`, `sender`.",
-    )  # fmt: skip
-    call_app: AppSetting | None = Field(
-        None, description="Calls people through the department's own app. JSON of `url`, `secret`."
+    calls: CallAccounts = Field(
+        default_factory=CallAccounts,
+        description="Accounts that people are called by. JSON object of `push` (`key`, `contact`; "
+        "`broadcaster push-key` makes the key), `sms` (Twilio: `account`, `token`, `sender`), "
+        "`mail` (`host`, `port`, `tls`, `user`, `password`, `sender`), `app` (`url`, `secret`).",
     )
     call_networks: list[IPv4Network | IPv6Network] = Field(
         default_factory=list,
@@ -258,11 +266,6 @@ class Settings(BaseSettings):
         if others.data.get("kafka_sasl") and not part:
             raise ValueError("BROADCASTER_KAFKA_SASL needs it")
         return part
-
-    @property
-    def calls_people(self) -> bool:
-        """Whether there is an account by which somebody can be called."""
-        return any((self.call_push, self.call_sms, self.call_mail, self.call_app))
 
     @property
     def zone(self) -> ZoneInfo:
@@ -336,6 +339,6 @@ def table() -> str:
     rows = ["| setting | default | meaning |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
         default = field.get_default(call_default_factory=True)
-        shown = "" if default in (None, "", {}, []) else f"`{default}`"
+        shown = "" if default in (None, "", {}, [], CallAccounts()) else f"`{default}`"
         rows.append(f"| `BROADCASTER_{name.upper()}` | {shown} | {field.description} |")
     return "\n".join(rows)

@@ -85,7 +85,7 @@ async def serve(settings: Settings, broker: Broker | None, share: Share) -> None
 
     Raises Refusal where it cannot start.
     """
-    bootstrap.check_live(settings)
+    bootstrap.check_live(settings, calls=share.desk or "notify" in share.steps)
     _pause_rarely()
     stop = _stopped(tied=share is ALL)
     ledger = open_ledger(settings.ledger_path, settings.world, url=settings.ledger_address)

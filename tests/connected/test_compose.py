@@ -2,13 +2,15 @@
 
 What differs is where things are: names of hosts, ports, the folder of secrets, the home folder.
 PostgreSQL, Apache Kafka and Caddy are the real ones; the files beside the compose file (of the
-proxy, the roles, the secrets) are used as they are.
+proxy, the roles, the secrets) are used as they are. It runs in the live world: `.env` says so, and
+`deploy/secrets/calls` names the department's own app, by which people are called.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -35,6 +37,7 @@ from tests.connected.installation import (
     Embedded,
     Json,
     Person,
+    Receiver,
     ask,
     short_folder,
     signed,
@@ -55,6 +58,9 @@ STARTS_WITHIN = 180.0
 WRAPPER = "kafka.docker.KafkaDockerWrapper"
 LOGGING = "Configuration: {Loggers: {Root: {level: WARN}, Logger: []}}\n"
 
+#: What stands in `.env`.
+VARIABLES = {"BROADCASTER_WORLD": "live"}
+
 #: Where a container finds what lies elsewhere here.
 PROGRAMS = {
     "broadcaster": [sys.executable, "-m", "broadcaster.cli"],
@@ -73,6 +79,7 @@ class Composed:
     folder: Path
     ca: trustme.CA
     servers: contextlib.ExitStack
+    app: Receiver
     ports: dict[str, int] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
@@ -108,6 +115,7 @@ class Composed:
                 "BROADCASTER_HOME": str(home),
                 "BROADCASTER_PORT": str(self.port(service.name)),
                 "CREDENTIALS_DIRECTORY": str(self.secrets_of(service)),
+                "BROADCASTER_CALL_NETWORKS": '["127.0.0.1/32"]',
             }
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         return {**kept, "PYTHONPATH": str(ROOT), **own}
@@ -134,7 +142,12 @@ class Composed:
         shutil.copytree(ROOT / "deploy", self.folder / "deploy", ignore=not_ours)
         made = await asyncio.create_subprocess_exec(self.folder / "deploy" / "make-secrets")
         assert await made.wait() == 0
-        services = compose.services()
+        self.app.start()
+        where = {"url": f"http://127.0.0.1:{self.app.port}/", "secret": self.app.secret}
+        calls = self.folder / "deploy" / "secrets" / "calls"
+        calls.chmod(0o600)
+        calls.write_text(json.dumps({"app": where}))
+        services = compose.services(VARIABLES)
         while waiting := [each for each in services.values() if each.name not in self.done]:
             ready = [each for each in waiting if set(each.waits_for) <= self.done]
             assert ready, f"{[each.name for each in waiting]} wait for each other"
@@ -231,6 +244,7 @@ class Composed:
             process.terminate()
         for process in self.running.values():
             await asyncio.to_thread(process.wait, 15)
+        self.app.end()
 
     # --- those who use it ---
 
@@ -244,7 +258,7 @@ class Composed:
 
     async def run(self, service: str, *arguments: str) -> str:
         """As `docker compose exec SERVICE broadcaster …`."""
-        environment = self.environment(compose.services()[service])
+        environment = self.environment(compose.services(VARIABLES)[service])
         process = await asyncio.create_subprocess_exec(
             *self.command(["broadcaster", *arguments]), env=environment,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -285,7 +299,8 @@ async def at(servers: contextlib.ExitStack) -> AsyncIterator[Composed]:
     if shutil.which("caddy") is None:
         pytest.skip("Caddy is not here: run scripts/test-deps")
     with short_folder() as folder:
-        composed = Composed(folder, trustme.CA(), servers)
+        app = Receiver("app", dedupes=True, log=folder / "app.log")
+        composed = Composed(folder, trustme.CA(), servers, app)
         try:
             await composed.up()
             yield composed
@@ -323,6 +338,7 @@ async def reported(at: Composed) -> str:
 async def test_a_report_becomes_a_post_through_the_proxy(at: Composed) -> None:
     pio, _ = await signed_in(at, "P. Tester", "pio")
     commander, phone = await signed_in(at, "W. Tester", "watch-commander")
+    await at.run("desk", "roster", "reach", "W. Tester", "webhook", "w.tester")
     async with pio.session, commander.session:
         incident_id = await reported(at)
 
@@ -340,6 +356,17 @@ async def test_a_report_becomes_a_post_through_the_proxy(at: Composed) -> None:
         assert submitted.status == 201, submitted
         request = submitted.body["request"]
         path = f"/api/v1/approval-requests/{request['id']}"
+
+        async def called() -> Json | None:
+            return next(iter(at.app.lines("acted")), None)
+
+        call = await until("the app is told to call the Commander", called, STARTS_WITHIN)
+        said = {"version": 1, "type": "call", "world": "live", "call_id": call["id"],
+                "request_id": request["id"], "to": "w.tester",
+                "words": "An update waits for your decision",
+                "url": f"{at.address}/a/{request['id']}", "attempt": 1}  # fmt: skip
+        body = json.dumps(said, separators=(",", ":")).encode()
+        assert call["sha256"] == hashlib.sha256(body).hexdigest(), "this, and nothing more"
         signed = decision_challenge(request["nonce"], request["id"], "approved", request["digest"])
         asked = options_to_prove(Site.at(at.address), challenge=signed, allowed=[])
         decided = await commander.post(f"{path}/decision", {
@@ -359,10 +386,11 @@ async def test_a_report_becomes_a_post_through_the_proxy(at: Composed) -> None:
         assert post["url"].startswith(f"{at.address}/p/")
         feed = (await pio.get("/p/feed.json")).body["items"]
         assert [item["id"] for item in feed] == [f"urn:uuid:{post['id']}"]
+        assert "EXERCISE" not in json.dumps(feed), "this one is for the public"
 
 
 async def test_every_health_check_is_green(at: Composed) -> None:
-    lasting = [each for each in compose.services().values() if not each.runs_to_its_end]
+    lasting = [each for each in compose.services(VARIABLES).values() if not each.runs_to_its_end]
     green = await asyncio.gather(*(at.healthy(each) for each in lasting))
     assert dict(zip([each.name for each in lasting], green, strict=True)) == {
         each.name: True for each in lasting
@@ -456,7 +484,7 @@ async def test_changes_are_told_through_the_proxy_as_they_happen(at: Composed) -
 async def test_a_process_ends_in_order_within_its_grace(at: Composed) -> None:
     """What is not acknowledged comes again; here nothing is in flight."""
     for name in ("compile", "relay", "desk"):
-        service = compose.services()[name]
+        service = compose.services(VARIABLES)[name]
         process = at.running.pop(name)
         process.terminate()
         code = await asyncio.to_thread(process.wait, 15)

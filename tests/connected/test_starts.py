@@ -205,9 +205,9 @@ async def test_a_home_whose_path_is_too_long_for_a_socket() -> None:
 @pytest.mark.parametrize(
     "command", [("up",), ("demo", "--once"), ("replay", "x.csv", "--map", "sapd")]
 )
-async def test_the_live_world_is_refused_and_says_why(command: tuple[str, ...]) -> None:
+async def test_the_live_world_lacks_what_it_needs_and_says_so(command: tuple[str, ...]) -> None:
     async with Embedded.fresh(start=False, world="live") as at:
-        code = "live_not_built" if command[0] != "demo" else "only_in_exercise"
+        code = "live_calls_nobody" if command[0] != "demo" else "only_in_exercise"
         said = await refused(at, *command, code=code)
         assert "exercise" in said
         assert not (at.home / "ledger.db").exists()

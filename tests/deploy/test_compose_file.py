@@ -108,7 +108,7 @@ def test_only_the_proxy_is_public_and_the_desk_cannot_reach_kafka() -> None:
     open_ = {name for name, each in networks.items() if not (each or {}).get("internal")}
     assert [name for name in NAMES if "ports" in SERVICES[name].said] == ["proxy"]
     reaching_out = {name for name in NAMES if open_ & set(SERVICES[name].said["networks"])}
-    assert reaching_out == {"proxy", "deliver"}
+    assert reaching_out == {"proxy", "deliver", "notify"}
     kafka = set(SERVICES["kafka"].said["networks"])
     postgres = set(SERVICES["postgres"].said["networks"])
     assert not kafka & set(SERVICES["desk"].said["networks"])

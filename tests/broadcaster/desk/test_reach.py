@@ -28,12 +28,12 @@ NUMBER = "+17605550100"
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Every account there can be."""
-    return Settings.model_validate(settings.model_dump() | {
-        "call_push": {"key": KEY, "contact": "mailto:it@example.gov"},
-        "call_sms": {"account": "AC" + "0" * 32, "token": TOKEN, "sender": "+15005550001"},
-        "call_mail": {"host": "127.0.0.1", "tls": "none", "sender": "alerts@example.gov"},
-        "call_app": {"url": "https://app.example/call", "secret": "whsec_" + "A" * 32},
-    })  # fmt: skip
+    return Settings.model_validate(settings.model_dump() | {"calls": {
+        "push": {"key": KEY, "contact": "mailto:it@example.gov"},
+        "sms": {"account": "AC" + "0" * 32, "token": TOKEN, "sender": "+15005550001"},
+        "mail": {"host": "127.0.0.1", "tls": "none", "sender": "alerts@example.gov"},
+        "app": {"url": "https://app.example/call", "secret": "whsec_" + "A" * 32},
+    }})  # fmt: skip
 
 
 @pytest.fixture
