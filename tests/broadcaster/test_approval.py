@@ -258,12 +258,12 @@ def test_what_cannot_be_screened_is_not_released(monkeypatch: pytest.MonkeyPatch
     assert refused_by_the_gate(gated()) == "policy_blocked"
 
 
-def test_the_live_world_does_not_run_yet() -> None:
+def test_a_live_release_is_the_live_gates_alone() -> None:
     live = a_revision(world="live")
     asked = a_request(live, state=RequestState.APPROVED)
-    own = a_passkey(practice=False)
-    case = gated(revision=live, request=asked, passkey=own)
-    assert refused_by_the_gate(case, world="live") == "wrong_world"
+    case = gated(revision=live, request=asked, passkey=a_passkey(practice=False))
+    assert refused_by_the_gate(case, world="exercise") == "wrong_world"
+    assert decide(case, "decision-1", "live", now=case.at).world == "live"
 
 
 CASES = st.fixed_dictionaries({
