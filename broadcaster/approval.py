@@ -123,6 +123,15 @@ def objection(case: Case) -> Refusal | None:
     return _state(case) or _still_objected(case)
 
 
+def not_theirs(case: Case) -> Refusal | None:
+    """Why these words are not this person's to decide about now, or None; what they would decide,
+    and whether a passkey proves it, is left out."""
+    for check in (_state, _time, _person, _words, _facts):
+        if refusal := check(case):
+            return refusal
+    return None
+
+
 def decide(
     case: Case, decision_id: str, world: W, *, now: datetime, contact: str = ""
 ) -> Release[W]:

@@ -242,7 +242,7 @@ def decide(tx: Tx, order: Decide, person: Person, site: Site) -> approvals.KeptD
     """
     unlocked = approvals.request(tx, order.request_id)
     if unlocked is None:
-        return _no_request()
+        return no_such_request()
     incident = incidents.lock(tx, unlocked.request.incident_id)
     kept = approvals.lock_request(tx, order.request_id)
     assert incident is not None and kept is not None, "a request's incident is a foreign key"
@@ -377,14 +377,15 @@ def _request(tx: Tx, request_id: str) -> tuple[Incident, ApprovalRequest]:
     """A request and its incident, both held: what is read from now on stays as it is."""
     unlocked = approvals.request(tx, request_id)
     if unlocked is None:
-        raise _no_request()
+        raise no_such_request()
     incident = _incident(tx, unlocked.request.incident_id).incident
     kept = approvals.lock_request(tx, request_id)
     assert kept is not None, "a request is never taken away"
     return incident, kept.request
 
 
-def _no_request() -> Refusal:
+def no_such_request() -> Refusal:
+    """What whoever names an unknown request is told."""
     return Refusal(
         "no_such_request", "There is no such approval request.",
         "Open it from the board, or from the link you were sent.", kind=Sort.NOT_FOUND,

@@ -38,6 +38,7 @@ class Kind(StrEnum):
     UPDATE_SUGGESTED = "UpdateSuggested"
     COMMAND_RECORDED = "CommandRecorded"
     REVISION_SUBMITTED = "RevisionSubmitted"
+    REVISION_EDITED = "RevisionEdited"
     REQUEST_RENEWED = "RequestRenewed"
     REQUEST_LAPSED = "RequestLapsed"
     REQUEST_EXPIRED = "RequestExpired"

@@ -105,7 +105,10 @@ class Revision(Frozen):
     words: Words
     compiled_by: str
     compiled_at: datetime
-    #: What `compiled_by` states: these words endanger neither investigation nor anybody (389.5).
+    #: The Commander who mended it on the phone; then it stands on the compiler's base.
+    edited_by: str | None = None
+    #: What `compiled_by` states, or `edited_by` of words that they changed: these words endanger
+    #: neither investigation nor anybody (389.5).
     attested: bool = False
     #: Why the compiler goes on in spite of a soft finding, by the rule's id.
     policy_reasons: dict[str, str] = Field(default_factory=dict)

@@ -25,12 +25,14 @@ from broadcaster.desk.decision import decided
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.openapi import Call, Nothing, Operation, SignedOperation
 from broadcaster.desk.preview import Preview, Previewed, preview
+from broadcaster.edit import EditWords, edit_words
 from broadcaster.errors import Kind, LedgerAway, Refusal
 from broadcaster.incident import Command, Handling, Incident
 from broadcaster.ledger import Tx, approvals, incidents, posts, problems, releases, reports
 from broadcaster.orders import (
     Decide,
     SubmitRevision,
+    Submitted,
     name_of,
     record_command,
     renew_request,
@@ -332,10 +334,14 @@ async def submit(call: Call[SubmitRevision]) -> SubmittedView:
         submitted = submit_revision(
             tx, call.body, call.person, call.desk.channels, contact=call.desk.settings.contact
         )
-        kept = approvals.Kept(submitted.request, called_at=None, why=None)
-        return SubmittedView(revision=_revision(submitted.revision), request=_request(tx, kept))
+        return _submitted(tx, submitted)
 
     return await call.desk.ledger.write(step)
+
+
+def _submitted(tx: Tx, submitted: Submitted) -> SubmittedView:
+    kept = approvals.Kept(submitted.request, called_at=None, why=None)
+    return SubmittedView(revision=_revision(submitted.revision), request=_request(tx, kept))
 
 
 async def show_preview(call: Call[Preview]) -> Previewed:
@@ -394,6 +400,8 @@ class ApprovalDetail(Frozen):
     kind: UpdateKind
     compiled_by: str
     compiled_by_name: str | None
+    edited_by: str | None = Field(description="The Commander who mended it; null: nobody.")
+    edited_by_name: str | None
     area: str
     languages: tuple[str, ...]
     expires_at: datetime = Field(description="When the update itself ends, if it is released.")
@@ -432,6 +440,18 @@ async def get_request(call: Call[Nothing]) -> ApprovalDetail:
 async def send_decision(call: Call[Decide]) -> DecisionView:
     _same(call.body.request_id, call.part("request_id"), "request_id")
     return _decision(await decided(call.desk, call.person, call.body))
+
+
+async def edit(call: Call[EditWords]) -> SubmittedView:
+    _same(call.body.request_id, call.part("request_id"), "request_id")
+    desk = call.desk
+
+    def step(tx: Tx) -> SubmittedView:
+        return _submitted(tx, edit_words(
+            tx, call.body, call.person, desk.channels, desk.site, contact=desk.settings.contact
+        ))  # fmt: skip
+
+    return await desk.ledger.write(step, urgent=True)
 
 
 async def stop(call: Call[Nothing]) -> ReleaseView:
@@ -545,6 +565,7 @@ def approval_detail(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
         request=_request(tx, kept), world=revision.world, now=tx.now,
         incident=_incident(tx, incident), number=revision.number, kind=revision.kind,
         compiled_by=revision.compiled_by, compiled_by_name=name_of(tx, revision.compiled_by),
+        edited_by=revision.edited_by, edited_by_name=name_of(tx, revision.edited_by),
         area=revision.area, languages=revision.languages, expires_at=revision.expires_at,
         words=revision.words,
         renderings=tuple(
@@ -616,6 +637,12 @@ OPERATIONS: tuple[Operation[Any], ...] = (
         "Records one person's decision on the words that they saw. The same key with the same "
         "decision gets the first answer again.",
         Decide, DecisionView, send_decision, (*_CHANGE, Kind.GONE),
+    ),
+    Operation(
+        "POST", "/api/v1/approval-requests/{request_id}/edit", "edit",
+        "Puts a Commander's edit in the place of what waits for them: texts mended, channels left "
+        "out. It is a request of its own, to be decided like any other.",
+        EditWords, SubmittedView, edit, (*_CHANGE, Kind.GONE), status=201,
     ),
     Operation(
         "POST", "/api/v1/approval-requests/{request_id}/renew", "renewRequest",

@@ -27,13 +27,15 @@ from broadcaster.desk.middleware import status_of
 from broadcaster.desk.needs import may_decide
 from broadcaster.desk.session import fields_of, require_person
 from broadcaster.desk.templating import page
+from broadcaster.edit import EditWords, edit_words
 from broadcaster.errors import Kind, Refusal
 from broadcaster.ledger import Tx, approvals, calls
-from broadcaster.orders import Decide, renew_request
+from broadcaster.orders import LONGEST_REASON, Decide, no_such_request, renew_request
 from broadcaster.passkey import Json
+from broadcaster.policy import BY_ID
 from broadcaster.roster import Act, require
 from broadcaster.type_names import type_in_words
-from broadcaster.update import Words
+from broadcaster.update import EXERCISE_MARK, LONGEST_TEXT, Words
 
 T = TypeVar("T", bound=Hashable)
 
@@ -57,6 +59,7 @@ class Said:
 
     where: str
     text: str
+    channels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Changed:
 def said_once(texts: Iterable[tuple[str, str]], titles: Mapping[str, str]) -> list[Said]:
     """What channels say, each with its text; texts that are the same stand once."""
     return [
-        Said(_together([titles.get(name, name) for name in names]), text)
+        Said(_together([titles.get(name, name) for name in names]), text, tuple(names))
         for text, names in _grouped(texts)
     ]
 
@@ -147,7 +150,8 @@ async def show(request: web.Request) -> web.Response:
 
 @routes.post("/a/{request_id}")
 async def act(request: web.Request) -> web.Response:
-    """Records the decision that the pressed button says, or asks again after an expiry."""
+    """Records the decision that the pressed button says, puts an edit in the place of what is
+    asked, or asks again after an expiry."""
     desk, person = request.app[DESK], require_person(request)
     fields = await fields_of(request)
     try:
@@ -157,6 +161,8 @@ async def act(request: web.Request) -> web.Response:
                 lambda tx: renew_request(tx, request_id, person), urgent=True
             )
             address = f"/a/{renewed.id}"
+        elif fields.get("act") == "edit":
+            address = f"/a/{await _edited(request, fields)}"
         else:
             await decided(desk, person, _order(request, fields))
             address = request.path
@@ -185,6 +191,40 @@ def _order(request: web.Request, fields: Mapping[str, str]) -> Decide:
             "Read the page again, shorten the note, and decide.",
             field="reason",
         ) from None
+
+
+async def _edited(request: web.Request, fields: Mapping[str, str]) -> str:
+    """What was mended or left out, as a request of its own: its id."""
+    desk, person, request_id = (
+        request.app[DESK], require_person(request), request.match_info["request_id"],
+    )  # fmt: skip
+
+    def step(tx: Tx) -> str:
+        kept = approvals.request(tx, request_id)
+        revision = approvals.revision(tx, kept.request.revision_id) if kept else None
+        if revision is None:
+            raise no_such_request()
+        groups = said_once(((each.channel, each.text) for each in revision.renderings), {})
+        order = EditWords(
+            request_id=request_id,
+            digest=fields.get("digest", ""),
+            texts={
+                name: fields.get(f"text_{number}", "")[:LONGEST_TEXT]
+                for number, group in enumerate(groups)
+                for name in group.channels
+                if f"post_{name}" in fields
+            },
+            attested="attested" in fields,
+            policy_reasons={
+                name.removeprefix("reason_"): text[:LONGEST_REASON]
+                for name, text in fields.items()
+                if name.removeprefix("reason_") in BY_ID and text.strip()
+            },
+        )
+        contact = desk.settings.contact
+        return edit_words(tx, order, person, desk.channels, desk.site, contact=contact).request.id
+
+    return await desk.ledger.write(step, urgent=True)
 
 
 async def _page(
@@ -243,5 +283,7 @@ async def _page(
         has_passkey=passkey_asks is None or bool(passkey_asks["approved"]["allowCredentials"]),
         key=(fields or {}).get("idempotency_key") or secrets.token_urlsafe(18),
         fields=fields or {},
+        editing=bool(fields) and (fields or {}).get("act") == "edit",
+        mark=EXERCISE_MARK if desk.settings.world == "exercise" else "",
         refusal=refusal,
     )

@@ -121,7 +121,8 @@ def _command(line: _Line) -> str:
 def _called(line: _Line) -> str:
     watch = line["called"] == "watch-commander"
     who = "the Watch Commander" if watch else line.name("called")
-    return f"Called {who} by the {line['via']}"
+    via = "the desk" if line["via"] == "desk" else line["via"]
+    return f"Called {who} by {via}"
 
 
 def _call_ended(line: _Line) -> str:
@@ -157,6 +158,10 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.UPDATE_SUGGESTED: "Suggested an update: {why}",
     Kind.COMMAND_RECORDED: _command,
     Kind.REVISION_SUBMITTED: "Submitted {update_kind} #{number} for approval",
+    Kind.REVISION_EDITED: lambda line: (
+        f"Edited {line.name('compiled_by')}'s words of #{line['number']}"
+        + (f"; left out {line['left_out']}" if line["left_out"] else "")
+    ),
     Kind.REQUEST_RENEWED: "Asked again for the same words",
     Kind.REQUEST_LAPSED: "The request lapsed: {changed} changed",
     Kind.REQUEST_EXPIRED: "Nobody decided in time: the request expired",

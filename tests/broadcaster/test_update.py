@@ -70,6 +70,7 @@ OUTSIDE: dict[str, Any] = {
     "words": some_words(guidance=Phrase(text="Other.", origin=Origin.TYPED)),
     "compiled_by": "somebody else",
     "compiled_at": NOW + timedelta(days=1),
+    "edited_by": "the Commander",
     "attested": False,
     "policy_reasons": {"house-number": "The shelter."},
 }

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 from sqlalchemy import update
 
+from adapters.call_push import new_key
 from broadcaster import bootstrap
 from broadcaster.approval import AnyRelease, Verdict
 from broadcaster.clock import SystemClock
@@ -122,6 +123,11 @@ class Stage:
                 )
             ],
             webhook_networks=["127.0.0.0/8"],
+            calls={
+                "push": {"key": new_key(), "contact": "mailto:it@example.gov"},
+                "sms": {"account": "AC" + "0" * 32, "token": "t", "sender": "+15005550001"},
+                "mail": {"host": "127.0.0.1", "tls": "none", "sender": "alerts@example.gov"},
+            },
         )  # fmt: skip
         self.ledger: Ledger = open_ledger(self.settings.ledger_path, "exercise")
         self._stack.push_async_callback(self.ledger.close)

@@ -64,7 +64,8 @@ async def test_axe_finds_nothing(
         (COMMANDER, f"/a/{waiting.request.id}"), (PIO, f"/a/{waiting.request.id}"),
         (COMMANDER, f"/a/{late.request.id}"), (COMMANDER, f"/a/{back.request.id}"),
         (PIO, f"/releases/{release.id}"), (PIO, "/record"), (PIO, "/record?kind=PostDelivered"),
-        (PIO, "/problems"), (PIO, "/nothing-here"), (PIO, "/p"), (PIO, f"/p/{public_id}"),
+        (PIO, "/problems"), (PIO, "/people"), (COMMANDER, "/me"), (PIO, "/nothing-here"),
+        (PIO, "/p"), (PIO, f"/p/{public_id}"),
     ]  # fmt: skip
     found = []
     by_person: dict[str | None, Page] = {}
