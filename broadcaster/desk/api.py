@@ -21,7 +21,7 @@ from broadcaster.delivery import PostState
 from broadcaster.desk import asyncapi, openapi
 from broadcaster.desk.changes import Changes, since_last_release
 from broadcaster.desk.checks import Check, checks
-from broadcaster.desk.decision import decided
+from broadcaster.desk.decision import decided, prover
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.openapi import Call, Nothing, Operation, SignedOperation
 from broadcaster.desk.preview import Preview, Previewed, preview
@@ -41,7 +41,7 @@ from broadcaster.orders import (
     withdraw_request,
 )
 from broadcaster.policy import screen
-from broadcaster.roster import Act, require
+from broadcaster.roster import Act, Person, require
 from broadcaster.trace import adopted
 from broadcaster.update import Rendering, Revision, UpdateKind, Words, short_code
 from broadcaster.world import Frozen, World
@@ -442,6 +442,11 @@ async def send_decision(call: Call[Decide]) -> DecisionView:
     return _decision(await decided(call.desk, call.person, call.body))
 
 
+async def by_passkey(request: web.Request, body: Decide) -> Person:
+    """Whose passkey the body's `proof` is."""
+    return await prover(request.app[DESK], body)
+
+
 async def edit(call: Call[EditWords]) -> SubmittedView:
     _same(call.body.request_id, call.part("request_id"), "request_id")
     desk = call.desk
@@ -637,6 +642,12 @@ OPERATIONS: tuple[Operation[Any], ...] = (
         "Records one person's decision on the words that they saw. The same key with the same "
         "decision gets the first answer again.",
         Decide, DecisionView, send_decision, (*_CHANGE, Kind.GONE),
+    ),
+    Operation(
+        "POST", "/hooks/approval/{request_id}", "decideByHook",
+        "The same for a department's own app, without a session: the passkey's answer in `proof` "
+        "says whose decision it is.",
+        Decide, DecisionView, send_decision, (*_CHANGE, Kind.GONE), who=by_passkey,
     ),
     Operation(
         "POST", "/api/v1/approval-requests/{request_id}/edit", "edit",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from broadcaster.approval import Verdict
 from broadcaster.desk.deps import Desk
 from broadcaster.errors import Refusal
-from broadcaster.ledger import Tx, approvals, passkeys
-from broadcaster.orders import Decide, decide, practised
-from broadcaster.passkey import Json, decision_challenge, options_to_prove
+from broadcaster.ledger import Tx, approvals, passkeys, people
+from broadcaster.orders import Decide, decide, no_such_request, practised
+from broadcaster.passkey import Json, decision_challenge, id_of, objection, options_to_prove
 from broadcaster.roster import Person
 
 
@@ -27,6 +27,32 @@ def asked(tx: Tx, desk: Desk, kept: approvals.Kept, person: Person) -> dict[str,
         )
         for verdict in Verdict
     }  # fmt: skip
+
+
+async def prover(desk: Desk, order: Decide) -> Person:
+    """Whose passkey signed this decision, session or none. Raises Refusal.
+
+    Nothing is put on the record in that person's name before their passkey has proved it.
+    """
+
+    def look(tx: Tx) -> Person:
+        kept = approvals.request(tx, order.request_id)
+        if kept is None:
+            raise no_such_request()
+        key = passkeys.get(tx, id_of(order.proof))
+        person = people.get(tx, key.person_id) if key else None
+        signed = decision_challenge(
+            kept.request.nonce, order.request_id, order.verdict, order.digest
+        )
+        if refusal := objection(
+            order.proof, key, person_id=person.id if person else "", site=desk.site,
+            challenge=signed,
+        ):  # fmt: skip
+            raise refusal
+        assert person is not None, "their passkey proved it"
+        return person
+
+    return await desk.ledger.read(look)
 
 
 async def decided(desk: Desk, person: Person, order: Decide) -> approvals.KeptDecision:

@@ -43,13 +43,16 @@ UNREADABLE = frozenset({"not_json", "too_deep", "duplicate_key", "not_a_form", "
 
 FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 
+#: What programs call, and read.
+PROGRAMS: Final = ("/api/", "/hooks/")
+
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 #: What anybody may read in the live world, and find by searching.
 PUBLIC: Final = re.compile(r"/p(/|$)")
 
-#: Proved by a signature over the body, which no other site can make a browser send.
-SIGNED: Final = re.compile(r"/api/v1/reports|/hooks/sms/[^/]+")
+#: Proved by a signature in what is sent, which no other site can make a browser send.
+SIGNED: Final = re.compile(r"/api/v1/reports|/hooks/(sms|approval)/[^/]+")
 
 MAX_BODY = 1024 * 1024
 
@@ -94,7 +97,9 @@ def problem(refusal: Refusal, status: int | None = None) -> web.Response:
 
 def for_a_person(request: web.Request) -> bool:
     """Whether the answer is for a browser's window rather than for a program."""
-    return not request.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
+    return not request.path.startswith(PROGRAMS) and "text/html" in request.headers.get(
+        "Accept", ""
+    )
 
 
 def refuse(request: web.Request, refusal: Refusal, status: int | None = None) -> web.Response:

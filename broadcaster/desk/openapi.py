@@ -62,6 +62,11 @@ class Call(Generic[B]):
         return self.request.match_info[name]
 
 
+async def of_session(request: web.Request, body: BaseModel) -> Person:
+    """Who calls: whoever is signed in. Raises SignInFirst."""
+    return require_person(request)
+
+
 @dataclass(frozen=True)
 class Operation(Generic[B]):
     """One thing that a program may ask of the desk."""
@@ -76,11 +81,15 @@ class Operation(Generic[B]):
     refuses: tuple[Kind, ...] = ()
     status: int = 200
     query: tuple[tuple[str, Sequence[str], str], ...] = ()  #: name, the values it may have, why
+    #: Who calls, where something in the body says so instead of a session. Raises Refusal.
+    who: Callable[[web.Request, B], Awaitable[Person]] = of_session
 
     def route(self) -> web.RouteDef:
         async def handler(request: web.Request) -> web.StreamResponse:
-            person = require_person(request)
+            if self.who is of_session:
+                require_person(request)  # a stranger is told nothing about the body
             body = await read(request, self.body)
+            person = await self.who(request, body)
             answer = await self.handle(Call(request, request.app[DESK], person, body))
             return said(answer, self.status)
 
@@ -194,7 +203,7 @@ def _described(operation: Operation[Any], named: Named) -> Json:
     entry: Json = {
         "operationId": operation.name,
         "summary": operation.summary,
-        "security": [{"session": []}],
+        "security": [{"session": []}] if operation.who is of_session else [],
         "responses": _responses(
             operation.status, named[(operation.answer, "serialization")],
             (Kind.UNKNOWN, Kind.UNAVAILABLE, *operation.refuses), named,

@@ -20,6 +20,7 @@ from broadcaster.approval import AnyRelease, RequestState, Verdict
 from broadcaster.desk import api
 from broadcaster.desk.app import make_app
 from broadcaster.desk.deps import Desk
+from broadcaster.desk.openapi import of_session
 from broadcaster.errors import LedgerAway, Refusal
 from broadcaster.intake.door import Door
 from broadcaster.intake.native import EXAMPLE
@@ -465,6 +466,8 @@ async def test_nobody_signed_in_gets_nothing(client: TestClient, submitted: Subm
     known = {"request_id": submitted.request.id, "incident_id": submitted.request.incident_id,
              "release_id": "none"}  # fmt: skip
     for operation in api.OPERATIONS:
+        if operation.who is not of_session:
+            continue  # tests/broadcaster/desk/test_hook.py
         path = operation.path.removeprefix(V1).format(**known)
         if operation.method == "GET":
             await stranger.get(path, 401)
@@ -576,7 +579,9 @@ async def test_every_route_is_described_and_every_description_is_a_route(
     served = {
         (route.method, route.resource.canonical)
         for route in client.app.router.routes()
-        if route.resource and route.resource.canonical.startswith(V1) and route.method != "HEAD"
+        if route.resource
+        and route.resource.canonical.startswith((V1, "/hooks/approval"))
+        and route.method != "HEAD"
     }
     documents = {("GET", f"{V1}/openapi.json"), ("GET", f"{V1}/asyncapi.json")}
     assert described == served - documents
