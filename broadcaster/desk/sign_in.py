@@ -11,7 +11,7 @@ from aiohttp import web
 from broadcaster import passkey
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.middleware import status_of
-from broadcaster.desk.session import fields_of, same_site, set_session
+from broadcaster.desk.session import fields_of, same_site, set_session, token_of
 from broadcaster.desk.templating import page
 from broadcaster.errors import Kind, Refusal
 from broadcaster.ledger import Tx, passkeys, people
@@ -55,10 +55,17 @@ async def ask(request: web.Request) -> web.Response:
 @routes.post("/sign-in")
 async def with_passkey(request: web.Request) -> web.StreamResponse:
     """Signs in whoever the passkey proves."""
-    desk, fields = request.app[DESK], await fields_of(request)
+    desk, fields, old = request.app[DESK], await fields_of(request), token_of(request)
     try:
         proof = answer_in(fields)
-        signed = await desk.ledger.write(lambda tx: _proven(tx, desk, proof), urgent=True)
+
+        def step(tx: Tx) -> str:
+            session = _proven(tx, desk, proof)
+            if old:
+                people.sign_out(tx, old)
+            return session
+
+        signed = await desk.ledger.write(step, urgent=True)
     except Refusal as refusal:
         return _sign_in_page(request, refusal)
     return _signed_in(request, signed, same_site(fields.get("next")))
@@ -76,7 +83,7 @@ async def use_link(request: web.Request) -> web.StreamResponse:
 
     Whoever gave the link vouches for the device that it is opened on (389.3).
     """
-    desk, token = request.app[DESK], request.match_info["token"]
+    desk, token, old = request.app[DESK], request.match_info["token"], token_of(request)
     fields = await fields_of(request)
     try:
         answer = answer_in(fields) if fields.get("passkey") else None
@@ -87,6 +94,8 @@ async def use_link(request: web.Request) -> web.StreamResponse:
             if made:
                 passkeys.add(tx, person.id, made, fields.get("device", ""), actor=person.id,
                              approved_by="link")  # fmt: skip
+            if old:
+                people.sign_out(tx, old)
             return session
 
         session = await desk.ledger.write(step, urgent=True)

@@ -1,0 +1,287 @@
+"""Whether a ledger kept the approval protocol, told from its tables and its record alone.
+
+It imports nothing of the product. Time in here is the order of the record (`seals.number`), which
+no clock can turn round; a passkey's answer is verified with nothing but a hash and a signature.
+Sources: policy 389.4.1 (the Commander approves what the PIO compiles); WebAuthn Level 3 §6.1 and
+§7.2; how a revision's digest and a decision's challenge are made, from the README.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from base64 import urlsafe_b64decode
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cbor2
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+Json = dict[str, Any]
+
+REVISION_TAG = b"incident-alert-broadcaster/revision/1\0"
+DECISION_TAG = b"iab/approve/v1\0"
+COVERED = (
+    "id", "update_id", "incident_id", "world", "kind", "number", "area", "languages", "channels",
+    "renderings", "media", "replaces", "corrects", "expires_at",
+)  # fmt: skip
+LATE = timedelta(seconds=60)
+PRESENT_AND_VERIFIED = 0b101
+
+
+class Judge:
+    """One look at a ledger. `origin`: of the desk; `forged`: decisions that no desk recorded."""
+
+    def __init__(self, ledger: Path, origin: str, forged: Collection[str] = ()) -> None:
+        self._origin = origin
+        self._forged = forged
+        with closing(sqlite3.connect(ledger)) as connection:
+            connection.row_factory = sqlite3.Row
+            connection.execute("BEGIN")  # one view of it all
+
+            def table(name: str) -> dict[str, sqlite3.Row]:
+                rows = connection.execute(f"SELECT * FROM {name}").fetchall()
+                return {row["id"]: row for row in rows}
+
+            self.requests, self.decisions = table("approval_requests"), table("decisions")
+            self.releases, self.posts = table("releases"), table("posts")
+            self.passkeys, self.people = table("passkeys"), table("people")
+            self.incidents = table("incidents")
+            self.revisions = {k: json.loads(row["body"]) for k, row in table("revisions").items()}
+            self.record = _record(connection)
+
+    def faults(self) -> Iterator[str]:
+        """Whatever the protocol forbids and this ledger holds."""
+        yield from self._once_each()
+        for decision in self.decisions.values():
+            if decision["id"] not in self._forged:
+                for fault in self._decision(decision):
+                    yield f"decision {decision['verdict']}: {fault}"
+        for release in self.releases.values():
+            for fault in self._release(release):
+                yield f"release: {fault}"
+        yield from self._posts()
+
+    def truth_of(self, release_id: str) -> Iterator[str]:
+        """Whether a release says what its incident now is: to be asked when it has just come."""
+        revision = self.revisions[self.releases[release_id]["revision_id"]]
+        incident = json.loads(self.incidents[revision["incident_id"]]["body"])
+        for name, phrase in revision["words"].items():
+            if phrase["fact"] in ("type", "place"):
+                now = (incident[phrase["fact"]] or {}).get("value")
+                if phrase["fact_value"] != now:
+                    yield f"release: its {name} says {phrase['fact_value']}, and it is {now}"
+
+    # --- one decision a request, one release a revision ---
+
+    def _once_each(self) -> Iterator[str]:
+        for kind, field in (("DecisionRecorded", "request_id"), ("UpdateReleased", "decision_id"),
+                            ("UpdateReleased", "revision_id")):  # fmt: skip
+            for each, count in Counter(e[field] for e in self.record if e["kind"] == kind).items():
+                if count > 1:
+                    yield f"{kind} {count} times for one {field}: {each}"
+        for rows, field in ((self.decisions, "request_id"), (self.releases, "decision_id"),
+                            (self.releases, "revision_id")):  # fmt: skip
+            if len({row[field] for row in rows.values()}) != len(rows):
+                yield f"two rows of one {field}"
+        said = {e["release_id"] for e in self.record if e["kind"] == "UpdateReleased"}
+        if said != set(self.releases):
+            yield "the record and the table of releases differ"
+
+    # --- a decision ---
+
+    def _decision(self, decision: sqlite3.Row) -> Iterator[str]:
+        """Whether the right person meant this, about these words, in time."""
+        request = self.requests[decision["request_id"]]
+        revision = self.revisions[request["revision_id"]]
+        person = decision["person_id"]
+        at = self._number("DecisionRecorded", decision_id=decision["id"])
+        if at is None:
+            yield "is not on the record"
+            return
+        if person == revision["compiled_by"]:
+            yield "by who compiled the words"
+        if not self._commands(person, revision["incident_id"], at):
+            yield "by somebody who did not command"
+        if decision["at"] >= request["expires_at"]:
+            yield "after the request's time"
+        if not decision["digest"] == request["digest"] == digest(revision):
+            yield "on other words than those that stand"
+        if self._newer(revision, before=at):
+            yield "on words of which a newer wording stood"
+        yield from self._ended_before(request["id"], at)
+        yield from self._proof(decision, request, at)
+
+    def _commands(self, person: str, incident: str, at: int) -> bool:
+        """Whoever the record says commanded; without command a Watch Commander, who takes it."""
+        told = [(e["number"], e["actor"], e.get("commander")) for e in self.record[: at - 1]
+                if e["kind"] == "CommandRecorded" and e["incident_id"] == incident]  # fmt: skip
+        commanders = [None, *(commander for _, _, commander in told)]
+        if told[-1:] == [(at - 1, person, person)] and commanders[-2] is None:
+            commanders.pop()  # taken by this decision
+        if commanders[-1] is None:
+            return "watch-commander" in self._roles(person)
+        return commanders[-1] == person
+
+    def _roles(self, person: str) -> list[str]:
+        roles: str = self.people[person]["roles"]
+        return roles.split()
+
+    def _newer(self, revision: Json, *, before: int) -> bool:
+        """Whether another wording of the update was submitted after this one, and before then."""
+        wordings = [e["revision_id"] for e in self.record[: before - 1]
+                    if e["kind"] == "RevisionSubmitted"]  # fmt: skip
+        update = revision["update_id"]
+        same = [each for each in wordings if self.revisions[each]["update_id"] == update]
+        return same[-1:] != [revision["id"]]
+
+    def _ended_before(self, request: str, before: int) -> Iterator[str]:
+        for kind in ("RequestWithdrawn", "RequestExpired", "RequestLapsed"):
+            number = self._number(kind, request_id=request)
+            if number is not None and number < before:
+                yield f"after {kind}"
+
+    def _proof(self, decision: sqlite3.Row, request: sqlite3.Row, at: int) -> Iterator[str]:
+        """Whether the person's own approved passkey signed this verdict, request and digest."""
+        proof = json.loads(decision["proof"] or "null")
+        if proof is None:
+            yield "without a passkey"
+            return
+        passkey = self.passkeys[proof["id"]]
+        if passkey["person_id"] != decision["person_id"]:
+            yield "with somebody else's passkey"
+        approved = self._approved(proof["id"])
+        if approved is None or approved > at:
+            yield "with a device that nobody had approved"
+        revoked = self._number("PasskeyRevoked", passkey_id=proof["id"])
+        if revoked is not None and revoked < at:
+            yield "with a revoked device"
+        parts = (request["nonce"], request["id"], decision["verdict"], decision["digest"])
+        challenge = hashlib.sha256(DECISION_TAG + "\0".join(parts).encode()).digest()
+        text = json.dumps(proof["response"])
+        if not signed(text, passkey["public_key"], challenge, self._origin):
+            yield "with a passkey's answer to something else"
+
+    def _approved(self, passkey: str) -> int | None:
+        added = self._number("PasskeyAdded", passkey_id=passkey)
+        if added is not None and self.record[added - 1].get("approved_by"):
+            return added
+        return self._number("PasskeyApproved", passkey_id=passkey)
+
+    # --- a release ---
+
+    def _release(self, release: sqlite3.Row) -> Iterator[str]:
+        """Whether one valid approval stands behind these very words, and nothing took it back."""
+        body = json.loads(release["body"])
+        decision = self.decisions[release["decision_id"]]
+        request = self.requests[decision["request_id"]]
+        revision = self.revisions[release["revision_id"]]
+        at = self._number("UpdateReleased", release_id=release["id"])
+        if at is None:
+            yield "is not on the record"
+            return
+        yield from self._decision(decision)
+        yield from self._ended_before(request["id"], at)
+        if decision["verdict"] != "approved" or decision["outcome"] != "released":
+            yield f"of a decision {decision['verdict']}, outcome {decision['outcome']}"
+        if request["state"] != "approved":
+            yield f"of a request that is {request['state']}"
+        if request["revision_id"] != revision["id"]:
+            yield "of another revision than was asked about"
+        if not body["digest"] == decision["digest"] == digest(revision):
+            yield "of other words than were approved"
+        if body["world"] != revision["world"]:
+            yield "in another world than its words"
+        if self._newer(revision, before=at):
+            yield "of words of which a newer wording stood"
+        since = _time(self.record[at - 1]["at"]) - _time(decision["at"])
+        if since > LATE:
+            yield f"{since} after the decision"
+        if self.record[at - 1]["at"] >= str(revision["expires_at"]).replace("Z", "+00:00"):
+            yield "after the update's own time"
+        proof = json.loads(decision["proof"] or "{}")
+        revoked = self._number("PasskeyRevoked", passkey_id=proof.get("id"))
+        if revoked is not None and revoked < at:
+            yield "on the strength of a revoked device"
+
+    def _posts(self) -> Iterator[str]:
+        """Nothing is on its way but what was released, to the channels that were approved."""
+        planned: dict[str, list[str]] = defaultdict(list)
+        for post in self.posts.values():
+            planned[post["release_id"]].append(post["channel"])
+        approved = {row["id"]: sorted(self.revisions[row["revision_id"]]["channels"])
+                    for row in self.releases.values()}  # fmt: skip
+        if {k: sorted(v) for k, v in planned.items()} != approved:
+            yield "posts that were not approved, or approved ones missing"
+
+    def _number(self, kind: str, **fields: object) -> int | None:
+        """The place on the record of the first such entry."""
+        for entry in self.record:
+            if entry["kind"] == kind and fields.items() <= entry.items():
+                return int(entry["number"])
+        return None
+
+
+def _record(connection: sqlite3.Connection) -> list[Json]:
+    """The entries in order, each flat: number, kind, at, actor, incident, and its public fields."""
+    rows = connection.execute(
+        "SELECT number, body FROM seals JOIN entries ON entries.id = entry_id ORDER BY number"
+    ).fetchall()
+    assert [row["number"] for row in rows] == list(range(1, len(rows) + 1)), "a gap in the record"
+    return [_flat(row["number"], row["body"]) for row in rows]
+
+
+@lru_cache(maxsize=100_000)
+def _flat(number: int, text: str) -> Json:
+    body = json.loads(text)
+    return {**body["public"], "number": number, "kind": body["kind"], "at": body["at"],
+            "actor": body["actor"], "incident_id": body["incident_id"]}  # fmt: skip
+
+
+def _time(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    return found.replace(tzinfo=None)
+
+
+def digest(revision: Json) -> str:
+    """SHA-256 over the tag and RFC 8785 canonical JSON of what approval covers."""
+    covered = {name: revision[name] for name in COVERED}
+    text = json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(REVISION_TAG + text.encode()).hexdigest()
+
+
+@lru_cache(maxsize=10_000)
+def signed(response: str, public_key: bytes, challenge: bytes, origin: str) -> bool:
+    """Whether the key's holder, present and verified, signed this challenge at this origin."""
+    answer = json.loads(response)
+    client, data = _bytes(answer["clientDataJSON"]), _bytes(answer["authenticatorData"])
+    told, key = json.loads(client), cbor2.loads(public_key)
+    host = origin.removeprefix("https://").encode()
+    point = ec.EllipticCurvePublicNumbers(
+        int.from_bytes(key[-2], "big"), int.from_bytes(key[-3], "big"), ec.SECP256R1()
+    )
+    try:
+        point.public_key().verify(
+            _bytes(answer["signature"]), data + hashlib.sha256(client).digest(),
+            ec.ECDSA(hashes.SHA256()),
+        )  # fmt: skip
+    except InvalidSignature:
+        return False
+    return (
+        (told["type"], told["origin"], _bytes(told["challenge"]))
+        == ("webauthn.get", origin, challenge)
+        and data[:32] == hashlib.sha256(host).digest()
+        and data[32] & PRESENT_AND_VERIFIED == PRESENT_AND_VERIFIED
+    )  # fmt: skip
+
+
+def _bytes(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
