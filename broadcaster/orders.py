@@ -28,7 +28,16 @@ from broadcaster.channel import AnyChannel
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
 from broadcaster.incident import Command, Incident
-from broadcaster.ledger import Tx, approvals, incidents, outbox, passkeys, people, releases
+from broadcaster.ledger import (
+    Tx,
+    approvals,
+    exercises,
+    incidents,
+    outbox,
+    passkeys,
+    people,
+    releases,
+)
 from broadcaster.passkey import Json, Passkey, Site, counter_of, decision_challenge, id_of
 from broadcaster.policy import screen
 from broadcaster.record import Kind
@@ -109,6 +118,7 @@ def submit_revision(
     `contact`: the department's own, which words may always say (broadcaster.policy).
     """
     require(person, Act.COMPILE)
+    exercises.require_running(tx)
     incident = _incident(tx, order.incident_id).incident
     chosen = _chosen(order, channels)
     _still_true(order.words, incident)
@@ -183,6 +193,7 @@ def withdraw_request(tx: Tx, request_id: str, person: Person) -> None:
 def renew_request(tx: Tx, request_id: str, person: Person) -> ApprovalRequest:
     """Asks again for the same words after the time to decide ran out. Raises Refusal."""
     require(person, Act.COMPILE)
+    exercises.require_running(tx)
     incident, old = _request(tx, request_id)
     ran_out = old.state is RequestState.OPEN and old.expires_at <= tx.now
     if old.state is not RequestState.EXPIRED and not ran_out:

@@ -68,6 +68,8 @@ class Kind(StrEnum):
     PASSKEY_REVOKED = "PasskeyRevoked"
     REACH_ADDED = "ReachAdded"
     REACH_ENDED = "ReachEnded"
+    EXERCISE_ENDED = "ExerciseEnded"
+    EXERCISE_BEGUN = "ExerciseBegun"
     SIGNED_IN = "SignedIn"
     SIGNED_OUT = "SignedOut"
 

@@ -14,7 +14,17 @@ from broadcaster.approval import GATE_LATE, Case, Release, RequestState, Verdict
 from broadcaster.delivery import plan
 from broadcaster.errors import Refusal
 from broadcaster.incident import Command
-from broadcaster.ledger import Tx, approvals, incidents, outbox, passkeys, people, posts, releases
+from broadcaster.ledger import (
+    Tx,
+    approvals,
+    exercises,
+    incidents,
+    outbox,
+    passkeys,
+    people,
+    posts,
+    releases,
+)
 from broadcaster.orders import facts_of, name_of
 from broadcaster.passkey import Site, id_of
 from broadcaster.record import Kind
@@ -50,6 +60,7 @@ def judge_decision(
             return True
         case, revision = _case(tx, kept, incident, site)
         try:
+            exercises.require_running(tx)
             release = decide(case, decision_id, world, now=tx.now, contact=contact)
         except Refusal as refusal:
             _refused(tx, kept, incident, refusal)

@@ -20,7 +20,8 @@ from yarl import URL
 
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.errors import Kind, LedgerAway, Refusal
-from broadcaster.ledger import Tx, people
+from broadcaster.exercise import begin_exercise, end_exercise
+from broadcaster.ledger import Tx, exercises, people
 from broadcaster.roster import Person
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -41,6 +42,7 @@ class Visitor:
 
     person: Person | None = None
     practice_persons: tuple[Person, ...] = ()
+    ended: exercises.Ended | None = None  #: since when the exercise is over
 
 
 VISITOR = web.RequestKey("visitor", Visitor)
@@ -133,7 +135,8 @@ async def _visitor(request: web.Request) -> Visitor:
         found = people.session(tx, token) if token else None
         practice = tuple(people.practice_persons(tx)) if choosing else ()
         stale = found is not None and tx.now - found[1] >= SEEN_EVERY
-        return stale, Visitor(found[0] if found else None, practice)
+        over = exercises.ended(tx) if found else None
+        return stale, Visitor(found[0] if found else None, practice, over)
 
     stale, visitor = await desk.ledger.read(look)
     if stale and token:
@@ -153,6 +156,15 @@ async def fields_of(request: web.Request) -> dict[str, str]:
         raise Refusal(
             "not_json", "This message is not a JSON object of texts.", "Send one JSON object."
         ) from None
+
+
+@routes.post("/exercise")
+async def turn_exercise(request: web.Request) -> web.Response:
+    """REAL INCIDENT ends the exercise; afterwards it can begin again."""
+    person, fields = require_person(request), await fields_of(request)
+    act = begin_exercise if fields.get("act") == "begin" else end_exercise
+    await request.app[DESK].ledger.write(lambda tx: act(tx, person), urgent=True)
+    raise web.HTTPSeeOther("/")
 
 
 @routes.post("/practice")

@@ -195,6 +195,8 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.PASSKEY_REVOKED: lambda line: f"Device of {line.name('person_id')} revoked",
     Kind.REACH_ADDED: lambda line: f"{line.name('person_id')} can be called by {line['means']}",
     Kind.REACH_ENDED: lambda line: f"{line.name('person_id')} is not called by {line['means']} so",
+    Kind.EXERCISE_ENDED: "REAL INCIDENT: ended the exercise",
+    Kind.EXERCISE_BEGUN: "Began the exercise again",
     Kind.SIGNED_IN: "Signed in",
     Kind.SIGNED_OUT: "Signed out",
 }

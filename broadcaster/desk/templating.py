@@ -21,6 +21,7 @@ from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.live import SINCE
 from broadcaster.desk.marks import mark, state
 from broadcaster.desk.session import VISITOR, Visitor
+from broadcaster.roster import Act
 from broadcaster.update import short_code
 
 _HERE = Path(__file__).parent
@@ -140,6 +141,9 @@ def page(
     text = app[ENVIRONMENT].get_template(template).render(
         person=visitor.person,
         practice_persons=visitor.practice_persons,
+        ended=visitor.ended,
+        may_end=bool(visitor.person and visitor.person.may(Act.STOP)),
+        may_begin=bool(visitor.person and visitor.person.may(Act.APPROVE_DEVICE)),
         flow=app[DESK].flow(),
         here=request.path_qs,
         now=app[DESK].clock.now(),

@@ -37,6 +37,7 @@ _DESK = {
     "passkeys": "INSERT, UPDATE",
     "challenges": "INSERT, DELETE",
     "reaches": "INSERT, UPDATE",
+    "exercise_turns": "INSERT",
     "reports": "INSERT",
     "incidents": "UPDATE",
     "updates": "INSERT",

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import func, insert, select, update
 
 from broadcaster.approval import AnyRelease, Release
+from broadcaster.delivery import PostState
 from broadcaster.ledger import schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.update import Revision
@@ -31,6 +32,18 @@ def add(tx: Tx, release: Release[W], revision: Revision) -> None:
 
 def get(tx: Tx, release_id: str) -> AnyRelease | None:
     return _first(tx, schema.releases.c.id == release_id)
+
+
+def stop_unsent(tx: Tx) -> list[str]:
+    """Stops every release of which something has not begun to be sent; answers which."""
+    post, table = schema.posts.c, schema.releases.c
+    waiting = select(post.release_id).where(
+        post.state.in_([str(state) for state in PostState if state.unsent])
+    )
+    found = tx.connection.execute(
+        select(table.id).where(table.stopped_at.is_(None), table.id.in_(waiting)).order_by(table.id)
+    )
+    return [release_id for release_id in found.scalars().all() if stop(tx, release_id)]
 
 
 def stop(tx: Tx, release_id: str) -> bool:

@@ -178,6 +178,16 @@ reaches = Table(
     Column("ended_at", Instant),
 )
 
+#: An exercise ends for a real incident, and begins again: the newest row says which.
+exercise_turns = Table(
+    "exercise_turns",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("by", Text, ForeignKey("people.id"), nullable=False),
+    Column("running", Boolean, nullable=False),
+)
+
 # --- Reports and incidents --------------------------------------------------------------------
 
 reports = Table(

@@ -7,7 +7,7 @@ import asyncio
 from playwright.async_api import Page, expect
 
 from broadcaster.incident import Status
-from tests.browser.conftest import Open
+from tests.browser.conftest import PHONE, Open
 from tests.browser.stage import Stage
 
 PIO = "A. Reyes"
@@ -89,3 +89,17 @@ async def test_streams_that_stand_still_are_said(stage: Stage, open_as: Open) ->
     page = await open_as(PIO, "/")
     await expect(page.locator(".still")).to_contain_text("The streams stand still since")
     await expect(page.locator(".still")).to_contain_text("What you record here is kept")
+
+
+async def test_real_incident_ends_the_exercise_on_every_page(stage: Stage, open_as: Open) -> None:
+    asked = stage.submit(stage.report()).request
+    phone = await open_as("Lt J. Park", f"/a/{asked.id}", viewport=PHONE)
+    board = await open_as("A. Reyes", "/")
+    await board.locator("#you summary").click()
+    await board.get_by_role("button", name="REAL INCIDENT").click()
+    for page in (board, phone):
+        await expect(page.locator("#exercise")).to_contain_text("A. Reyes ended this exercise")
+    await expect(phone.locator("#state")).to_contain_text("REAL INCIDENT")
+    await expect(phone.get_by_role("button", name="Approve")).to_have_count(0)
+    await phone.get_by_role("button", name="begin the exercise again").click()
+    await expect(board.locator("#exercise")).not_to_contain_text("REAL INCIDENT")

@@ -28,7 +28,7 @@ from broadcaster import approval, passkey
 from broadcaster import update as update_module
 from broadcaster.approval import ApprovalRequest, Decision, RequestState, Verdict
 from broadcaster.incident import Command
-from broadcaster.ledger import Tx, approvals, passkeys, people, releases, schema
+from broadcaster.ledger import Tx, approvals, exercises, passkeys, people, releases, schema
 from broadcaster.orders import Submitted, record_command
 from broadcaster.passkey import Passkey, Site, decision_challenge
 from broadcaster.roster import Person, Role
@@ -190,6 +190,13 @@ async def its_own_compiler(scene: Scene) -> None:
 async def of_the_live_world(scene: Scene) -> None:
     await scene.change_revision(world="live")
     await scene.decide()
+
+
+async def the_exercise_ended(scene: Scene) -> None:
+    await scene.decide()
+    await scene.story.ledger.write(
+        lambda tx: exercises.turn(tx, running=False, by=scene.story.pio.id)
+    )
 
 
 async def a_number(scene: Scene) -> None:
@@ -420,6 +427,7 @@ CHECKS = [
     Check(FOUND, "unexplained := wanting(findings, reasons)", "unexplained := []",
           without_a_reason, "policy_reason_missing"),
     Check(FOUND, "not attested", "False", not_attested, "attestation_missing"),
+    Check(JUDGE, "exercises.require_running(tx)", "None", the_exercise_ended, "exercise_ended"),
     Check(JUDGE, "kept.outcome is not None", "False", refused_before, "passkey_revoked"),
     Check(COMMAND, "kept.command if moved_since else now", "kept.command",
           the_desk_lies_about_command, "command_moved"),
