@@ -16,7 +16,7 @@ from tenacity import wait_random_exponential
 
 from broadcaster.clock import Clock
 from broadcaster.delivery import pause
-from broadcaster.errors import Kind, Refusal
+from broadcaster.errors import Kind, LedgerAway, Refusal
 from broadcaster.ledger import (
     Ledger,
     Tx,
@@ -54,6 +54,11 @@ _BACK_OFF = wait_random_exponential(multiplier=0.2, max=10)
 STEPS = ("intake", "compile", "notify", "gate", "deliver")
 
 
+#: A ledger that was away longer than the first has kept people from stopping what goes out. So
+#: deliver gives them the second, in seconds, once it is back: their desks send what they pressed.
+LONG_AWAY, STOPS_FIRST = 3.0, 10.0
+
+
 class Unclean(Exception):
     """Something of the streams could not be ended; the process should end, and start anew."""
 
@@ -84,6 +89,7 @@ class Flowing:
         self.restarts = 0
         self._still: Away | None = Away(clock.now(), "They are starting.")
         self._unclean = False
+        self._ledger_away: float | None = None  #: since when, by the monotonic clock
         self._outbox = _Outbox(ledger)
         self.streams: Streams | None = None
         self.relay: Relay | None = None
@@ -126,6 +132,8 @@ class Flowing:
                 why = "They ended."
             except (Refusal, OSError, BrokerLost) as problem:
                 why = _in_words(problem)
+                if isinstance(problem, LedgerAway) and self._ledger_away is None:
+                    self._ledger_away = time.monotonic()
             except Exception as problem:
                 log.exception("the streams ended")
                 why = f"Something in them failed ({type(problem).__name__}); the log says what."
@@ -178,7 +186,7 @@ class Flowing:
         if self.relay is not None:
             parts.append(self._lead(self.relay))
         if self.deliver is not None:
-            parts.append(self.deliver.run(self._mine))
+            parts.append(self._deliver(self.deliver))
         if self.notify is not None:
             parts.append(self._call(self.notify))
         return parts
@@ -188,6 +196,14 @@ class Flowing:
         prefix = topics.full_name(self._world, topics.POSTS, "")
         assigned = self.streams.assigned() if self.streams else ()
         return frozenset(name.removeprefix(prefix) for name in assigned if name.startswith(prefix))
+
+    async def _deliver(self, deliver: Deliver) -> None:
+        """Sends; after a long outage of the ledger stops go first."""
+        since, self._ledger_away = self._ledger_away, None
+        if since is not None and time.monotonic() - since > LONG_AWAY:
+            log.info("stops go first", seconds=STOPS_FIRST)
+            await asyncio.sleep(STOPS_FIRST)
+        await deliver.run(self._mine)
 
     async def _call(self, notify: Notify) -> None:
         """Calls people: one process at a time, by lease where there may be several."""

@@ -103,3 +103,17 @@ async def test_real_incident_ends_the_exercise_on_every_page(stage: Stage, open_
     await expect(phone.get_by_role("button", name="Approve")).to_have_count(0)
     await phone.get_by_role("button", name="begin the exercise again").click()
     await expect(board.locator("#exercise")).not_to_contain_text("REAL INCIDENT")
+
+
+async def test_a_stop_that_is_not_received_is_said_and_sent_again(
+    stage: Stage, open_as: Open
+) -> None:
+    stage.answers["school_district"] = 429
+    release = stage.tell(stage.report())
+    page = await open_as("Lt J. Park", f"/releases/{release.id}", viewport=PHONE)
+    await page.context.set_offline(True)
+    await page.get_by_role("button", name="Stop EXERCISE").click()
+    await expect(page.locator("#stop [role=alert]")).to_contain_text("Stop not received")
+    await expect(page.locator("#stop [role=alert]")).to_contain_text("telephone")
+    await page.context.set_offline(False)
+    await expect(page.locator("#stop")).to_contain_text("Stopped ")

@@ -18,8 +18,9 @@ from broadcaster.clock import SystemClock
 from broadcaster.delivery import PostState, Receipt
 from broadcaster.errors import LedgerAway
 from broadcaster.ledger import posts, problems
+from broadcaster.orders import stop_release
 from broadcaster.settings import Settings, WebhookSetting
-from streams import deliver, making, topics
+from streams import deliver, making, run, topics
 from tests.brokers import Embedded
 from tests.connected.installation import until
 from tests.kafka import Cluster
@@ -97,6 +98,58 @@ async def test_a_receipt_outlives_the_streams_that_the_ledgers_absence_ends(
         with contextlib.suppress(asyncio.CancelledError):
             await running
     assert sent == 1
+
+
+async def test_after_an_outage_a_stop_comes_before_what_it_stops(
+    story: Story, own_broker: Embedded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody could press Stop while the ledger was away, so deliver waits for those who did."""
+    monkeypatch.setattr(run, "LONG_AWAY", 0.0)
+    monkeypatch.setattr(run, "STOPS_FIRST", 2.0)
+    secret = "whsec_" + base64.b64encode(b"0" * 32).decode()
+    hook = WebhookSetting(name=HOOK.name, title=HOOK.title, url="https://x", secret=secret)
+    release, planned = await story.released(await story.reported(), channels=[HOOK])
+    write, away, sent = story.ledger.write, True, 0
+
+    async def written(step: Any, *, urgent: bool = False) -> Any:
+        if away:
+            raise LedgerAway("it is gone")
+        return await write(step, urgent=urgent)
+
+    async def send(message: Any) -> Receipt:
+        nonlocal sent
+        sent += 1
+        return Receipt(remote_id="1", url=None)
+
+    monkeypatch.setattr(story.ledger, "write", written)
+    monkeypatch.setattr("adapters.webhook.Webhook.send", lambda self, message: send(message))
+    flow = flowing(
+        Settings(home=tmp_path, webhooks=[hook]), story.ledger, own_broker.at,
+        "http://127.0.0.1", SystemClock(),
+    )  # fmt: skip
+    running = asyncio.create_task(flow.run())
+
+    async def twice_away() -> bool:
+        return flow.restarts > 1
+
+    async def back() -> bool:
+        return flow.away is None
+
+    async def stopped() -> bool:
+        now = await story.ledger.read(lambda tx: posts.get(tx, planned[HOOK.name].id))
+        return now is not None and now.state is PostState.STOPPED
+
+    try:
+        await until("the ledger is seen to be away", twice_away)
+        away = False
+        await until("the streams run", back)
+        await story.ledger.write(lambda tx: stop_release(tx, release.id, story.pio))
+        await until("the post ended as stopped", stopped)
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    assert sent == 0
 
 
 async def test_a_worker_whose_fetches_bring_nothing_is_started_again(

@@ -198,3 +198,41 @@ addEventListener("pageshow", tick);
 
 // A page that said no begins where it says so.
 document.getElementById("refused")?.focus();
+
+// --- Stop: it must arrive, and whoever pressed it must know when it has not ------------------
+
+const NOT_STOPPED =
+  "Stop not received. It is sent again by itself: keep this page open, and telephone the PIO and the Watch Commander now.";
+
+/** @param {SubmitEvent} event */
+async function stop(event) {
+  const form = /** @type {HTMLFormElement} */ (event.target);
+  if (!form.action.endsWith("/stop")) return;
+  event.preventDefault();
+  const button = /** @type {HTMLButtonElement} */ (event.submitter);
+  button.disabled = true;
+  for (;;) {
+    try {
+      const answer = await fetch(form.action, {
+        method: "POST",
+        body: new URLSearchParams([...new FormData(form)].map(([name, value]) => [name, `${value}`])),
+        headers: { Accept: "text/html" },
+        signal: AbortSignal.timeout(5_000),
+      });
+      if (answer.status < 500)
+        return answer.url === location.href ? location.reload() : location.assign(answer.url);
+    } catch {
+      // cut off: told below, and tried again
+    }
+    if (!form.querySelector("[role=alert]")) {
+      const notice = document.createElement("p");
+      notice.className = "notice error";
+      notice.setAttribute("role", "alert");
+      notice.textContent = NOT_STOPPED;
+      form.append(notice);
+    }
+    await new Promise((then) => setTimeout(then, 1_000));
+  }
+}
+
+document.addEventListener("submit", stop);
