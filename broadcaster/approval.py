@@ -286,14 +286,15 @@ def _person(case: Case) -> Refusal | None:
             "Have the PIO record that you command, or telephone the Watch Commander.",
             kind=Kind.FORBIDDEN,
         )
-    if case.command.person_id == case.person.id:
+    if case.command.held_by(case.person.id):
         return None
+    moved = case.person.id == case.request.asked or case.person.id in case.command.former
     return Refusal(
-        "command_moved" if case.request.asked == case.person.id else "not_the_commander",
-        f"{case.commander_name} commands this incident"
+        "command_moved" if moved else "not_the_commander",
+        f"{case.commander_name} {'command' if case.command.with_id else 'commands'} this incident"
         + (f" since {case.command.since:%H:%M} UTC." if case.command.since else "."),
         f"The decision is {case.commander_name}'s. Telephone them if you have something to add.",
-        kind=Kind.CONFLICT if case.request.asked == case.person.id else Kind.FORBIDDEN,
+        kind=Kind.CONFLICT if moved else Kind.FORBIDDEN,
         facts={"commander": case.commander_name or ""},
     )
 

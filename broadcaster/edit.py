@@ -17,8 +17,9 @@ from broadcaster.approval import Case, RequestState, Verdict, not_theirs, policy
 from broadcaster.channel import AnyChannel
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
+from broadcaster.handover import commander_name
 from broadcaster.ledger import Tx, approvals, incidents
-from broadcaster.orders import LONGEST_REASON, Submitted, facts_of, name_of, no_such_request
+from broadcaster.orders import LONGEST_REASON, Submitted, facts_of, no_such_request
 from broadcaster.passkey import Site
 from broadcaster.policy import screen
 from broadcaster.record import Kind
@@ -65,7 +66,7 @@ def edit_words(
         request=request, revision=base,
         head_revision_id=approvals.head_revision_id(tx, base.update_id), person=person,
         verdict=Verdict.APPROVED, digest=order.digest, reason=None, command=command,
-        commander_name=name_of(tx, command.person_id), facts=facts_of(incident), at=tx.now,
+        commander_name=commander_name(tx, command), facts=facts_of(incident), at=tx.now,
         proof=None, passkey=None, site=site,
     )  # fmt: skip
     if refusal := not_theirs(case):

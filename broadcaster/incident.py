@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
@@ -121,12 +122,65 @@ class Fact(Frozen):
         return (self.at, self.report_id) < (other.at, other.report_id)
 
 
+class Offer(Frozen):
+    """Command, offered to a named person. Who offers it decides until it is accepted."""
+
+    id: str
+    by: str
+    to: str
+    nonce: str  #: makes what a passkey signs this offer's own
+    expires_at: datetime
+
+
 class Command(Frozen):
-    """Who commands an incident. The epoch rises with each change, so an old hand is told."""
+    """Who commands an incident. The epoch rises with each change, so an old hand is told.
+
+    Unified command (ICS) names two people; either decides alone.
+    """
 
     person_id: str | None = None
+    with_id: str | None = None  #: the second of a unified command
     epoch: int = 0
     since: datetime | None = None
+    former: tuple[str, ...] = ()  #: who commanded before, and does not any more
+    offer: Offer | None = None
+    accepted: str | None = None  #: the offer by which it came here
+
+    @property
+    def commanders(self) -> tuple[str, ...]:
+        return tuple(each for each in (self.person_id, self.with_id) if each)
+
+    def held_by(self, person_id: str) -> bool:
+        return person_id in self.commanders
+
+    def offered(self, now: datetime) -> Offer | None:
+        """The offer that can be accepted now."""
+        return self.offer if self.offer and now < self.offer.expires_at else None
+
+    def handed(self, by: str, to: str) -> tuple[str, ...]:
+        """Who commands once `by` has handed over to `to`: a unified command's other one stays.
+
+        Whoever does not command hands over all of it (the Watch Commander).
+        """
+        if not self.held_by(by):
+            return (to,)
+        return tuple(dict.fromkeys(to if each == by else each for each in self.commanders))
+
+    def moved(self, to: Sequence[str], *, at: datetime, accepted: str | None = None) -> Command:
+        """The command after a change. No offer outlives it."""
+        person_id, with_id = (*to, None, None)[:2]
+        before = dict.fromkeys((*self.former, *self.commanders))
+        return Command(
+            person_id=person_id, with_id=with_id, epoch=self.epoch + 1, since=at,
+            former=tuple(each for each in before if each not in to), accepted=accepted,
+        )  # fmt: skip
+
+
+def commanders_in_words(
+    command: Command, names: Mapping[str, str], between: str = " and "
+) -> str | None:
+    """Who commands, by name; None where nobody does. Of two, one *or* the other is asked."""
+    return between.join(names[each] for each in command.commanders if each in names) or None
 
 
 class Incident(Frozen):

@@ -1,4 +1,4 @@
-"""What people order at the desk, each one ledger transaction: submit, decide, renew, hand over.
+"""What people order at the desk, each one ledger transaction: submit, decide, renew, stop.
 
 An order may be refused; what it leaves behind is a fact and cannot be. The pages and the API call
 these and nothing else, so that a rule is kept wherever the order comes from.
@@ -27,7 +27,8 @@ from broadcaster.approval import (
 from broadcaster.channel import AnyChannel
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
-from broadcaster.incident import Command, Incident
+from broadcaster.handover import How, commander_name, locked, move
+from broadcaster.incident import Incident
 from broadcaster.ledger import (
     Tx,
     approvals,
@@ -41,7 +42,7 @@ from broadcaster.ledger import (
 from broadcaster.passkey import Json, Passkey, Site, counter_of, decision_challenge, id_of
 from broadcaster.policy import screen
 from broadcaster.record import Kind
-from broadcaster.roster import Act, Person, may_command, require
+from broadcaster.roster import Act, Person, require
 from broadcaster.update import (
     EXPIRES_AFTER,
     LONGEST_EXPIRY,
@@ -119,7 +120,7 @@ def submit_revision(
     """
     require(person, Act.COMPILE)
     exercises.require_running(tx)
-    incident = _incident(tx, order.incident_id).incident
+    incident = locked(tx, order.incident_id).incident
     chosen = _chosen(order, channels)
     _still_true(order.words, incident)
     _nothing_else_waits(tx, order, person)
@@ -231,20 +232,6 @@ def expire_request(tx: Tx, kept: ApprovalRequest) -> None:
               request_id=kept.id)  # fmt: skip
 
 
-def record_command(tx: Tx, incident_id: str, commander_id: str | None, person: Person) -> Command:
-    """Records who commands an incident from now on; None: command has ended. Raises Refusal."""
-    require(person, Act.RECORD_COMMAND)
-    commander = people.get(tx, commander_id) if commander_id else None
-    if commander_id and (commander is None or not may_command(commander)):
-        raise Refusal(
-            "cannot_command",
-            "That person is not on the roster as a Commander.",
-            "Choose one of the Commanders listed, or have them added to the roster.",
-            field="commander",
-        )
-    return _set_command(tx, incident_id, commander_id, actor=person.id)
-
-
 def decide(tx: Tx, order: Decide, person: Person, site: Site) -> approvals.KeptDecision | Refusal:
     """Records a decision, or puts the refusal on the record and gives it back.
 
@@ -270,7 +257,7 @@ def decide(tx: Tx, order: Decide, person: Person, site: Site) -> approvals.KeptD
         head_revision_id=approvals.head_revision_id(tx, revision.update_id),
         person=person, verdict=order.verdict,
         digest=order.digest if order.revision_id == revision.id else "", reason=reason,
-        command=command, commander_name=name_of(tx, command.person_id),
+        command=command, commander_name=commander_name(tx, command),
         facts=facts_of(incident), at=tx.now, proof=order.proof, passkey=key, site=site,
     )  # fmt: skip
     if refusal := objection(case) or _used(tx, key, order.proof):
@@ -279,7 +266,7 @@ def decide(tx: Tx, order: Decide, person: Person, site: Site) -> approvals.KeptD
                   digest=order.digest[:64])  # fmt: skip
         return refusal
     if command.person_id is None:
-        command = _set_command(tx, request.incident_id, person.id, actor=person.id)
+        command = move(tx, incident.incident, [person.id], How.TAKEN, actor=person.id)
     decision = Decision(
         id=str(uuid.uuid4()), request_id=request.id, person_id=person.id, verdict=order.verdict,
         digest=order.digest, reason=reason, at=tx.now,
@@ -340,18 +327,6 @@ def name_of(tx: Tx, person_id: str | None) -> str | None:
     return person.name if person else None
 
 
-def _set_command(tx: Tx, incident_id: str, commander_id: str | None, *, actor: str) -> Command:
-    kept = _incident(tx, incident_id)
-    command = Command(person_id=commander_id, epoch=kept.incident.command.epoch + 1, since=tx.now)
-    incidents.save(tx, kept.incident.model_copy(update={"command": command}))
-    tx.record(Kind.COMMAND_RECORDED, actor=actor, incident_id=incident_id,
-              commander=commander_id, epoch=command.epoch)  # fmt: skip
-    for waiting in approvals.open_requests(tx, incident_id):
-        tx.trace = waiting.trace
-        approvals.look_again(tx, waiting.request)
-    return command
-
-
 def _again(
     order: Decide, reason: str | None, person: Person, earlier: approvals.KeptDecision
 ) -> approvals.KeptDecision | Refusal:
@@ -374,22 +349,12 @@ def _again(
     )
 
 
-def _incident(tx: Tx, incident_id: str) -> incidents.Kept:
-    kept = incidents.lock(tx, incident_id)
-    if kept is None:
-        raise Refusal(
-            "no_such_incident", "There is no such incident.",
-            "Open it from the board.", kind=Sort.NOT_FOUND,
-        )  # fmt: skip
-    return kept
-
-
 def _request(tx: Tx, request_id: str) -> tuple[Incident, ApprovalRequest]:
     """A request and its incident, both held: what is read from now on stays as it is."""
     unlocked = approvals.request(tx, request_id)
     if unlocked is None:
         raise no_such_request()
-    incident = _incident(tx, unlocked.request.incident_id).incident
+    incident = locked(tx, unlocked.request.incident_id).incident
     kept = approvals.lock_request(tx, request_id)
     assert kept is not None, "a request is never taken away"
     return incident, kept.request

@@ -35,6 +35,7 @@ from broadcaster.errors import Kind, Refusal
 from broadcaster.world import Frozen
 
 DECISION_TAG = b"iab/approve/v1\0"
+ACCEPTANCE_TAG = b"iab/command/v1\0"
 
 #: Longest name of a device.
 LONGEST_NAME = 60
@@ -90,8 +91,19 @@ class Registered(Frozen):
 
 def decision_challenge(nonce: str, request_id: str, verdict: str, digest: str) -> bytes:
     """What a passkey signs to decide: 32 bytes bound to one request, one verdict, these words."""
-    parts = "\0".join((nonce, request_id, verdict, digest))
-    return hashlib.sha256(DECISION_TAG + parts.encode()).digest()
+    return _signed(DECISION_TAG, nonce, request_id, verdict, digest)
+
+
+def acceptance_challenge(nonce: str, incident_id: str, offer_id: str, epoch: int) -> bytes:
+    """What a passkey signs to accept command: one offer, made while this epoch's command held.
+
+    Its tag is its own, so an answer to it decides nothing, and a decision's accepts nothing.
+    """
+    return _signed(ACCEPTANCE_TAG, nonce, incident_id, offer_id, str(epoch))
+
+
+def _signed(tag: bytes, *parts: str) -> bytes:
+    return hashlib.sha256(tag + "\0".join(parts).encode()).digest()
 
 
 def options_to_register(site: Site, *, name: str, challenge: bytes, known: list[str]) -> Json:
@@ -141,8 +153,9 @@ def register(answer: Json, *, site: Site, challenge: bytes) -> Registered:
 
 
 def objection(
-    answer: Json | None, passkey: Passkey | None, *, person_id: str, site: Site, challenge: bytes
-) -> Refusal | None:
+    answer: Json | None, passkey: Passkey | None, *, person_id: str, site: Site, challenge: bytes,
+    what: str = "these words and this decision",
+) -> Refusal | None:  # fmt: skip
     """Why an answer does not prove that this person meant this challenge; None if it does.
 
     `passkey`: the one that the answer names, if the ledger knows it. User verification (finger,
@@ -150,8 +163,8 @@ def objection(
     """
     if answer is None:
         return Refusal(
-            "passkey_missing", "A decision is proven with a passkey, and none was used.",
-            "Decide on the phone or key that you enrolled.", kind=Kind.FORBIDDEN, field="proof",
+            "passkey_missing", "This is proven with a passkey, and none was used.",
+            "Use the phone or key that you enrolled.", kind=Kind.FORBIDDEN, field="proof",
         )  # fmt: skip
     if passkey is None or passkey.person_id != person_id:
         return Refusal(
@@ -176,8 +189,8 @@ def objection(
     except (WebAuthnException, ValueError, KeyError, TypeError):
         return Refusal(
             "passkey_not_proven",
-            "Your passkey's answer does not fit these words and this decision.",
-            "Read the page again, then decide.",
+            f"Your passkey's answer does not fit {what}.",
+            "Read the page again, then press the button again.",
             kind=Kind.FORBIDDEN,
             field="proof",
         )

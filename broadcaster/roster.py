@@ -39,6 +39,7 @@ class Act(StrEnum):
     CLOSE_INCIDENT = "close an incident"
     COMPILE = "compile an update"
     RECORD_COMMAND = "record who commands"
+    TRANSFER_COMMAND = "move command without its Commander"
     DECIDE = "decide about an update"
     STOP = "stop what is going out"
     SETTLE_PROBLEM = "settle a problem"
@@ -55,6 +56,7 @@ MAY: dict[Act, frozenset[Role]] = {
     Act.CLOSE_INCIDENT: frozenset({Role.PIO, Role.COMMANDER, Role.WATCH_COMMANDER}),
     Act.COMPILE: frozenset({Role.PIO}),
     Act.RECORD_COMMAND: frozenset({Role.PIO, Role.WATCH_COMMANDER}),
+    Act.TRANSFER_COMMAND: frozenset({Role.WATCH_COMMANDER}),
     Act.DECIDE: frozenset({Role.COMMANDER, Role.WATCH_COMMANDER}),
     Act.STOP: _SWORN,
     Act.SETTLE_PROBLEM: frozenset({Role.PIO, Role.WATCH_COMMANDER, Role.SUPERVISOR}),

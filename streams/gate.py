@@ -13,6 +13,7 @@ from datetime import timedelta
 from broadcaster.approval import GATE_LATE, Case, Release, RequestState, Verdict, decide
 from broadcaster.delivery import plan
 from broadcaster.errors import Refusal
+from broadcaster.handover import commander_name
 from broadcaster.incident import Command
 from broadcaster.ledger import (
     Tx,
@@ -25,7 +26,7 @@ from broadcaster.ledger import (
     posts,
     releases,
 )
-from broadcaster.orders import facts_of, name_of
+from broadcaster.orders import facts_of
 from broadcaster.passkey import Site, id_of
 from broadcaster.record import Kind
 from broadcaster.subscribers import update_released
@@ -109,7 +110,7 @@ def _case(
             head_revision_id=approvals.head_revision_id(tx, revision.update_id),
             person=person, verdict=Verdict(decision.verdict), digest=decision.digest,
             reason=decision.reason, command=command,
-            commander_name=name_of(tx, command.person_id), facts=facts_of(incident),
+            commander_name=commander_name(tx, command), facts=facts_of(incident),
             at=decision.at, proof=kept.proof, passkey=passkeys.get(tx, id_of(kept.proof)),
             site=site,
         ),

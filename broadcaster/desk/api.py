@@ -8,6 +8,7 @@ the rest in somebody's session. `OPERATIONS` is the whole list: it registers the
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -23,18 +24,29 @@ from broadcaster.desk.changes import Changes, since_last_release
 from broadcaster.desk.checks import Check, checks
 from broadcaster.desk.decision import decided, prover
 from broadcaster.desk.deps import DESK, Desk
+from broadcaster.desk.handover import accepted
 from broadcaster.desk.openapi import Call, Nothing, Operation, SignedOperation
 from broadcaster.desk.preview import Preview, Previewed, preview
 from broadcaster.edit import EditWords, edit_words
 from broadcaster.errors import Kind, LedgerAway, Refusal
-from broadcaster.incident import Command, Handling, Incident
+from broadcaster.handover import (
+    Accept,
+    Reason,
+    commander_name,
+    end_offer,
+    force_command,
+    offer_command,
+    record_command,
+    record_radio,
+    take_command,
+)
+from broadcaster.incident import Command, Handling, Incident, Offer
 from broadcaster.ledger import Tx, approvals, incidents, posts, problems, releases, reports
 from broadcaster.orders import (
     Decide,
     SubmitRevision,
     Submitted,
     name_of,
-    record_command,
     renew_request,
     stop_release,
     submit_revision,
@@ -136,13 +148,31 @@ async def _note(request: web.Request, refusal: Refusal) -> None:
 # --- Incidents --------------------------------------------------------------------------------
 
 
+class OfferView(Frozen):
+    """Command, offered to somebody; who commands decides until it is accepted."""
+
+    id: str
+    by: str
+    to: str
+    to_name: str | None
+    expires_at: datetime
+    nonce: str = Field(
+        description="For what a passkey signs to accept: SHA-256 of `iab/command/v1`, NUL, then "
+        "nonce, incident id, offer id and the command's epoch, with a NUL between each two."
+    )
+
+
 class Commander(Frozen):
-    """Who commands an incident; nobody yet where `person_id` is null."""
+    """Who commands an incident; nobody where `person_id` is null."""
 
     person_id: str | None
-    name: str | None
-    epoch: int
+    with_id: str | None = Field(
+        description="The second Commander of a unified command; either decides alone."
+    )
+    name: str | None = Field(description="Who commands, in words: of a unified command, both.")
+    epoch: int = Field(description="Rises with each change of command.")
     since: datetime | None
+    offer: OfferView | None = Field(description="The offer that can be accepted now.")
 
 
 class IncidentView(Frozen):
@@ -307,14 +337,79 @@ class SetCommand(Frozen):
     """Who commands from now on; null: command has ended."""
 
     commander_id: str | None
+    with_id: str | None = Field(
+        default=None, description="The second Commander of a unified command; either decides."
+    )
+
+
+class OfferCommand(Frozen):
+    """To whom command is offered."""
+
+    commander_id: str
+
+
+class RadioHandOver(Frozen):
+    """What was heard: who handed command over, and to whom."""
+
+    said_by: str = Field(description="The Commander who said so.")
+    commander_id: str
+
+
+class TransferCommand(Frozen):
+    """To whom command goes, and why its Commander is not asked."""
+
+    commander_id: str
+    reason: Reason
+
+
+async def _moved(call: Call[Any], order: Callable[[Tx], Command]) -> Commander:
+    return await call.desk.ledger.write(lambda tx: _commander(tx, order(tx)), urgent=True)
 
 
 async def set_command(call: Call[SetCommand]) -> Commander:
-    def step(tx: Tx) -> Commander:
-        command = record_command(tx, call.part("incident_id"), call.body.commander_id, call.person)
-        return _commander(tx, command)
+    it = call.body
+    return await _moved(call, lambda tx: record_command(
+        tx, call.part("incident_id"), it.commander_id, call.person, with_id=it.with_id
+    ))  # fmt: skip
+
+
+async def offer(call: Call[OfferCommand]) -> OfferView:
+    def step(tx: Tx) -> OfferView:
+        incident_id, to = call.part("incident_id"), call.body.commander_id
+        return _offer(tx, offer_command(tx, incident_id, to, call.person))
 
     return await call.desk.ledger.write(step, urgent=True)
+
+
+async def accept(call: Call[Accept]) -> Commander:
+    _same(call.body.incident_id, call.part("incident_id"), "incident_id")
+    _same(call.body.offer_id, call.part("offer_id"), "offer_id")
+    command = await accepted(call.desk, call.person, call.body)
+    return await call.desk.ledger.read(lambda tx: _commander(tx, command))
+
+
+async def end_the_offer(call: Call[Nothing]) -> Commander:
+    return await _moved(
+        call, lambda tx: end_offer(tx, call.part("incident_id"), call.part("offer_id"), call.person)
+    )
+
+
+async def take(call: Call[Nothing]) -> Commander:
+    return await _moved(call, lambda tx: take_command(tx, call.part("incident_id"), call.person))
+
+
+async def radio(call: Call[RadioHandOver]) -> Commander:
+    it = call.body
+    return await _moved(call, lambda tx: record_radio(
+        tx, call.part("incident_id"), it.said_by, it.commander_id, call.person
+    ))  # fmt: skip
+
+
+async def transfer(call: Call[TransferCommand]) -> Commander:
+    it = call.body
+    return await _moved(call, lambda tx: force_command(
+        tx, call.part("incident_id"), it.commander_id, it.reason, call.person
+    ))  # fmt: skip
 
 
 # --- Updates before approval ------------------------------------------------------------------
@@ -502,9 +597,17 @@ def _incident(tx: Tx, kept: incidents.Kept) -> IncidentView:
 
 
 def _commander(tx: Tx, command: Command) -> Commander:
+    offered = command.offered(tx.now)
     return Commander(
-        person_id=command.person_id, name=name_of(tx, command.person_id), epoch=command.epoch,
-        since=command.since,
+        person_id=command.person_id, with_id=command.with_id, name=commander_name(tx, command),
+        epoch=command.epoch, since=command.since, offer=_offer(tx, offered) if offered else None,
+    )  # fmt: skip
+
+
+def _offer(tx: Tx, offer: Offer) -> OfferView:
+    return OfferView(
+        id=offer.id, by=offer.by, to=offer.to, to_name=name_of(tx, offer.to),
+        expires_at=offer.expires_at, nonce=offer.nonce,
     )  # fmt: skip
 
 
@@ -631,6 +734,36 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     Operation(
         "POST", "/api/v1/incidents/{incident_id}/command", "recordCommand",
         "Records who commands from now on.", SetCommand, Commander, set_command, _CHANGE,
+    ),
+    Operation(
+        "POST", "/api/v1/incidents/{incident_id}/command/take", "takeCommand",
+        "The Watch Commander commands from now on, where nobody does.",
+        Nothing, Commander, take, _CHANGE,
+    ),
+    Operation(
+        "POST", "/api/v1/incidents/{incident_id}/command/radio", "recordRadioHandOver",
+        "Records that a Commander handed command over by radio.",
+        RadioHandOver, Commander, radio, _CHANGE,
+    ),
+    Operation(
+        "POST", "/api/v1/incidents/{incident_id}/command/transfer", "transferCommand",
+        "The Watch Commander moves command without its Commander, with a reason.",
+        TransferCommand, Commander, transfer, _CHANGE,
+    ),
+    Operation(
+        "POST", "/api/v1/incidents/{incident_id}/command/offers", "offerCommand",
+        "Offers command to a named person; who commands now decides until it is accepted.",
+        OfferCommand, OfferView, offer, _CHANGE, status=201,
+    ),
+    Operation(
+        "POST", "/api/v1/incidents/{incident_id}/command/offers/{offer_id}/accept",
+        "acceptCommand", "Takes the command that was offered, by passkey. Sent again after it was "
+        "done, it gets the first answer again.",
+        Accept, Commander, accept, (*_CHANGE, Kind.GONE),
+    ),
+    Operation(
+        "POST", "/api/v1/incidents/{incident_id}/command/offers/{offer_id}/end", "endOffer",
+        "Takes an offer back, or declines it.", Nothing, Commander, end_the_offer, _CHANGE,
     ),
     Operation(
         "GET", "/api/v1/approval-requests/{request_id}", "getApprovalRequest",

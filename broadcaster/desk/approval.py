@@ -18,7 +18,8 @@ from typing import TypeVar
 from aiohttp import web
 from pydantic import ValidationError
 
-from broadcaster.approval import RequestState, Verdict
+from broadcaster.approval import RequestState, Verdict, asked_in_words
+from broadcaster.desk import handover
 from broadcaster.desk.api import ApprovalDetail, approval_detail
 from broadcaster.desk.changes import ChannelChange, Part
 from broadcaster.desk.decision import asked, decided
@@ -28,8 +29,9 @@ from broadcaster.desk.needs import may_decide
 from broadcaster.desk.session import fields_of, require_person
 from broadcaster.desk.templating import page
 from broadcaster.edit import EditWords, edit_words
-from broadcaster.errors import Kind, Refusal
-from broadcaster.ledger import Tx, approvals, calls
+from broadcaster.errors import Refusal
+from broadcaster.incident import Command, commanders_in_words
+from broadcaster.ledger import Tx, approvals, calls, incidents
 from broadcaster.orders import LONGEST_REASON, Decide, no_such_request, renew_request
 from broadcaster.passkey import Json
 from broadcaster.policy import BY_ID
@@ -163,6 +165,10 @@ async def act(request: web.Request) -> web.Response:
             address = f"/a/{renewed.id}"
         elif fields.get("act") == "edit":
             address = f"/a/{await _edited(request, fields)}"
+        elif fields.get("act") in handover.ACTS:
+            kept = await desk.ledger.read(lambda tx: _known(tx, request.match_info["request_id"]))
+            await handover.act(desk, person, kept.request.incident_id, fields)
+            address = request.path
         else:
             await decided(desk, person, _order(request, fields))
             address = request.path
@@ -227,30 +233,50 @@ async def _edited(request: web.Request, fields: Mapping[str, str]) -> str:
     return await desk.ledger.write(step, urgent=True)
 
 
+@dataclass(frozen=True)
+class Look:
+    """All that the page shows, from one look at the ledger."""
+
+    detail: ApprovalDetail
+    newer: str | None  #: a request that waits in this one's place
+    asks: dict[str, Json] | None
+    command: Command
+    at: handover.CommandView
+    unopened: bool  #: whether they were called, and see it now for the first time
+
+
+def _known(tx: Tx, request_id: str) -> approvals.Kept:
+    kept = approvals.request(tx, request_id)
+    if kept is None:
+        raise no_such_request()
+    return kept
+
+
 async def _page(
     request: web.Request, *, refusal: Refusal | None = None, fields: Mapping[str, str] | None = None
 ) -> web.Response:
     desk, person = request.app[DESK], require_person(request)
     require(person, Act.READ)
 
-    def look(tx: Tx) -> tuple[ApprovalDetail, str | None, dict[str, Json] | None, bool]:
-        kept = approvals.request(tx, request.match_info["request_id"])
-        if kept is None:
-            raise Refusal(
-                "no_such_request", "There is no such approval request.",
-                "Open it from the board, or from the link you were sent.", kind=Kind.NOT_FOUND,
-            )  # fmt: skip
+    def look(tx: Tx) -> Look:
+        kept = _known(tx, request.match_info["request_id"])
+        incident = incidents.get(tx, kept.request.incident_id)
+        assert incident is not None, "a request's incident is a foreign key"
         newer = [
             waiting.request.id
             for waiting in approvals.open_requests(tx, kept.request.incident_id)
             if waiting.request.id != kept.request.id
         ]
-        detail = approval_detail(tx, desk, kept)
-        unopened = calls.unopened(tx, kept.request.id, person.id)
-        return detail, next(iter(newer), None), asked(tx, desk, kept, person), unopened
+        return Look(
+            approval_detail(tx, desk, kept), next(iter(newer), None),
+            asked(tx, desk, kept, person), incident.incident.command,
+            handover.command_view(tx, desk, incident.incident, person),
+            calls.unopened(tx, kept.request.id, person.id),
+        )  # fmt: skip
 
-    it, newer, passkey_asks, unopened = await desk.ledger.read(look)
-    if unopened and refusal is None:
+    seen = await desk.ledger.read(look)
+    it, command, passkey_asks = seen.detail, seen.command, seen.asks
+    if seen.unopened and refusal is None:
         await desk.ledger.write(lambda tx: calls.opened(tx, it.request.id, person.id))
     titles = {channel.name: channel.title for channel in desk.channels}
     expired = it.request.state is RequestState.EXPIRED or (
@@ -273,12 +299,14 @@ async def _page(
         unverified=unverified(it.words),
         waits=waits,
         expired=expired,
-        newer=newer,
+        newer=seen.newer,
         own=own,
-        mine=waits and not own and may_decide(person, it.incident.command.person_id),
+        mine=waits and not own and may_decide(person, command),
+        moved=person.id == it.request.asked or person.id in command.former,
+        at=seen.at,
         may_stop=person.may(Act.STOP),
         may_ask_again=expired and person.may(Act.COMPILE),
-        asked=it.incident.command.name or "the Watch Commander",
+        asked=asked_in_words(command, commanders_in_words(command, seen.at.names, " or ")),
         passkey_asks=passkey_asks,
         has_passkey=passkey_asks is None or bool(passkey_asks["approved"]["allowCredentials"]),
         key=(fields or {}).get("idempotency_key") or secrets.token_urlsafe(18),

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from broadcaster.approval import RequestState, asked_in_words
 from broadcaster.calling import Means
-from broadcaster.desk import composer, reach
+from broadcaster.desk import composer, handover, reach
 from broadcaster.desk.approval import Said, said_once
 from broadcaster.desk.board import accept
 from broadcaster.desk.checks import PHRASES
@@ -23,7 +23,7 @@ from broadcaster.desk.session import require_person
 from broadcaster.desk.story import STATUS_WORDS, Told, tell
 from broadcaster.desk.templating import page
 from broadcaster.errors import Kind, Refusal
-from broadcaster.incident import Handling, Incident, Status
+from broadcaster.incident import Command, Handling, Incident, Status, commanders_in_words
 from broadcaster.ledger import (
     Tx,
     approvals,
@@ -38,14 +38,13 @@ from broadcaster.ledger import (
     reports,
 )
 from broadcaster.orders import (
-    record_command,
     renew_request,
     submit_revision,
     withdraw_request,
 )
 from broadcaster.policy import RULES, Severity
 from broadcaster.record import Kind as Entry
-from broadcaster.roster import Act, Person, may_command, require
+from broadcaster.roster import Act, Person, require
 from broadcaster.suggestion import TEMPLATES
 from broadcaster.type_names import type_in_words
 from broadcaster.update import Revision, UpdateKind, compose
@@ -75,7 +74,7 @@ class View:
     earlier: Sequence[Earlier]
     story: Sequence[Told]
     names: Mapping[str, str]
-    commanders: Sequence[Person]
+    command: handover.CommandView
     on_public_page: bool
     calls: Sequence[calls.Kept] = ()  #: about the newest request
     telephones: Sequence[str] = ()  #: of whoever commands
@@ -85,13 +84,17 @@ class View:
         return self.kept.incident
 
     @property
+    def commanders(self) -> str | None:
+        return commanders_in_words(self.incident.command, self.names)
+
+    @property
     def asked(self) -> str:
         """Who will be asked to approve."""
         command = self.incident.command
-        return asked_in_words(command, self.names.get(command.person_id or ""))
+        return asked_in_words(command, commanders_in_words(command, self.names, " or "))
 
 
-def look(tx: Tx, incident_id: str, titles: Mapping[str, str]) -> View:
+def look(tx: Tx, incident_id: str, titles: Mapping[str, str], desk: Desk, person: Person) -> View:
     """Raises Refusal where there is no such incident, or not yet."""
     kept = incidents.get(tx, incident_id)
     if kept is None:
@@ -110,15 +113,15 @@ def look(tx: Tx, incident_id: str, titles: Mapping[str, str]) -> View:
         earlier=_earlier(tx, incident_id),
         story=[tell(line, names, titles) for line in lines if line.kind not in LEFT_OUT],
         names=names,
-        commanders=[person for person in everybody if may_command(person)],
+        command=handover.command_view(tx, desk, kept.incident, person),
         on_public_page=bool(publications.of_incident(tx, kept.public_id)),
         calls=calls.of_request(tx, request.id) if request else (),
-        telephones=_telephones(tx, kept.incident.command.person_id),
+        telephones=_telephones(tx, kept.incident.command),
     )
 
 
-def _telephones(tx: Tx, person_id: str | None) -> list[str]:
-    reaches = calls.reaches_of(tx, person_id) if person_id else ()
+def _telephones(tx: Tx, command: Command) -> list[str]:
+    reaches = (each for person in command.commanders for each in calls.reaches_of(tx, person))
     return [reach.address for reach in reaches if reach.means is Means.SMS]
 
 
@@ -255,10 +258,10 @@ async def act(request: web.Request) -> web.Response:
     """Does what the pressed button says. Whatever is refused, what was typed is shown again."""
     desk, person = request.app[DESK], require_person(request)
     form = await request.post()
+    texts = {name: value for name, value in form.items() if isinstance(value, str)}
     acts: dict[str, Callable[[Tx], str]] = {
         "take_back": lambda tx: _take_back(tx, str(form.get("request_id", "")), person),
         "ask_again": lambda tx: _ask_again(tx, str(form.get("request_id", "")), person),
-        "command": lambda tx: _command(tx, request, str(form.get("commander", "")), person),
     }
     chosen = str(form.get("act", ""))
     if chosen in ("send", "preview"):
@@ -267,12 +270,16 @@ async def act(request: web.Request) -> web.Response:
         if chosen == "close":
             await _close(desk, request.match_info["incident_id"], person, form)
             done = "done=closed"
+        elif chosen in handover.ACTS:
+            await handover.act(desk, person, request.match_info["incident_id"], texts)
+            done = "done=command"
         elif chosen in acts:
             done = await desk.ledger.write(acts[chosen], urgent=True)
         else:
             raise Refusal("unknown_act", "This button is not known here.", "Reload the page.")
     except Refusal as refusal:
-        return await _page(request, refusal=refusal)
+        said = texts if chosen in handover.ACTS else {}
+        return await _page(request, refusal=refusal, said_of_command=said)
     raise web.HTTPSeeOther(f"/incidents/{request.match_info['incident_id']}?{done}#standing")
 
 
@@ -284,11 +291,6 @@ def _take_back(tx: Tx, request_id: str, person: Person) -> str:
 def _ask_again(tx: Tx, request_id: str, person: Person) -> str:
     renew_request(tx, request_id, person)
     return "done=asked-again"
-
-
-def _command(tx: Tx, request: web.Request, commander_id: str, person: Person) -> str:
-    record_command(tx, request.match_info["incident_id"], commander_id or None, person)
-    return "done=command"
 
 
 async def _close(desk: Desk, incident_id: str, person: Person, form: Mapping[str, object]) -> None:
@@ -324,13 +326,14 @@ async def _compose(request: web.Request, desk: Desk, person: Person, *, send: bo
 
 
 async def _page(
-    request: web.Request, *, typed: Typed | None = None, refusal: Refusal | None = None
-) -> web.Response:
+    request: web.Request, *, typed: Typed | None = None, refusal: Refusal | None = None,
+    said_of_command: Mapping[str, str] | None = None,
+) -> web.Response:  # fmt: skip
     desk, person = request.app[DESK], require_person(request)
     require(person, Act.READ)
     incident_id = request.match_info["incident_id"]
     titles = {channel.name: channel.title for channel in desk.channels}
-    view = await desk.ledger.read(lambda tx: look(tx, incident_id, titles))
+    view = await desk.ledger.read(lambda tx: look(tx, incident_id, titles, desk, person))
     start = begin(view, desk, request.query)
     fresh = typed is None
     typed = typed or start.typed
@@ -370,11 +373,12 @@ async def _page(
         kinds=list(UpdateKind),
         expiries=composer.EXPIRIES,
         refusal=refusal,
-        own_words=incident.command.person_id == person.id,
+        own_words=incident.command.commanders == (person.id,),
         may_compile=person.may(Act.COMPILE),
-        may_command=person.may(Act.RECORD_COMMAND),
+        at=view.command,
+        said_of_command=said_of_command or {},
         may_close=person.may(Act.CLOSE_INCIDENT) and incident.open,
-        may_decide=may_decide(person, incident.command.person_id),
+        may_decide=may_decide(person, incident.command),
         message_id=str(uuid.uuid4()),
     )  # fmt: skip
 

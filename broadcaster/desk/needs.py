@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 from broadcaster.approval import RequestState, asked_in_words
 from broadcaster.desk.marks import STATES
 from broadcaster.desk.story import STATUS_WORDS
-from broadcaster.incident import Command, Handling, Incident
+from broadcaster.handover import OFFER_LIVES
+from broadcaster.incident import Command, Handling, Incident, commanders_in_words
 from broadcaster.ledger import board
 from broadcaster.roster import Act, Person, Role
 from broadcaster.suggestion import promised
@@ -66,14 +67,14 @@ class Seen:
     zone: ZoneInfo
 
     def commander(self, command: Command) -> str:
-        return asked_in_words(command, self.names.get(command.person_id or ""))
+        return asked_in_words(command, commanders_in_words(command, self.names, " or "))
 
 
-def may_decide(person: Person, commander_id: str | None) -> bool:
+def may_decide(person: Person, command: Command) -> bool:
     """Whether a decision about an incident is this person's, as command stands now."""
-    if commander_id is None:
+    if not command.commanders:
         return Role.WATCH_COMMANDER in person.roles
-    return commander_id == person.id
+    return command.held_by(person.id)
 
 
 def row(standing: board.Standing, seen: Seen) -> Row:
@@ -111,10 +112,32 @@ class _Found:
 
 
 def _need(standing: board.Standing, seen: Seen) -> _Found:
-    for look in (_waits, _came_back, _channel, _changed, _overdue, _suggested, _all_clear):
+    for look in (
+        _offered,
+        _waits,
+        _came_back,
+        _channel,
+        _changed,
+        _overdue,
+        _suggested,
+        _all_clear,
+    ):
         if found := look(standing, seen):
             return found
     return _Found(Need.NOTHING, standing.kept.incident.heard_at)
+
+
+def _offered(standing: board.Standing, seen: Seen) -> _Found | None:
+    incident, kept = standing.kept.incident, standing.request
+    offer = incident.command.offered(seen.now)
+    if offer is None or offer.to != seen.person.id:
+        return None
+    waits = kept is not None and kept.request.state is RequestState.OPEN
+    return _Found(
+        Need.YOU, offer.expires_at - OFFER_LIVES, "clock", "Command is offered to you",
+        f"by {seen.names.get(offer.by, 'its Commander')}", act="Take command",
+        link=f"/a/{kept.request.id}" if kept and waits else f"/incidents/{incident.id}#command",
+    )  # fmt: skip
 
 
 def _waits(standing: board.Standing, seen: Seen) -> _Found | None:
@@ -123,7 +146,7 @@ def _waits(standing: board.Standing, seen: Seen) -> _Found | None:
         return None
     request, command = kept.request, standing.kept.incident.command
     if request.state is RequestState.OPEN and request.expires_at > seen.now:
-        if may_decide(seen.person, command.person_id):
+        if may_decide(seen.person, command):
             return _Found(
                 Need.YOU, request.created_at, "clock", "Waiting for you",
                 link=f"/a/{request.id}", act="Read and decide",

@@ -114,8 +114,22 @@ def _incident(line: _Line) -> str:
     return f"{type_in_words(line['type'])}{place}; {status}"
 
 
+_HOW = {
+    "taken": ", as Watch Commander",
+    "accepted": ", accepted by passkey",
+    "forced": ", by order of the Watch Commander",
+}
+
+
 def _command(line: _Line) -> str:
-    return f"{line.name('commander')} commands" if line["commander"] else "Command has ended"
+    if not line["commander"]:
+        return "Command has ended"
+    if second := line["with_commander"]:
+        return f"{line.name('commander')} and {line.names.get(second, second)} command together"
+    how = _HOW.get(line["how"], "")
+    if line["how"] == "radio":
+        how = f": {line.name('said_by')} handed over by radio"
+    return f"{line.name('commander')} commands{how}"
 
 
 def _called(line: _Line) -> str:
@@ -157,6 +171,11 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.INCIDENT_REOPENED: lambda line: f"Incident opened again: {_incident(line)}",
     Kind.UPDATE_SUGGESTED: "Suggested an update: {why}",
     Kind.COMMAND_RECORDED: _command,
+    Kind.COMMAND_OFFERED: lambda line: f"Offered command to {line.name('to')}",
+    Kind.COMMAND_OFFER_ENDED: lambda line: (
+        f"The offer of command to {line.name('to')} was {line['how']}"
+    ),
+    Kind.ACCEPTANCE_REFUSED: "Taking command was refused: {code}",
     Kind.REVISION_SUBMITTED: "Submitted {update_kind} #{number} for approval",
     Kind.REVISION_EDITED: lambda line: (
         f"Edited {line.name('compiled_by')}'s words of #{line['number']}"
@@ -207,8 +226,8 @@ _TONES: dict[str, str] = {
     **dict.fromkeys(
         (
             Kind.PROBLEM_NOTED, Kind.REQUEST_LAPSED, Kind.REQUEST_EXPIRED, Kind.DECISION_REFUSED,
-            Kind.RELEASE_REFUSED, Kind.POST_REFUSED, Kind.POST_IN_DOUBT, Kind.POST_EXPIRED,
-            Kind.POST_HELD,
+            Kind.ACCEPTANCE_REFUSED, Kind.RELEASE_REFUSED, Kind.POST_REFUSED, Kind.POST_IN_DOUBT,
+            Kind.POST_EXPIRED, Kind.POST_HELD,
         ),
         "look",
     ),

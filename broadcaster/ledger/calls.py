@@ -32,6 +32,7 @@ from broadcaster.calling import (
 )
 from broadcaster.delivery import InDoubt, Refused, TryLater
 from broadcaster.errors import Kind, Refusal
+from broadcaster.incident import Command
 from broadcaster.ledger import approvals, incidents, people, schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.record import Kind as Fact
@@ -120,11 +121,11 @@ def _asking(
     revision = approvals.revision(tx, request.revision_id)
     incident = incidents.get(tx, request.incident_id)
     assert revision is not None and incident is not None, "foreign keys"
-    commander = incident.incident.command.person_id
+    command = incident.incident.command
     callees = tuple(
         Callee(person_id=person.id, rung=rung, reaches=reaches)
         for person in everybody
-        if person.id != revision.compiled_by and (rung := _rung(person, commander)) is not None
+        if person.id != revision.compiled_by and (rung := _rung(person, command)) is not None
         if (reaches := tuple(r for r in reaches_of(tx, person.id) if r.means in means))
     )
     fields: dict[str, Any] = {
@@ -134,12 +135,12 @@ def _asking(
     return Asking(**fields)
 
 
-def _rung(person: Person, commander: str | None) -> Rung | None:
-    """Where a person stands for an incident that `commander` commands; None: not on the ladder."""
-    if person.id == commander:
+def _rung(person: Person, command: Command) -> Rung | None:
+    """Where a person stands for an incident under this command; None: not on the ladder."""
+    if command.held_by(person.id):
         return Rung.APPROVER
     if Role.WATCH_COMMANDER in person.roles:
-        return Rung.COMMAND if commander else Rung.APPROVER
+        return Rung.COMMAND if command.person_id else Rung.APPROVER
     return None
 
 

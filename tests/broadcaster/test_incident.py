@@ -16,10 +16,13 @@ from broadcaster.incident import (
     AUTO_DRAFT_TYPES,
     HELD_TYPES,
     SUPPRESSED_TYPES,
+    Command,
     Handling,
     Incident,
+    Offer,
     Report,
     Status,
+    commanders_in_words,
     fold,
     handling,
     incident_id,
@@ -160,3 +163,54 @@ def test_what_is_wrong_with_a_report_is_said_without_quoting_it() -> None:
     with pytest.raises(ValidationError) as caught:
         Report.model_validate({"number": "zq private\n", "place": ["zq private"]})
     assert "number" in str(caught.value) and "zq private" not in str(caught.value)
+
+
+# --- Command ----------------------------------------------------------------------------------
+
+ALONE = Command(person_id="ortiz", epoch=1, since=NOW)
+UNIFIED = Command(person_id="ortiz", with_id="ruiz", epoch=1, since=NOW)
+
+
+@pytest.mark.parametrize(
+    ("command", "by", "to", "then"),
+    [
+        (ALONE, "ortiz", "lee", ("lee",)),
+        (ALONE, "the Watch Commander", "lee", ("lee",)),
+        (Command(), "the Watch Commander", "lee", ("lee",)),
+        (UNIFIED, "ortiz", "lee", ("lee", "ruiz")),
+        (UNIFIED, "ruiz", "lee", ("ortiz", "lee")),
+        (UNIFIED, "ortiz", "ruiz", ("ruiz",)),
+        (UNIFIED, "the Watch Commander", "lee", ("lee",)),
+    ],
+)
+def test_who_commands_after_a_hand_over(
+    command: Command, by: str, to: str, then: tuple[str, ...]
+) -> None:
+    assert command.handed(by, to) == then
+
+
+def test_each_change_of_command_is_a_new_epoch_and_remembers_who_had_it() -> None:
+    offer = Offer(id="o", by="ortiz", to="lee", nonce="n", expires_at=NOW + timedelta(minutes=10))
+    offered = UNIFIED.model_copy(update={"offer": offer})
+    later = offered.moved(("lee", "ruiz"), at=NOW + timedelta(minutes=1), accepted="o")
+    assert (later.commanders, later.epoch, later.former) == (("lee", "ruiz"), 2, ("ortiz",))
+    assert later.offer is None and later.accepted == "o"
+    ended = later.moved((), at=NOW)
+    assert (ended.commanders, ended.former) == ((), ("ortiz", "lee", "ruiz"))
+    back = ended.moved(("ortiz",), at=NOW)
+    assert (back.commanders, back.epoch, back.former) == (("ortiz",), 4, ("lee", "ruiz"))
+
+
+def test_an_offer_can_be_accepted_until_its_time_is_over() -> None:
+    offer = Offer(id="o", by="ortiz", to="lee", nonce="n", expires_at=NOW)
+    command = ALONE.model_copy(update={"offer": offer})
+    assert command.offered(NOW - timedelta(microseconds=1)) == offer
+    assert command.offered(NOW) is None
+    assert ALONE.offered(NOW) is None
+
+
+def test_who_commands_in_words() -> None:
+    names = {"ortiz": "Sgt Ortiz", "ruiz": "Capt Ruiz"}
+    said = [commanders_in_words(each, names) for each in (Command(), ALONE, UNIFIED)]
+    assert said == [None, "Sgt Ortiz", "Sgt Ortiz and Capt Ruiz"]
+    assert commanders_in_words(UNIFIED, names, " or ") == "Sgt Ortiz or Capt Ruiz"

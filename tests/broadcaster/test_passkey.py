@@ -120,3 +120,28 @@ def test_what_is_no_answer(answer: passkey.Json) -> None:
     with pytest.raises(Refusal) as refused:
         passkey.challenge_in(answer)
     assert refused.value.code == "passkey_not_proven"
+
+
+PARTS = st.text(max_size=8)
+
+
+@given(nonce=PARTS, first=PARTS, second=PARTS, third=PARTS, epoch=st.integers(0, 9))
+def test_an_answer_for_a_decision_is_none_for_command(
+    nonce: str, first: str, second: str, third: str, epoch: int
+) -> None:
+    """Whatever stands in their parts, even the other's."""
+    decision = passkey.decision_challenge(nonce, first, second, third)
+    assert decision != passkey.acceptance_challenge(nonce, first, second, epoch)
+    same = passkey.decision_challenge(nonce, first, second, str(epoch))
+    assert same != passkey.acceptance_challenge(nonce, first, second, epoch)
+
+
+@pytest.mark.parametrize(
+    "different", [("x", "i", "o", 1), ("n", "x", "o", 1), ("n", "i", "x", 1), ("n", "i", "o", 2)]
+)
+def test_an_acceptance_is_bound_to_nonce_incident_offer_and_epoch(
+    different: tuple[str, str, str, int],
+) -> None:
+    bound = passkey.acceptance_challenge("n", "i", "o", 1)
+    assert bound != passkey.acceptance_challenge(*different)
+    assert bound == passkey.acceptance_challenge("n", "i", "o", 1)

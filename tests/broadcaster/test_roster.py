@@ -14,6 +14,7 @@ TABLE = {
     Act.CLOSE_INCIDENT: "pcw--",
     Act.COMPILE: "p----",
     Act.RECORD_COMMAND: "p-w--",
+    Act.TRANSFER_COMMAND: "--w--",
     Act.DECIDE: "-cw--",
     Act.STOP: "pcws-",
     Act.SETTLE_PROBLEM: "p-ws-",

@@ -7,8 +7,8 @@ import gzip
 from playwright.async_api import Page, Route, expect
 
 from broadcaster.approval import RequestState
+from broadcaster.handover import record_command
 from broadcaster.ledger import approvals, records
-from broadcaster.orders import record_command
 from streams.sweep import sweep
 from tests.browser.conftest import PHONE, Open
 from tests.browser.stage import Stage

@@ -8,6 +8,7 @@ from playwright.async_api import Page
 
 from broadcaster.approval import Verdict
 from broadcaster.errors import Refusal
+from broadcaster.handover import offer_command, record_command
 from broadcaster.incident import Status
 from broadcaster.ledger import incidents, people, problems
 from tests.browser.conftest import DESK, PHONE, Open
@@ -47,6 +48,11 @@ async def test_axe_finds_nothing(
     stage.decide(back, Verdict.RETURNED, reason="Say which lanes.")
     late = stage.submit(stage.report("6", type_="MVAINJY", place="Palm Dr"))
     stage.run_out(late.request.id)
+    handed = stage.report("7", type_="HAZMAT", place="Mission Lakes Blvd")
+    offered = stage.submit(handed)
+    ortiz, park, reyes = (stage.people[name] for name in ("Sgt M. Ortiz", COMMANDER, PIO))
+    stage.write(lambda tx: record_command(tx, handed, ortiz.id, reyes))
+    stage.write(lambda tx: offer_command(tx, handed, park.id, ortiz))
     stage.write(
         lambda tx: problems.note(
             tx, problems.Place("kafka", "exercise.incident.intake", 0, 7),
@@ -63,6 +69,7 @@ async def test_axe_finds_nothing(
         (PIO, f"/incidents/{closed}?kind=all+clear"), (COMMANDER, f"/incidents/{fresh}"),
         (COMMANDER, f"/a/{waiting.request.id}"), (PIO, f"/a/{waiting.request.id}"),
         (COMMANDER, f"/a/{late.request.id}"), (COMMANDER, f"/a/{back.request.id}"),
+        (COMMANDER, f"/a/{offered.request.id}"), (COMMANDER, f"/incidents/{handed}"),
         (PIO, f"/releases/{release.id}"), (PIO, "/record"), (PIO, "/record?kind=PostDelivered"),
         (PIO, "/problems"), (PIO, "/people"), (COMMANDER, "/me"), (PIO, "/nothing-here"),
         (PIO, "/p"), (PIO, f"/p/{public_id}"),

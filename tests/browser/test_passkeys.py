@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from playwright.async_api import CDPSession, Page, expect
 
+from broadcaster.handover import record_command
 from broadcaster.ledger import passkeys, people
-from broadcaster.orders import record_command
 from broadcaster.roster import Person, Role
 from tests.browser.conftest import PHONE, Open
 from tests.browser.stage import Stage

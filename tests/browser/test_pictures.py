@@ -13,8 +13,8 @@ from pathlib import Path
 from playwright.async_api import Page, expect
 
 from broadcaster.approval import Verdict
+from broadcaster.handover import record_command
 from broadcaster.ledger import incidents
-from broadcaster.orders import record_command
 from tests.browser.conftest import DESK, PHONE, Open
 from tests.browser.stage import Stage
 

@@ -29,7 +29,8 @@ from broadcaster import update as update_module
 from broadcaster.approval import ApprovalRequest, Decision, RequestState, Verdict
 from broadcaster.incident import Command
 from broadcaster.ledger import Tx, approvals, exercises, passkeys, people, releases, schema
-from broadcaster.orders import Submitted, record_command
+from broadcaster.handover import record_command
+from broadcaster.orders import Submitted
 from broadcaster.passkey import Passkey, Site, decision_challenge
 from broadcaster.roster import Person, Role
 from broadcaster.update import Rendering, UpdateKind

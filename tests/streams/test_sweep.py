@@ -6,8 +6,8 @@ import json
 
 from sqlalchemy import text
 
+from broadcaster.handover import record_command
 from broadcaster.ledger import Tx, approvals, incidents, outbox, people, records
-from broadcaster.orders import record_command
 from broadcaster.roster import Role
 from streams.notify import call_approver
 from streams.sweep import sweep

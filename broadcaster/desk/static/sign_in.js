@@ -14,7 +14,7 @@ async function first(event) {
   try {
     const asked = form.dataset.ask
       ? await (await fetch(form.dataset.ask, { method: "POST" })).json()
-      : JSON.parse(form.dataset.make ?? "");
+      : JSON.parse(form.dataset.make ?? form.dataset.prove ?? "");
     field.value = JSON.stringify(await ("make" in form.dataset ? make(asked) : prove(asked)));
     form.submit();
   } catch {

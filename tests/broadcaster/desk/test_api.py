@@ -268,7 +268,9 @@ async def test_incidents_as_they_are(
     (only,) = (await pio.get("/incidents"))["incidents"]
     assert only["id"] == incident.incident.id
     assert only["type"] == "GASLEAKO" and only["handling"] == "auto-draft"
-    assert only["command"] == {"person_id": None, "name": None, "epoch": 0, "since": None}
+    assert only["command"] == {
+        "person_id": None, "with_id": None, "name": None, "epoch": 0, "since": None, "offer": None,
+    }  # fmt: skip
     (kept_off,) = (await pio.get("/incidents?show=kept-off"))["incidents"]
     assert kept_off["number"] == "suppressed"
     assert (await pio.get("/incidents?show=closed"))["incidents"] == []
@@ -464,7 +466,7 @@ async def test_a_submission_is_taken_back(pio: Phone, watch: Phone, submitted: S
 async def test_nobody_signed_in_gets_nothing(client: TestClient, submitted: Submitted) -> None:
     stranger = Phone(client)
     known = {"request_id": submitted.request.id, "incident_id": submitted.request.incident_id,
-             "release_id": "none"}  # fmt: skip
+             "release_id": "none", "offer_id": "none"}  # fmt: skip
     for operation in api.OPERATIONS:
         if operation.who is not of_session:
             continue  # tests/broadcaster/desk/test_hook.py

@@ -11,9 +11,10 @@ from aiohttp.test_utils import TestClient
 from broadcaster.approval import AnyRelease, Verdict
 from broadcaster.desk.board import PAGE
 from broadcaster.desk.needs import Need, Row, Seen, row
+from broadcaster.handover import record_command
 from broadcaster.incident import Report, Status, incident_id
 from broadcaster.ledger import Ledger, Tx, board, incidents, reports
-from broadcaster.orders import Submitted, record_command, withdraw_request
+from broadcaster.orders import Submitted, withdraw_request
 from broadcaster.roster import Person
 from streams.compile import compile_reports
 from tests.broadcaster.desk import scene

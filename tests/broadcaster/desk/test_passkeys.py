@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 from aiohttp.test_utils import TestClient
 
+from broadcaster.handover import record_command
 from broadcaster.ledger import Ledger, passkeys, people
-from broadcaster.orders import Submitted, record_command
+from broadcaster.orders import Submitted
 from broadcaster.roster import Person, Role
 from tests.authenticator import PRESENT, Authenticator, asks
 from tests.broadcaster.desk import scene

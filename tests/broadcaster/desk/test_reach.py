@@ -16,7 +16,8 @@ from broadcaster.bootstrap import desk as joined
 from broadcaster.calling import Accepted, Call, Means, next_calls
 from broadcaster.desk.deps import Desk, Flow
 from broadcaster.ledger import Ledger, Tx, calls
-from broadcaster.orders import Submitted, record_command
+from broadcaster.handover import record_command
+from broadcaster.orders import Submitted
 from broadcaster.roster import Person
 from broadcaster.settings import Settings
 from tests.broadcaster.desk import scene

@@ -11,7 +11,8 @@ from broadcaster.calling import Accepted, Call, Due, Gone, Means, Outcome, Progr
 from broadcaster.delivery import InDoubt, Refused, TryLater
 from broadcaster.errors import Refusal
 from broadcaster.ledger import Tx, calls, people, schema
-from broadcaster.orders import Submitted, record_command, withdraw_request
+from broadcaster.handover import record_command
+from broadcaster.orders import Submitted, withdraw_request
 from broadcaster.record import Kind
 from broadcaster.roster import Person, Role
 from tests.story import NOW, Story

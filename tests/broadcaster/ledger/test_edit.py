@@ -13,7 +13,8 @@ from broadcaster.edit import EditWords, edit_words
 from broadcaster.errors import Refusal
 from broadcaster.ledger import Tx, approvals, people, releases, schema
 from broadcaster.ledger.approvals import KeptDecision
-from broadcaster.orders import Decide, Submitted, record_command
+from broadcaster.handover import record_command
+from broadcaster.orders import Decide, Submitted
 from broadcaster.record import Kind
 from broadcaster.roster import Person, Role
 from broadcaster.update import EXERCISE_MARK
