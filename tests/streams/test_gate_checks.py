@@ -27,9 +27,9 @@ from webauthn.helpers import bytes_to_base64url
 from broadcaster import approval, passkey
 from broadcaster import update as update_module
 from broadcaster.approval import ApprovalRequest, Decision, RequestState, Verdict
+from broadcaster.handover import record_command
 from broadcaster.incident import Command
 from broadcaster.ledger import Tx, approvals, exercises, passkeys, people, releases, schema
-from broadcaster.handover import record_command
 from broadcaster.orders import Submitted
 from broadcaster.passkey import Passkey, Site, decision_challenge
 from broadcaster.roster import Person, Role

@@ -15,8 +15,8 @@ from adapters.call_push import new_key, public_key
 from broadcaster.bootstrap import desk as joined
 from broadcaster.calling import Accepted, Call, Means, next_calls
 from broadcaster.desk.deps import Desk, Flow
-from broadcaster.ledger import Ledger, Tx, calls
 from broadcaster.handover import record_command
+from broadcaster.ledger import Ledger, Tx, calls
 from broadcaster.orders import Submitted
 from broadcaster.roster import Person
 from broadcaster.settings import Settings

@@ -10,8 +10,8 @@ from sqlalchemy import select
 from broadcaster.calling import Accepted, Call, Due, Gone, Means, Outcome, Progress, next_calls
 from broadcaster.delivery import InDoubt, Refused, TryLater
 from broadcaster.errors import Refusal
-from broadcaster.ledger import Tx, calls, people, schema
 from broadcaster.handover import record_command
+from broadcaster.ledger import Tx, calls, people, schema
 from broadcaster.orders import Submitted, withdraw_request
 from broadcaster.record import Kind
 from broadcaster.roster import Person, Role

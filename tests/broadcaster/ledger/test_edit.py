@@ -11,9 +11,9 @@ from sqlalchemy import select
 from broadcaster.approval import RequestState, Verdict
 from broadcaster.edit import EditWords, edit_words
 from broadcaster.errors import Refusal
+from broadcaster.handover import record_command
 from broadcaster.ledger import Tx, approvals, people, releases, schema
 from broadcaster.ledger.approvals import KeptDecision
-from broadcaster.handover import record_command
 from broadcaster.orders import Decide, Submitted
 from broadcaster.record import Kind
 from broadcaster.roster import Person, Role
