@@ -28,6 +28,7 @@ from broadcaster.ledger import (
     Ledger,
     Tx,
     approvals,
+    authorities,
     incidents,
     outbox,
     passkeys,
@@ -39,7 +40,7 @@ from broadcaster.ledger import (
     reports,
 )
 from broadcaster.record import Anchor
-from broadcaster.roster import Role
+from broadcaster.roster import Act, Role
 from broadcaster.settings import Settings
 from streams import reader
 from streams.app import Where
@@ -186,6 +187,8 @@ async def roster_practice(here: Here, say: Say, *, names: dict[str, list[str]]) 
             )
             if not passkeys.of_person(tx, known.id):  # one of a time before passkeys
                 passkeys.add_practice(tx, known.id, actor=OPERATOR)
+            if known.may(Act.COMPILE) and not authorities.standing(tx, known.id).authorities:
+                authorities.authorize_for_practice(tx, known.id, actor=OPERATOR)  # before those
             made[name] = known.id
         return made
 

@@ -24,11 +24,22 @@ from broadcaster.approval import (
     policy_objection,
     request_digest,
 )
+from broadcaster.authority import content_of
+from broadcaster.authority import objection as authority_objection
 from broadcaster.channel import AnyChannel
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
 from broadcaster.incident import Command, Incident
-from broadcaster.ledger import Tx, approvals, incidents, outbox, passkeys, people, releases
+from broadcaster.ledger import (
+    Tx,
+    approvals,
+    authorities,
+    incidents,
+    outbox,
+    passkeys,
+    people,
+    releases,
+)
 from broadcaster.passkey import Json, Passkey, Site, counter_of, decision_challenge, id_of
 from broadcaster.policy import screen
 from broadcaster.record import Kind
@@ -110,6 +121,7 @@ def submit_revision(
     """
     require(person, Act.COMPILE)
     incident = _incident(tx, order.incident_id).incident
+    lapsed = _authorized(tx, person, order.kind, incident)
     chosen = _chosen(order, channels)
     _still_true(order.words, incident)
     _nothing_else_waits(tx, order, person)
@@ -160,6 +172,7 @@ def submit_revision(
         expires_at=expires_at.isoformat(),
         attested=revision.attested,
         reasons_for=list(revision.policy_reasons),
+        training_lapsed=lapsed or None,
         private={f"text_{r.channel}": r.text for r in revision.renderings}
         | {f"reason_{rule}": why for rule, why in revision.policy_reasons.items()},
     )
@@ -205,10 +218,12 @@ def renew_request(tx: Tx, request_id: str, person: Person) -> ApprovalRequest:
             "not_newest", "A newer wording of this update exists.",
             "Open the incident and submit that one.", kind=Sort.CONFLICT,
         )  # fmt: skip
+    lapsed = _authorized(tx, person, revision.kind, incident)
     _still_true(revision.words, incident)
     request = approvals.open_request(tx, revision, incident.command)
     tx.record(Kind.REQUEST_RENEWED, actor=person.id, incident_id=incident.id,
-              request_id=request.id, renews=old.id, digest=request.digest)  # fmt: skip
+              request_id=request.id, renews=old.id, digest=request.digest,
+              training_lapsed=lapsed or None)  # fmt: skip
     return request
 
 
@@ -361,6 +376,19 @@ def _again(
         kind=Sort.CONFLICT,
         facts={"verdict": str(earlier.decision.verdict)},
     )
+
+
+def _authorized(tx: Tx, person: Person, kind: UpdateKind, incident: Incident) -> list[str]:
+    """The subjects in which a person who may post this is no longer trained (389.3, 389.8).
+
+    Raises Refusal where they may not. In an active incident lapsed training holds nothing back:
+    it stands on the record.
+    """
+    held = authorities.standing(tx, person.id)
+    content = content_of(kind, incident_open=incident.open)
+    if refusal := authority_objection(person, held, content, tx.now):
+        raise refusal
+    return [str(subject) for subject in held.lapsed(tx.now)]
 
 
 def _incident(tx: Tx, incident_id: str) -> incidents.Kept:

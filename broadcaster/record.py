@@ -62,6 +62,10 @@ class Kind(StrEnum):
     PASSKEY_ADDED = "PasskeyAdded"
     PASSKEY_APPROVED = "PasskeyApproved"
     PASSKEY_REVOKED = "PasskeyRevoked"
+    AUTHORITY_GRANTED = "AuthorityGranted"
+    AUTHORITY_REVOKED = "AuthorityRevoked"
+    TRAINING_RECORDED = "TrainingRecorded"
+    EXEMPTION_GRANTED = "ExemptionGranted"
     SIGNED_IN = "SignedIn"
     SIGNED_OUT = "SignedOut"
 

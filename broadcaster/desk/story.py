@@ -118,6 +118,12 @@ def _command(line: _Line) -> str:
     return f"{line.name('commander')} commands" if line["commander"] else "Command has ended"
 
 
+def _submitted(line: _Line) -> str:
+    lapsed = line["training_lapsed"]
+    though = f". Training has lapsed (389.8): {lapsed}" if lapsed else ""
+    return f"Submitted {line['update_kind']} #{line['number']} for approval{though}"
+
+
 def _called(line: _Line) -> str:
     watch = line["called"] == "watch-commander"
     who = "the Watch Commander" if watch else line.name("called")
@@ -151,7 +157,7 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.INCIDENT_REOPENED: lambda line: f"Incident opened again: {_incident(line)}",
     Kind.UPDATE_SUGGESTED: "Suggested an update: {why}",
     Kind.COMMAND_RECORDED: _command,
-    Kind.REVISION_SUBMITTED: "Submitted {update_kind} #{number} for approval",
+    Kind.REVISION_SUBMITTED: _submitted,
     Kind.REQUEST_RENEWED: "Asked again for the same words",
     Kind.REQUEST_LAPSED: "The request lapsed: {changed} changed",
     Kind.REQUEST_EXPIRED: "Nobody decided in time: the request expired",
@@ -178,6 +184,18 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.PASSKEY_ADDED: lambda line: f"Passkey enrolled for {line.name('person_id')}: {{name}}",
     Kind.PASSKEY_APPROVED: lambda line: f"Device approved for {line.name('person_id')}",
     Kind.PASSKEY_REVOKED: lambda line: f"Device of {line.name('person_id')} revoked",
+    Kind.AUTHORITY_GRANTED: lambda line: (
+        f"{line.name('person_id')} may post {line['content']} content, by {line.name('granted_by')}"
+    ),
+    Kind.AUTHORITY_REVOKED: lambda line: (
+        f"{line.name('person_id')} may no longer post {line['content']} content"
+    ),
+    Kind.TRAINING_RECORDED: lambda line: (
+        f"Training of {line.name('person_id')}: {line['subjects']}"
+    ),
+    Kind.EXEMPTION_GRANTED: lambda line: (
+        f"{line.name('person_id')} is excepted from {line['matter']} rules for a time"
+    ),
     Kind.SIGNED_IN: "Signed in",
     Kind.SIGNED_OUT: "Signed out",
 }
