@@ -236,7 +236,7 @@ def request_digest(request_id: str, verdict: str, digest: str, reason: str | Non
 
 def _still_objected(case: Case) -> Refusal | None:
     """What can stand against a decision at any time; the first in the order of mending it."""
-    for check in (_time, _person, _words, _proof, _facts, _reason):
+    for check in (_time, person_objection, _words, _proof, _facts, _reason):
         if refusal := check(case):
             return refusal
     return None
@@ -263,7 +263,8 @@ def _time(case: Case) -> Refusal | None:
     return _expired() if case.at >= case.request.expires_at else None
 
 
-def _person(case: Case) -> Refusal | None:
+def person_objection(case: Case) -> Refusal | None:
+    """Why this decision is not this person's, whatever they would prove (389.4.1), or None."""
     if case.person.id == case.revision.compiled_by:
         return Refusal(
             "own_words",

@@ -8,11 +8,14 @@ lapsed, routine posts wait for it, but the public is not left without word of an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from broadcaster.errors import Kind, Refusal
-from broadcaster.roster import MAY, Act, Person, Role
+from broadcaster.passkey import Passkey
+from broadcaster.roster import CLAUSE, MAY, Act, Person, Role
 from broadcaster.update import UpdateKind
 from broadcaster.world import Frozen
 
@@ -54,11 +57,8 @@ class Authority(Frozen):
     revoked_by: str | None = None
 
     def holds(self, at: datetime) -> bool:
-        return (
-            self.granted_at <= at
-            and (self.until is None or at < self.until)
-            and (self.revoked_at is None or at < self.revoked_at)
-        )
+        """What was granted and not revoked holds to its end, though a clock steps back."""
+        return self.revoked_at is None and (self.until is None or at < self.until)
 
 
 class Training(Frozen):
@@ -87,7 +87,7 @@ class Standing(Frozen):
     exemptions: tuple[Exemption, ...] = ()
 
     def authority(self, content: Content, at: datetime) -> Authority | None:
-        """The authority that holds at a time and lasts longest."""
+        """The authority that holds and lasts longest."""
         held = [each for each in self.authorities if each.content is content and each.holds(at)]
         endless = next((each for each in held if each.until is None), None)
         return endless or max(held, key=lambda each: each.until or at, default=None)
@@ -103,12 +103,12 @@ class Standing(Frozen):
 
     def lapsed(self, at: datetime) -> tuple[Subject, ...]:
         """The subjects in which a person's training has run out, or was never given."""
-        trained = {each.subject for each in self.trainings if each.given_at <= at < each.expires_at}
+        trained = {each.subject for each in self.trainings if at < each.expires_at}
         return tuple(subject for subject in Subject if subject not in trained)
 
     def exempt(self, at: datetime) -> tuple[Exemption, ...]:
         """The exemptions that hold at a time."""
-        return tuple(each for each in self.exemptions if each.granted_at <= at < each.until)
+        return tuple(each for each in self.exemptions if at < each.until)
 
 
 def content_of(kind: UpdateKind, *, incident_open: bool) -> Content:
@@ -170,3 +170,43 @@ def own_exemption(person: Person, supervisor: Person) -> Refusal | None:
 
 def _whom(act: Act) -> str:
     return " or ".join(role.in_words for role in Role if role in MAY[act])
+
+
+@dataclass(frozen=True)
+class Ability:
+    """One act of a person's roles: whether they may do it now, and on which clause."""
+
+    act: str
+    clause: str | None
+    refusal: Refusal | None
+
+
+def abilities(
+    person: Person, held: Standing, devices: Sequence[Passkey], at: datetime
+) -> list[Ability]:
+    """What a person may do now, act by act; posting by content, since authority is."""
+    told = []
+    for act in Act:
+        if not person.may(act):
+            continue
+        if act is Act.COMPILE:
+            told += [
+                Ability(f"compile and submit {content} content", CLAUSE[act],
+                        objection(person, held, content, at))
+                for content in Content
+            ]  # fmt: skip
+        elif act is Act.DECIDE:
+            told.append(Ability(str(act), CLAUSE[act], _no_device(person, devices)))
+        else:
+            told.append(Ability(str(act), CLAUSE.get(act), None))
+    return told
+
+
+def _no_device(person: Person, devices: Sequence[Passkey]) -> Refusal | None:
+    if any(each.usable for each in devices):
+        return None
+    return Refusal(
+        "no_device", f"{person.name} has no approved device to decide with (389.3).",
+        f"Have one enrolled, and ask the {_whom(Act.APPROVE_DEVICE)} to approve it.",
+        kind=Kind.FORBIDDEN, facts={"clause": "389.3"},
+    )  # fmt: skip

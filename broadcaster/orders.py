@@ -24,7 +24,7 @@ from broadcaster.approval import (
     policy_objection,
     request_digest,
 )
-from broadcaster.authority import content_of
+from broadcaster.authority import Authority, Content, content_of
 from broadcaster.authority import objection as authority_objection
 from broadcaster.channel import AnyChannel
 from broadcaster.errors import Kind as Sort
@@ -121,7 +121,8 @@ def submit_revision(
     """
     require(person, Act.COMPILE)
     incident = _incident(tx, order.incident_id).incident
-    lapsed = _authorized(tx, person, order.kind, incident)
+    content = content_of(order.kind, incident_open=incident.open)
+    authority, lapsed = _authorized(tx, person, content)
     chosen = _chosen(order, channels)
     _still_true(order.words, incident)
     _nothing_else_waits(tx, order, person)
@@ -172,6 +173,8 @@ def submit_revision(
         expires_at=expires_at.isoformat(),
         attested=revision.attested,
         reasons_for=list(revision.policy_reasons),
+        content=str(content),
+        authority_id=authority.id,
         training_lapsed=lapsed or None,
         private={f"text_{r.channel}": r.text for r in revision.renderings}
         | {f"reason_{rule}": why for rule, why in revision.policy_reasons.items()},
@@ -218,11 +221,13 @@ def renew_request(tx: Tx, request_id: str, person: Person) -> ApprovalRequest:
             "not_newest", "A newer wording of this update exists.",
             "Open the incident and submit that one.", kind=Sort.CONFLICT,
         )  # fmt: skip
-    lapsed = _authorized(tx, person, revision.kind, incident)
+    content = content_of(revision.kind, incident_open=incident.open)
+    authority, lapsed = _authorized(tx, person, content)
     _still_true(revision.words, incident)
     request = approvals.open_request(tx, revision, incident.command)
     tx.record(Kind.REQUEST_RENEWED, actor=person.id, incident_id=incident.id,
               request_id=request.id, renews=old.id, digest=request.digest,
+              content=str(content), authority_id=authority.id,
               training_lapsed=lapsed or None)  # fmt: skip
     return request
 
@@ -378,17 +383,18 @@ def _again(
     )
 
 
-def _authorized(tx: Tx, person: Person, kind: UpdateKind, incident: Incident) -> list[str]:
-    """The subjects in which a person who may post this is no longer trained (389.3, 389.8).
+def _authorized(tx: Tx, person: Person, content: Content) -> tuple[Authority, list[str]]:
+    """By which authority a person posts this, and in what they are no longer trained (389.3, .8).
 
     Raises Refusal where they may not. In an active incident lapsed training holds nothing back:
     it stands on the record.
     """
     held = authorities.standing(tx, person.id)
-    content = content_of(kind, incident_open=incident.open)
     if refusal := authority_objection(person, held, content, tx.now):
         raise refusal
-    return [str(subject) for subject in held.lapsed(tx.now)]
+    authority = held.authority(content, tx.now)
+    assert authority is not None, "there was no objection"
+    return authority, [str(subject) for subject in held.lapsed(tx.now)]
 
 
 def _incident(tx: Tx, incident_id: str) -> incidents.Kept:

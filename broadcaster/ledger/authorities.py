@@ -43,6 +43,13 @@ def standing(tx: Tx, person_id: str) -> Standing:
     )
 
 
+def get(tx: Tx, authority_id: str) -> Authority | None:
+    row = tx.connection.execute(
+        select(schema.authorities).where(schema.authorities.c.id == authority_id)
+    ).first()
+    return Authority.model_validate(dict(row._mapping)) if row else None
+
+
 def grant(
     tx: Tx, person_id: str, content: Content, *, until: datetime | None, granted_by: str, actor: str
 ) -> Authority:
