@@ -207,9 +207,7 @@ async def roster_grant(
     return {"granted": name}
 
 
-async def roster_revoke(
-    here: Here, say: Say, *, name: str, contents: list[str], by: str
-) -> Result:  # fmt: skip
+async def roster_revoke(here: Here, say: Say, *, name: str, contents: list[str], by: str) -> Result:
     """Takes a member's authority back, all of it where no content is named."""
 
     def step(tx: Tx) -> None:

@@ -54,9 +54,7 @@ def roster(tx: Tx) -> list[Json]:
     return [_person(tx, each, names, waiting) for each in people.everybody(tx)]
 
 
-def _person(
-    tx: Tx, person: Person, names: dict[str, str], waiting: list[ApprovalRequest]
-) -> Json:  # fmt: skip
+def _person(tx: Tx, person: Person, names: dict[str, str], waiting: list[ApprovalRequest]) -> Json:
     held, devices = authorities.standing(tx, person.id), passkeys.of_person(tx, person.id)
     able = abilities(person, held, devices, tx.now)
     return {
@@ -103,9 +101,8 @@ def _training(held: Standing, subject: Subject, now: datetime) -> Json:
 
 def _could_approve(tx: Tx, request: ApprovalRequest, person: Person) -> bool:
     """Whether the gate's own rule says that this request is this person's to decide now."""
-    revision, incident = approvals.revision(tx, request.revision_id), incidents.get(
-        tx, request.incident_id
-    )  # fmt: skip
+    revision = approvals.revision(tx, request.revision_id)
+    incident = incidents.get(tx, request.incident_id)
     assert revision is not None and incident is not None, "a request's are foreign keys"
     command = incident.incident.command
     case = Case(
@@ -335,9 +332,8 @@ def _screened(seen: _Looked) -> Reason:
     findings = screen(revision.words, revision.renderings, contact=seen.contact,
                       area=revision.area)  # fmt: skip
     what = "no prohibited content"
-    if refusal := policy_objection(
-        findings, revision.policy_reasons, attested=revision.attested
-    ):  # fmt: skip
+    refusal = policy_objection(findings, revision.policy_reasons, attested=revision.attested)
+    if refusal is not None:
         return Reason("389.5", what, False, refusal.in_words)
     given = "".join(f' {rule}: "{why}".' for rule, why in revision.policy_reasons.items())
     stated = f"{seen.name(revision.compiled_by)} stated that it endangers nobody."
