@@ -70,7 +70,11 @@ class Training(Frozen):
 
 
 class Exemption(Frozen):
-    """A supervisor's leave to do without approved equipment, or outside duty hours, for a time."""
+    """A supervisor's leave to do without approved equipment, or outside duty hours, for a time.
+
+    It stands on the record and is told beside what was posted under it. It opens no device: a
+    passkey is approved as ever before its first use, for a stolen session could add one.
+    """
 
     matter: Matter
     reason: str

@@ -283,6 +283,7 @@ def _released(seen: _Looked, release: AnyRelease) -> tuple[str, str]:
 def _clauses(tx: Tx, seen: _Looked) -> Iterable[Reason]:
     """Each clause in the order in which it was asked."""
     yield _authority(tx, seen)
+    yield from _exempt(tx, seen)
     yield _trained(seen)
     yield Reason(
         "389.4.1", "compiled by the Public Information Officer or designee", True,
@@ -313,6 +314,19 @@ def _authority(tx: Tx, seen: _Looked) -> Reason:
         f"{seen.name(kept.granted_by)} granted it to {who} at {_time(kept.granted_at)}, "
         f"{until}{since}.",
     )  # fmt: skip
+
+
+def _exempt(tx: Tx, seen: _Looked) -> Iterable[Reason]:
+    """The supervisors' exceptions that held when it was submitted."""
+    at = seen.revision.compiled_at
+    for each in authorities.standing(tx, seen.revision.compiled_by).exemptions:
+        if each.granted_at <= at < each.until:
+            yield Reason(
+                "389.3", f"excepted from {each.matter}", None,
+                f"{seen.name(each.granted_by)} excepted "
+                f"{seen.name(seen.revision.compiled_by)} until {_time(each.until)}: "
+                f'"{each.reason}"',
+            )  # fmt: skip
 
 
 def _trained(seen: _Looked) -> Reason:

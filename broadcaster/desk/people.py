@@ -8,7 +8,7 @@ from datetime import datetime
 from aiohttp import web
 
 from broadcaster import passkey
-from broadcaster.authority import Content, Matter, Standing, Subject
+from broadcaster.authority import Content, Matter, Standing, Subject, Training
 from broadcaster.desk.deps import DESK
 from broadcaster.desk.middleware import status_of
 from broadcaster.desk.roster import ordered
@@ -36,6 +36,13 @@ class Listed:
     def posts(self) -> bool:
         """Whether the page tells of authority and training: of those whom it concerns."""
         return self.person.may(Act.COMPILE) or bool(self.held.authorities)
+
+    @property
+    def trained(self) -> list[Training]:
+        """The training that counts, what lapses next first."""
+        lapsed = self.held.lapsed(self.at)
+        counts = [self.held.training(subject) for subject in Subject if subject not in lapsed]
+        return sorted(filter(None, counts), key=lambda each: each.expires_at)
 
 
 @routes.get("/people")

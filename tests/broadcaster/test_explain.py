@@ -323,5 +323,12 @@ async def test_an_exception_is_told_while_it_holds(story: Story) -> None:
     (given,) = (await listed(story))["A. Reyes"]["exceptions"]
     assert given == {"matter": "duty hours", "until": "2026-11-22T23:00:00+00:00",
                      "reason": "Second shift", "granted_by": "Sgt Ortiz"}  # fmt: skip
+    first = await story.submitted(await story.reported())
+    assert clause(await of(story, first), "excepted from duty hours")["why"] == (
+        'Sgt Ortiz excepted A. Reyes until 2026-11-22 23:00:00 UTC: "Second shift"'
+    )
     story.clock.move(hours=1)
     assert (await listed(story))["A. Reyes"]["exceptions"] == []
+    later = await story.submitted(await story.reported("2026-2"))
+    whats = [each["what"] for each in (await of(story, later))["clauses"]]
+    assert "excepted from duty hours" not in whats

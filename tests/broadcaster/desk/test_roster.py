@@ -73,9 +73,11 @@ async def test_the_chief_records_training(
     status, _ = await sent(client, do="train", person=new.id, given=day, privacy="yes")
     assert status == 303
     assert Subject.PRIVACY not in (await held(ledger, new)).lapsed(clock.at)
+    assert "Trained: privacy" in await shown(client)
     status, _ = await sent(client, do="train", person=new.id, **ALL)
     assert status == 303 and (await held(ledger, new)).lapsed(clock.at) == ()
-    assert "Training has lapsed" not in await shown(client)
+    page = await shown(client)
+    assert "Training has lapsed" not in page and "privacy lapses next" not in page
 
 
 async def test_a_supervisor_excepts_and_does_not_authorize(
