@@ -66,6 +66,8 @@ class Kind(StrEnum):
     AUTHORITY_REVOKED = "AuthorityRevoked"
     TRAINING_RECORDED = "TrainingRecorded"
     EXEMPTION_GRANTED = "ExemptionGranted"
+    POSTING_REQUESTED = "PostingRequested"
+    POSTING_REQUEST_SETTLED = "PostingRequestSettled"
     SIGNED_IN = "SignedIn"
     SIGNED_OUT = "SignedOut"
 

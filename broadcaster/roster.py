@@ -48,6 +48,8 @@ class Act(StrEnum):
     GRANT_AUTHORITY = "grant or revoke authority to post"
     RECORD_TRAINING = "record training"
     EXCEPT = "except somebody from approved equipment or duty hours"
+    REQUEST_POST = "ask for something to be posted"
+    SETTLE_REQUEST = "pass on or decline a request to post"
     READ_RECORD = "read the record"
 
 
@@ -67,6 +69,8 @@ MAY: dict[Act, frozenset[Role]] = {
     Act.GRANT_AUTHORITY: frozenset({Role.CHIEF}),
     Act.RECORD_TRAINING: frozenset({Role.CHIEF}),
     Act.EXCEPT: frozenset({Role.WATCH_COMMANDER, Role.SUPERVISOR}),
+    Act.REQUEST_POST: _SWORN | {Role.CHIEF},
+    Act.SETTLE_REQUEST: frozenset({Role.WATCH_COMMANDER, Role.SUPERVISOR}),
     Act.READ_RECORD: _EVERYBODY,
 }
 
@@ -81,6 +85,8 @@ CLAUSE: dict[Act, str] = {
     Act.GRANT_AUTHORITY: "389.3",
     Act.RECORD_TRAINING: "389.8",
     Act.EXCEPT: "389.3",
+    Act.REQUEST_POST: "389.3",
+    Act.SETTLE_REQUEST: "389.3",
     Act.READ_RECORD: "389.7",
 }
 

@@ -17,6 +17,7 @@ from broadcaster.desk import (
     public,
     record,
     release,
+    requests,
     session,
     sign_in,
     templating,
@@ -25,8 +26,8 @@ from broadcaster.desk.deps import DESK, Desk
 
 #: Each has `routes`. No two name the same address.
 MODULES = (
-    templating, session, sign_in, board, incident, approval, release, record, people, problems,
-    api, live, public, feeds,
+    templating, session, sign_in, board, incident, approval, release, record, people, requests,
+    problems, api, live, public, feeds,
 )  # fmt: skip
 
 

@@ -196,6 +196,8 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.EXEMPTION_GRANTED: lambda line: (
         f"{line.name('person_id')} is excepted from {line['matter']} rules for a time"
     ),
+    Kind.POSTING_REQUESTED: "Asked for something to be posted",
+    Kind.POSTING_REQUEST_SETTLED: "A request to post was {state}",
     Kind.SIGNED_IN: "Signed in",
     Kind.SIGNED_OUT: "Signed out",
 }

@@ -39,6 +39,7 @@ _DESK = {
     "authorities": "INSERT, UPDATE",
     "trainings": "INSERT",
     "exemptions": "INSERT",
+    "posting_requests": "INSERT, UPDATE",
     "reports": "INSERT",
     "incidents": "UPDATE",
     "updates": "INSERT",

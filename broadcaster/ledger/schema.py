@@ -204,6 +204,20 @@ exemptions = Table(
     Column("granted_at", Instant, nullable=False),
 )
 
+#: What members who may not post ask for, up the chain of command (389.3).
+posting_requests = Table(
+    "posting_requests",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False, index=True),
+    Column("text", Text, nullable=False),
+    Column("asked_at", Instant, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("settled_by", Text),
+    Column("settled_at", Instant),
+    Column("reason", Text),
+)
+
 # --- Reports and incidents --------------------------------------------------------------------
 
 reports = Table(

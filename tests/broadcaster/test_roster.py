@@ -23,6 +23,8 @@ TABLE = {
     Act.GRANT_AUTHORITY: "----h-",
     Act.RECORD_TRAINING: "----h-",
     Act.EXCEPT: "--ws--",
+    Act.REQUEST_POST: "pcwsh-",
+    Act.SETTLE_REQUEST: "--ws--",
     Act.READ_RECORD: "pcwshr",
 }
 

@@ -1,4 +1,4 @@
-"""authority, training and exemptions
+"""authority, training, exemptions and requests to post
 
 Revision ID: 0004
 Revises: 0002
@@ -40,6 +40,15 @@ def upgrade() -> None:
         sa.Column("until", Instant(), nullable=False),
         sa.Column("granted_by", sa.Text(), nullable=False),
         sa.Column("granted_at", Instant(), nullable=False),
+    )
+    _of_a_person(
+        "posting_requests",
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("asked_at", Instant(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("settled_by", sa.Text(), nullable=True),
+        sa.Column("settled_at", Instant(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
     )
 
 
