@@ -126,7 +126,7 @@ def objection(case: Case) -> Refusal | None:
 def not_theirs(case: Case) -> Refusal | None:
     """Why these words are not this person's to decide about now, or None; what they would decide,
     and whether a passkey proves it, is left out."""
-    for check in (_state, _time, _person, _words, _facts):
+    for check in (_state, _time, person_objection, _words, _facts):
         if refusal := check(case):
             return refusal
     return None
@@ -242,7 +242,7 @@ def request_digest(request_id: str, verdict: str, digest: str, reason: str | Non
 
 def _still_objected(case: Case) -> Refusal | None:
     """What can stand against a decision at any time; the first in the order of mending it."""
-    for check in (_time, _person, _words, _proof, _facts, _reason):
+    for check in (_time, person_objection, _words, _proof, _facts, _reason):
         if refusal := check(case):
             return refusal
     return None
@@ -269,7 +269,8 @@ def _time(case: Case) -> Refusal | None:
     return _expired() if case.at >= case.request.expires_at else None
 
 
-def _person(case: Case) -> Refusal | None:
+def person_objection(case: Case) -> Refusal | None:
+    """Why this decision is not this person's, whatever they would prove (389.4.1), or None."""
     if case.person.id == case.revision.compiled_by:
         return Refusal(
             "own_words",

@@ -218,7 +218,7 @@ def roster() -> None:
     "roles",
     multiple=True,
     required=True,
-    help="pio, commander, watch-commander, supervisor or records; may be repeated.",
+    help="pio, commander, watch-commander, supervisor, chief or records; may be repeated.",
 )
 def roster_add(name: str, roles: tuple[str, ...]) -> None:
     """Put a person on the roster and print a one-time sign-in link (24 h)."""
@@ -243,16 +243,110 @@ def roster_reach(name: str, means: str, address: str) -> None:
     click.echo(f"{name} is called by {means}.")
 
 
+_BY = click.option("--by", required=True, help="Whose word it is: a name on the roster.")
+_CONTENT = click.option(
+    "--content", "contents", multiple=True, help="incident or routine; may be repeated."
+)
+
+
+@roster.command("grant")
+@click.argument("name")
+@_CONTENT
+@click.option("--until", help="Its end, as 2027-01-31; without it: until it is revoked.")
+@_BY
+def roster_grant(name: str, contents: tuple[str, ...], until: str | None, by: str) -> None:
+    """Authorize a member to post, by the word of the Chief or designee (389.3)."""
+    _run("roster_grant", {"name": name, "contents": list(contents), "until": until, "by": by})
+    click.echo(f"{name} may post: {', '.join(contents)}.")
+
+
+@roster.command("revoke")
+@click.argument("name")
+@_CONTENT
+@_BY
+def roster_revoke(name: str, contents: tuple[str, ...], by: str) -> None:
+    """Take a member's authority to post back; all of it where no content is named."""
+    _run("roster_revoke", {"name": name, "contents": list(contents), "by": by})
+    click.echo(f"{name} may no longer post: {', '.join(contents) or 'anything'}.")
+
+
+@roster.command("train")
+@click.argument("name")
+@click.option(
+    "--subject", "subjects", multiple=True,
+    help="legal issues, privacy, civil rights, dissemination or retention; may be repeated. "
+    "Without it: all five.",
+)  # fmt: skip
+@click.option("--given", help="The day of it, as 2026-01-31; without it: today.")
+@click.option("--expires", help="Until when it counts; without it: a year.")
+@_BY
+def roster_train(
+    name: str, subjects: tuple[str, ...], given: str | None, expires: str | None, by: str
+) -> None:
+    """Record that a member was trained (389.8)."""
+    _run("roster_train", {"name": name, "subjects": list(subjects), "given": given,
+                          "expires": expires, "by": by})  # fmt: skip
+    click.echo(f"Training of {name} is recorded.")
+
+
+@roster.command("except")
+@click.argument("name")
+@click.argument("matter", metavar="equipment|'duty hours'")
+@click.option("--reason", required=True, help="Why it is needed.")
+@click.option("--until", required=True, help="Its end, as 2026-01-31T18:00; a week at most.")
+@_BY
+def roster_except(name: str, matter: str, reason: str, until: str, by: str) -> None:
+    """Note a supervisor's leave from approved equipment or duty hours (389.3)."""
+    _run("roster_except", {"name": name, "matter": matter, "reason": reason, "until": until,
+                           "by": by})  # fmt: skip
+    click.echo(f"{name} is excepted from {matter} until {until}.")
+
+
 @roster.command("list")
 @click.option("--json", "as_json", is_flag=True)
 def roster_list(as_json: bool) -> None:
-    """Show the roster."""
+    """Show the roster: who may do what, by which authority, how trained, and what they may approve.
+
+    The JSON says each act, its clause, and why it is refused where it is.
+    """
     people = _run("roster_list", {})["people"]
     if as_json:
         click.echo(json.dumps(people))
         return
     for person in people:
         click.echo(f"{person['name']}  ({', '.join(person['roles'])})")
+        for held in person["authority"]:
+            until = held["until"] or "revoked"
+            click.echo(f"    may post {held['content']} until {until}, by {held['granted_by']}")
+        for act in person["may"]:
+            if not act["now"]:
+                click.echo(f"    may not {act['act']} now: {act['why']}")
+        for given in person["exceptions"]:
+            click.echo(f"    excepted from {given['matter']} until {given['until']}, by "
+                       f"{given['granted_by']}: {given['reason']}")  # fmt: skip
+        for request in person["could_approve"]:
+            click.echo(f"    could approve update #{request['number']}: {request['request_id']}")
+
+
+@cli.command()
+@click.argument("id")
+@click.option("--json", "as_json", is_flag=True)
+def explain(id: str, as_json: bool) -> None:
+    """Say why an update was or was not released, clause by clause.
+
+    ID is an update's, a revision's, an approval request's or a release's.
+    """
+    told = _run("explain", {"id": id})
+    if as_json:
+        click.echo(json.dumps(told))
+        return
+    click.echo(f"{told['kind'].capitalize()} #{told['number']}, words #{told['code']}: "
+               f"{told['state']}. {told['because']}")  # fmt: skip
+    for each in told["clauses"]:
+        mark = {True: "yes", False: "NO", None: "-"}[each["holds"]]
+        click.echo(f"  {each['clause']:<8} {mark:<4} {each['what']}. {each['why']}")
+    if told["newest_revision_id"] != told["revision_id"]:
+        click.echo(f"A newer wording exists: {told['newest_revision_id']}")
 
 
 @cli.group()

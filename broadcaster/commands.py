@@ -13,11 +13,13 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
-from broadcaster import anchors
+from broadcaster import anchors, explain, rostering
+from broadcaster.authority import Content, Matter, Subject
 from broadcaster.beside import Beside
 from broadcaster.bootstrap import read_native
 from broadcaster.calling import Means
@@ -29,6 +31,7 @@ from broadcaster.ledger import (
     Ledger,
     Tx,
     approvals,
+    authorities,
     calls,
     incidents,
     outbox,
@@ -41,7 +44,7 @@ from broadcaster.ledger import (
     reports,
 )
 from broadcaster.record import Anchor
-from broadcaster.roster import Person, Role
+from broadcaster.roster import Act, Person, Role
 from broadcaster.settings import Settings
 from streams import reader
 from streams.app import Where
@@ -51,6 +54,7 @@ from streams.run import Flowing
 
 Result = dict[str, Any]
 Say = Callable[[Result], Awaitable[None]]
+E = TypeVar("E", bound=StrEnum)
 
 #: The actor on the record for what the operator does by command line.
 OPERATOR = "operator"
@@ -164,7 +168,7 @@ async def roster_link(here: Here, say: Say, *, name: str) -> Result:
     """Makes a new one-time sign-in link for somebody on the roster."""
 
     def step(tx: Tx) -> str:
-        return people.enrol(tx, _person(tx, name).id, actor=OPERATOR)
+        return people.enrol(tx, _named(tx, name).id, actor=OPERATOR)
 
     return {"link": _link(here, await here.ledger.write(step))}
 
@@ -173,7 +177,7 @@ async def roster_reach(here: Here, say: Say, *, name: str, means: str, address: 
     """Keeps an address by which somebody on the roster is called."""
 
     def step(tx: Tx) -> str:
-        return calls.add_reach(tx, _person(tx, name).id, Means(means), address, actor=OPERATOR).id
+        return calls.add_reach(tx, _named(tx, name).id, Means(means), address, actor=OPERATOR).id
 
     return {"reach_id": await here.ledger.write(step)}
 
@@ -192,25 +196,81 @@ async def roster_practice(here: Here, say: Say, *, names: dict[str, list[str]]) 
             )
             if not passkeys.of_person(tx, known.id):  # one of a time before passkeys
                 passkeys.add_practice(tx, known.id, actor=OPERATOR)
+            if known.may(Act.COMPILE) and not authorities.standing(tx, known.id).authorities:
+                authorities.authorize_for_practice(tx, known.id, actor=OPERATOR)  # before those
             made[name] = known.id
         return made
 
     return {"people": await here.ledger.write(step)}
 
 
-def _person(tx: Tx, name: str) -> Person:
-    known = people.by_name(tx, name)
-    if known is None:
-        raise Refusal("no_such_person", f"{name} is not on the roster.",
-                      "`broadcaster roster list` shows who is.",
-                      kind=Kind.NOT_FOUND, field="name")  # fmt: skip
-    return known
+async def roster_grant(
+    here: Here, say: Say, *, name: str, contents: list[str], until: str | None, by: str
+) -> Result:
+    """Authorizes a member to post, by the Chief's word."""
+
+    def step(tx: Tx) -> None:
+        rostering.grant(tx, _named(tx, name).id, _each(Content, contents, "content"),
+                        until=_instant(until, "until"), person=_named(tx, by, "by"),
+                        actor=OPERATOR)  # fmt: skip
+
+    await here.ledger.write(step)
+    return {"granted": name}
+
+
+async def roster_revoke(here: Here, say: Say, *, name: str, contents: list[str], by: str) -> Result:
+    """Takes a member's authority back, all of it where no content is named."""
+
+    def step(tx: Tx) -> None:
+        rostering.revoke(tx, _named(tx, name).id, _each(Content, contents, "content"),
+                         person=_named(tx, by, "by"), actor=OPERATOR)  # fmt: skip
+
+    await here.ledger.write(step)
+    return {"revoked": name}
+
+
+async def roster_train(
+    here: Here, say: Say, *, name: str, subjects: list[str], given: str | None,
+    expires: str | None, by: str,
+) -> Result:  # fmt: skip
+    """Records that a member was trained; in all five subjects where none is named."""
+
+    def step(tx: Tx) -> None:
+        rostering.train(
+            tx, _named(tx, name).id, _each(Subject, subjects, "subject") or list(Subject),
+            given_at=_instant(given, "given"), expires_at=_instant(expires, "expires"),
+            person=_named(tx, by, "by"), actor=OPERATOR,
+        )  # fmt: skip
+
+    await here.ledger.write(step)
+    return {"trained": name}
+
+
+async def roster_except(
+    here: Here, say: Say, *, name: str, matter: str, reason: str, until: str, by: str
+) -> Result:
+    """Excepts a member from approved equipment or duty hours, by a supervisor's word."""
+    end = _instant(until, "until")
+    assert end is not None, "an exception has an end"
+
+    def step(tx: Tx) -> None:
+        rostering.exempt(tx, _named(tx, name).id, _each(Matter, [matter], "matter")[0],
+                         reason=reason, until=end, person=_named(tx, by, "by"),
+                         actor=OPERATOR)  # fmt: skip
+
+    await here.ledger.write(step)
+    return {"excepted": name}
 
 
 async def roster_list(here: Here, say: Say) -> Result:
-    """Who is on the roster."""
-    listed = await here.ledger.read(people.everybody)
-    return {"people": [{"name": p.name, "roles": sorted(p.roles)} for p in listed]}
+    """Who is on the roster, what they may do now, and what they could approve."""
+    return {"people": await here.ledger.read(explain.roster)}
+
+
+async def explain_update(here: Here, say: Say, *, id: str) -> Result:
+    """Why an update was or was not released, clause by clause."""
+    contact = here.settings.contact
+    return await here.ledger.read(lambda tx: explain.update(tx, id, contact=contact))
 
 
 async def problems_list(here: Here, say: Say, *, all: bool = False) -> Result:
@@ -387,6 +447,36 @@ def _role(name: str) -> Role:
                       f"Give one of: {', '.join(Role)}.", field="role") from None  # fmt: skip
 
 
+def _named(tx: Tx, name: str, field: str = "name") -> Person:
+    known = people.by_name(tx, name)
+    if known is None:
+        raise Refusal("no_such_person", f"{name} is not on the roster.",
+                      "`broadcaster roster list` shows who is.",
+                      kind=Kind.NOT_FOUND, field=field)  # fmt: skip
+    return known
+
+
+def _each(of: type[E], given: list[str], field: str) -> list[E]:
+    try:
+        return [of(each) for each in given]
+    except ValueError as wrong:
+        raise Refusal(f"{field}_unknown", f"There is no such {field}: {wrong.args[0]}.",
+                      f"Give one of: {', '.join(of)}.", field=field) from None  # fmt: skip
+
+
+def _instant(given: str | None, field: str) -> datetime | None:
+    """A day or a time as ISO 8601 writes it; UTC where it names no zone."""
+    if given is None:
+        return None
+    try:
+        read = datetime.fromisoformat(given)
+    except ValueError:
+        raise Refusal("time_invalid", f"{given} is no day or time.",
+                      "Write it as 2027-01-31, or 2027-01-31T18:00.",
+                      field=field) from None  # fmt: skip
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
 def _link(here: Here, token: str) -> str:
     return f"{here.address or '<address of the desk>'}/enrol/{token}"
 
@@ -414,10 +504,15 @@ COMMANDS: dict[str, Callable[..., Awaitable[Result]]] = {
     "roster_link": roster_link,
     "roster_list": roster_list,
     "roster_reach": roster_reach,
+    "roster_grant": roster_grant,
+    "roster_revoke": roster_revoke,
+    "roster_train": roster_train,
+    "roster_except": roster_except,
     "roster_practice": roster_practice,
     "problems_list": problems_list,
     "problems_drop": problems_drop,
     "problems_retry": problems_retry,
+    "explain": explain_update,
     "verify": verify,
     "replay": replay,
 }

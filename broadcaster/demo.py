@@ -42,6 +42,7 @@ PEOPLE = {
     "Sgt M. Ortiz": ["commander"],
     "Lt J. Park": ["watch-commander"],
     "Sgt D. Okafor": ["supervisor"],
+    "Chief L. Banks": ["chief"],
     "K. Lindqvist": ["records"],
 }
 PIO, COMMANDER = "A. Reyes", "Sgt M. Ortiz"

@@ -24,6 +24,8 @@ from broadcaster.approval import (
     policy_objection,
     request_digest,
 )
+from broadcaster.authority import Authority, Content, content_of
+from broadcaster.authority import objection as authority_objection
 from broadcaster.channel import AnyChannel
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
@@ -32,6 +34,7 @@ from broadcaster.incident import Incident
 from broadcaster.ledger import (
     Tx,
     approvals,
+    authorities,
     exercises,
     incidents,
     outbox,
@@ -121,6 +124,8 @@ def submit_revision(
     require(person, Act.COMPILE)
     exercises.require_running(tx)
     incident = locked(tx, order.incident_id).incident
+    content = content_of(order.kind, incident_open=incident.open)
+    authority, lapsed = _authorized(tx, person, content)
     chosen = _chosen(order, channels)
     _still_true(order.words, incident)
     _nothing_else_waits(tx, order, person)
@@ -171,6 +176,9 @@ def submit_revision(
         expires_at=expires_at.isoformat(),
         attested=revision.attested,
         reasons_for=list(revision.policy_reasons),
+        content=str(content),
+        authority_id=authority.id,
+        training_lapsed=lapsed or None,
         private={f"text_{r.channel}": r.text for r in revision.renderings}
         | {f"reason_{rule}": why for rule, why in revision.policy_reasons.items()},
     )
@@ -217,10 +225,14 @@ def renew_request(tx: Tx, request_id: str, person: Person) -> ApprovalRequest:
             "not_newest", "A newer wording of this update exists.",
             "Open the incident and submit that one.", kind=Sort.CONFLICT,
         )  # fmt: skip
+    content = content_of(revision.kind, incident_open=incident.open)
+    authority, lapsed = _authorized(tx, person, content)
     _still_true(revision.words, incident)
     request = approvals.open_request(tx, revision, incident.command)
     tx.record(Kind.REQUEST_RENEWED, actor=person.id, incident_id=incident.id,
-              request_id=request.id, renews=old.id, digest=request.digest)  # fmt: skip
+              request_id=request.id, renews=old.id, digest=request.digest,
+              content=str(content), authority_id=authority.id,
+              training_lapsed=lapsed or None)  # fmt: skip
     return request
 
 
@@ -347,6 +359,20 @@ def _again(
         kind=Sort.CONFLICT,
         facts={"verdict": str(earlier.decision.verdict)},
     )
+
+
+def _authorized(tx: Tx, person: Person, content: Content) -> tuple[Authority, list[str]]:
+    """By which authority a person posts this, and in what they are no longer trained (389.3, .8).
+
+    Raises Refusal where they may not. In an active incident lapsed training holds nothing back:
+    it stands on the record.
+    """
+    held = authorities.standing(tx, person.id)
+    if refusal := authority_objection(person, held, content, tx.now):
+        raise refusal
+    authority = held.authority(content, tx.now)
+    assert authority is not None, "there was no objection"
+    return authority, [str(subject) for subject in held.lapsed(tx.now)]
 
 
 def _request(tx: Tx, request_id: str) -> tuple[Incident, ApprovalRequest]:

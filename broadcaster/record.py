@@ -73,6 +73,12 @@ class Kind(StrEnum):
     REACH_ENDED = "ReachEnded"
     EXERCISE_ENDED = "ExerciseEnded"
     EXERCISE_BEGUN = "ExerciseBegun"
+    AUTHORITY_GRANTED = "AuthorityGranted"
+    AUTHORITY_REVOKED = "AuthorityRevoked"
+    TRAINING_RECORDED = "TrainingRecorded"
+    EXEMPTION_GRANTED = "ExemptionGranted"
+    POSTING_REQUESTED = "PostingRequested"
+    POSTING_REQUEST_SETTLED = "PostingRequestSettled"
     SIGNED_IN = "SignedIn"
     SIGNED_OUT = "SignedOut"
 

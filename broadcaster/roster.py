@@ -15,6 +15,7 @@ class Role(StrEnum):
     COMMANDER = "commander"  #: may command an incident, and approves what is said about it
     WATCH_COMMANDER = "watch-commander"  #: asked while no command is recorded, and after it ends
     SUPERVISOR = "supervisor"  #: settles what came in wrong; approves routine content (389.3)
+    CHIEF = "chief"  #: Chief of Police or designee: says who may post, keeps the roster (389.3)
     RECORDS = "records"  #: custodian of records: reads everything, changes nothing (389.7)
 
     @property
@@ -27,6 +28,7 @@ _TITLES = {
     Role.COMMANDER: "Incident Commander",
     Role.WATCH_COMMANDER: "Watch Commander",
     Role.SUPERVISOR: "Supervisor",
+    Role.CHIEF: "Chief of Police or designee",
     Role.RECORDS: "Custodian of Records",
 }
 
@@ -44,6 +46,11 @@ class Act(StrEnum):
     STOP = "stop what is going out"
     SETTLE_PROBLEM = "settle a problem"
     APPROVE_DEVICE = "approve or revoke a device of somebody's"
+    GRANT_AUTHORITY = "grant or revoke authority to post"
+    RECORD_TRAINING = "record training"
+    EXCEPT = "except somebody from approved equipment or duty hours"
+    REQUEST_POST = "ask for something to be posted"
+    SETTLE_REQUEST = "pass on or decline a request to post"
     READ_RECORD = "read the record"
 
 
@@ -61,7 +68,28 @@ MAY: dict[Act, frozenset[Role]] = {
     Act.STOP: _SWORN,
     Act.SETTLE_PROBLEM: frozenset({Role.PIO, Role.WATCH_COMMANDER, Role.SUPERVISOR}),
     Act.APPROVE_DEVICE: frozenset({Role.WATCH_COMMANDER, Role.SUPERVISOR}),
+    Act.GRANT_AUTHORITY: frozenset({Role.CHIEF}),
+    Act.RECORD_TRAINING: frozenset({Role.CHIEF}),
+    Act.EXCEPT: frozenset({Role.WATCH_COMMANDER, Role.SUPERVISOR}),
+    Act.REQUEST_POST: _SWORN | {Role.CHIEF},
+    Act.SETTLE_REQUEST: frozenset({Role.WATCH_COMMANDER, Role.SUPERVISOR}),
     Act.READ_RECORD: _EVERYBODY,
+}
+
+
+#: The clause of the policy that an act rests on, where one does.
+CLAUSE: dict[Act, str] = {
+    Act.COMPILE: "389.4.1",
+    Act.RECORD_COMMAND: "389.4.1",
+    Act.DECIDE: "389.4.1",
+    Act.STOP: "389.5",
+    Act.APPROVE_DEVICE: "389.3",
+    Act.GRANT_AUTHORITY: "389.3",
+    Act.RECORD_TRAINING: "389.8",
+    Act.EXCEPT: "389.3",
+    Act.REQUEST_POST: "389.3",
+    Act.SETTLE_REQUEST: "389.3",
+    Act.READ_RECORD: "389.7",
 }
 
 

@@ -18,6 +18,7 @@ from broadcaster.desk import (
     reach,
     record,
     release,
+    requests,
     session,
     sign_in,
     templating,
@@ -27,6 +28,7 @@ from broadcaster.desk.deps import DESK, Desk
 #: Each has `routes`. No two name the same address.
 MODULES = (
     templating, session, sign_in, board, incident, approval, release, record, people, reach,
+    requests,
     problems, api, live, public, feeds,
 )  # fmt: skip
 

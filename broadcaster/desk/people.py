@@ -1,19 +1,22 @@
-"""People: who is on the roster, and which devices of theirs may be used (389.3)."""
+"""People: who is on the roster, who may post and is trained, and with which devices (389.3, .8)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from aiohttp import web
 
 from broadcaster import passkey
+from broadcaster.authority import Content, Matter, Standing, Subject, Training
 from broadcaster.desk.deps import DESK
 from broadcaster.desk.middleware import status_of
+from broadcaster.desk.roster import ordered
 from broadcaster.desk.session import fields_of, require_person
 from broadcaster.desk.sign_in import answer_in
 from broadcaster.desk.templating import page
 from broadcaster.errors import Refusal
-from broadcaster.ledger import Tx, passkeys, people
+from broadcaster.ledger import Tx, authorities, passkeys, people
 from broadcaster.passkey import Passkey
 from broadcaster.roster import Act, Person, require
 
@@ -22,10 +25,24 @@ routes = web.RouteTableDef()
 
 @dataclass(frozen=True)
 class Listed:
-    """A person, and their devices."""
+    """A person, their devices and their standing at a time."""
 
     person: Person
     devices: tuple[Passkey, ...]
+    held: Standing
+    at: datetime
+
+    @property
+    def posts(self) -> bool:
+        """Whether the page tells of authority and training: of those whom it concerns."""
+        return self.person.may(Act.COMPILE) or bool(self.held.authorities)
+
+    @property
+    def trained(self) -> list[Training]:
+        """The training that counts, what lapses next first."""
+        lapsed = self.held.lapsed(self.at)
+        counts = [self.held.training(subject) for subject in Subject if subject not in lapsed]
+        return sorted(filter(None, counts), key=lambda each: each.expires_at)
 
 
 @routes.get("/people")
@@ -50,7 +67,7 @@ async def ask(request: web.Request) -> web.Response:
 
 @routes.post("/people")
 async def act(request: web.Request) -> web.Response:
-    """Adds this device, approves another's, or ends a device's use."""
+    """Adds or approves a device, ends its use, or orders something about the roster."""
     desk, person, fields = request.app[DESK], require_person(request), await fields_of(request)
 
     def step(tx: Tx) -> None:
@@ -62,6 +79,8 @@ async def act(request: web.Request) -> web.Response:
             if kept is None or kept.person_id != person.id:
                 require(person, Act.APPROVE_DEVICE)
             passkeys.revoke(tx, device, actor=person.id)
+        elif "do" in fields:
+            ordered(tx, fields, person, desk.settings.zone)
         else:
             answer = answer_in(fields)
             challenge = passkey.challenge_in(answer)
@@ -82,11 +101,21 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
 
     def look(tx: Tx) -> list[Listed]:
         return [
-            Listed(each, tuple(passkeys.of_person(tx, each.id))) for each in people.everybody(tx)
+            Listed(
+                each,
+                tuple(passkeys.of_person(tx, each.id)),
+                authorities.standing(tx, each.id),
+                tx.now,
+            )
+            for each in people.everybody(tx)
         ]
 
+    listed = await desk.ledger.read(look)
     return page(
-        request, "people.html", listed=await desk.ledger.read(look), refusal=refusal,
-        may_approve=person.may(Act.APPROVE_DEVICE),
+        request, "people.html", listed=listed, refusal=refusal,
+        may_approve=person.may(Act.APPROVE_DEVICE), may_grant=person.may(Act.GRANT_AUTHORITY),
+        may_train=person.may(Act.RECORD_TRAINING), may_except=person.may(Act.EXCEPT),
+        contents=list(Content), subjects=list(Subject), matters=list(Matter),
+        names={each.person.id: each.person.name for each in listed},
         status=status_of(refusal) if refusal else 200,
     )  # fmt: skip

@@ -24,6 +24,7 @@ _DOES = {
     Role.COMMANDER: "approves it at the scene",
     Role.WATCH_COMMANDER: "approves it where nobody commands yet",
     Role.SUPERVISOR: "settles what came in wrong",
+    Role.CHIEF: "says who may post for the department",
     Role.RECORDS: "reads everything, and changes nothing",
 }
 

@@ -132,6 +132,12 @@ def _command(line: _Line) -> str:
     return f"{line.name('commander')} commands{how}"
 
 
+def _submitted(line: _Line) -> str:
+    lapsed = line["training_lapsed"]
+    though = f". Training has lapsed (389.8): {lapsed}" if lapsed else ""
+    return f"Submitted {line['update_kind']} #{line['number']} for approval{though}"
+
+
 def _called(line: _Line) -> str:
     watch = line["called"] == "watch-commander"
     who = "the Watch Commander" if watch else line.name("called")
@@ -176,7 +182,7 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
         f"The offer of command to {line.name('to')} was {line['how']}"
     ),
     Kind.ACCEPTANCE_REFUSED: "Taking command was refused: {code}",
-    Kind.REVISION_SUBMITTED: "Submitted {update_kind} #{number} for approval",
+    Kind.REVISION_SUBMITTED: _submitted,
     Kind.REVISION_EDITED: lambda line: (
         f"Edited {line.name('compiled_by')}'s words of #{line['number']}"
         + (f"; left out {line['left_out']}" if line["left_out"] else "")
@@ -216,6 +222,20 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.REACH_ENDED: lambda line: f"{line.name('person_id')} is not called by {line['means']} so",
     Kind.EXERCISE_ENDED: "REAL INCIDENT: ended the exercise",
     Kind.EXERCISE_BEGUN: "Began the exercise again",
+    Kind.AUTHORITY_GRANTED: lambda line: (
+        f"{line.name('person_id')} may post {line['content']} content, by {line.name('granted_by')}"
+    ),
+    Kind.AUTHORITY_REVOKED: lambda line: (
+        f"{line.name('person_id')} may no longer post {line['content']} content"
+    ),
+    Kind.TRAINING_RECORDED: lambda line: (
+        f"Training of {line.name('person_id')}: {line['subjects']}"
+    ),
+    Kind.EXEMPTION_GRANTED: lambda line: (
+        f"{line.name('person_id')} is excepted from {line['matter']} rules for a time"
+    ),
+    Kind.POSTING_REQUESTED: "Asked for something to be posted",
+    Kind.POSTING_REQUEST_SETTLED: "A request to post was {state}",
     Kind.SIGNED_IN: "Signed in",
     Kind.SIGNED_OUT: "Signed out",
 }

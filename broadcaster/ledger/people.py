@@ -12,9 +12,9 @@ from sqlalchemy import Row, insert, select, update
 
 from broadcaster import record
 from broadcaster.errors import Kind, Refusal
-from broadcaster.ledger import passkeys, schema
+from broadcaster.ledger import authorities, passkeys, schema
 from broadcaster.ledger.tx import Tx
-from broadcaster.roster import Person, Role
+from broadcaster.roster import Act, Person, Role
 
 ENROLMENT_LIVES = timedelta(hours=24)
 SESSION_IDLE = timedelta(minutes=30)
@@ -45,6 +45,8 @@ def add(tx: Tx, name: str, roles: Iterable[Role], *, actor: str, practice: bool 
               roles=sorted(person.roles), practice=practice, private={"name": name})  # fmt: skip
     if practice:
         passkeys.add_practice(tx, person.id, actor=actor)
+        if person.may(Act.COMPILE):
+            authorities.authorize_for_practice(tx, person.id, actor=actor)
     tx.changed("people")
     return person
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, func, select
 
@@ -61,6 +63,15 @@ def lines(
         Line(row.number, row.hash, row.kind, row.at, row.incident_id, row.body, values[row.id])
         for row in rows
     ]
+
+
+def of_incident(tx: Tx, incident_id: str) -> list[dict[str, Any]]:
+    """The bodies of an incident's entries, newest first, whether or not they are sealed yet."""
+    table = schema.entries.c
+    rows = tx.connection.execute(
+        select(table.body).where(table.incident_id == incident_id).order_by(table.at.desc())
+    )
+    return [json.loads(body) for body in rows.scalars()]
 
 
 def count(tx: Tx) -> int:

@@ -188,6 +188,58 @@ exercise_turns = Table(
     Column("running", Boolean, nullable=False),
 )
 
+#: Who may post what on the department's behalf, until when, and by whose word (389.3).
+authorities = Table(
+    "authorities",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False, index=True),
+    Column("content", Text, nullable=False),
+    Column("until", Instant),
+    Column("granted_by", Text, nullable=False),
+    Column("granted_at", Instant, nullable=False),
+    Column("revoked_at", Instant),
+    Column("revoked_by", Text),
+)
+
+#: What a person was trained in, and until when it counts (389.8).
+trainings = Table(
+    "trainings",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False, index=True),
+    Column("subject", Text, nullable=False),
+    Column("given_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+)
+
+#: A supervisor's leave from approved equipment or duty hours (389.3).
+exemptions = Table(
+    "exemptions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False, index=True),
+    Column("matter", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("granted_by", Text, nullable=False),
+    Column("granted_at", Instant, nullable=False),
+)
+
+#: What members who may not post ask for, up the chain of command (389.3).
+posting_requests = Table(
+    "posting_requests",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False, index=True),
+    Column("text", Text, nullable=False),
+    Column("asked_at", Instant, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("settled_by", Text),
+    Column("settled_at", Instant),
+    Column("reason", Text),
+)
+
 # --- Reports and incidents --------------------------------------------------------------------
 
 reports = Table(

@@ -33,6 +33,7 @@ from webauthn.helpers import bytes_to_base64url
 from broadcaster import passkey
 from broadcaster.approval import ApprovalRequest, Decision, RequestState, Verdict
 from broadcaster.errors import Refusal
+from broadcaster.handover import record_command
 from broadcaster.incident import Report, Status
 from broadcaster.ledger import (
     Tx,
@@ -48,7 +49,6 @@ from broadcaster.orders import (
     Decide,
     SubmitRevision,
     decide,
-    record_command,
     renew_request,
     stop_release,
     submit_revision,

@@ -6,15 +6,17 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page
 
+from broadcaster import up_the_chain
 from broadcaster.approval import Verdict
 from broadcaster.errors import Refusal
 from broadcaster.handover import offer_command, record_command
 from broadcaster.incident import Status
 from broadcaster.ledger import incidents, people, problems
+from broadcaster.roster import Role
 from tests.browser.conftest import DESK, PHONE, Open
 from tests.browser.stage import Stage
 
-PIO, COMMANDER = "A. Reyes", "Lt J. Park"
+PIO, COMMANDER, CHIEF = "A. Reyes", "Lt J. Park", "Chief L. Banks"
 
 
 async def faults(page: Page) -> list[str]:
@@ -60,6 +62,10 @@ async def test_axe_finds_nothing(
         )
     )  # fmt: skip
     token = stage.write(lambda tx: people.enrol(tx, stage.people[PIO].id, actor="test"))
+    stage.people[CHIEF] = stage.write(
+        lambda tx: people.add(tx, CHIEF, [Role.CHIEF, Role.SUPERVISOR], actor="test", practice=True)
+    )
+    stage.write(lambda tx: up_the_chain.ask(tx, "The road is closed.", stage.people[COMMANDER]))
     public_id = stage.read(lambda tx: incidents.get(tx, told)).public_id
     pages = [
         (None, "/sign-in"), (None, f"/enrol/{token}"), (None, "/enrol/unknown"),
@@ -71,8 +77,9 @@ async def test_axe_finds_nothing(
         (COMMANDER, f"/a/{late.request.id}"), (COMMANDER, f"/a/{back.request.id}"),
         (COMMANDER, f"/a/{offered.request.id}"), (COMMANDER, f"/incidents/{handed}"),
         (PIO, f"/releases/{release.id}"), (PIO, "/record"), (PIO, "/record?kind=PostDelivered"),
-        (PIO, "/problems"), (PIO, "/people"), (COMMANDER, "/me"), (PIO, "/nothing-here"),
-        (PIO, "/p"), (PIO, f"/p/{public_id}"),
+        (COMMANDER, "/me"), (PIO, "/people"), (CHIEF, "/people"), (PIO, "/requests"),
+        (CHIEF, "/requests"),
+        (PIO, "/problems"), (PIO, "/nothing-here"), (PIO, "/p"), (PIO, f"/p/{public_id}"),
     ]  # fmt: skip
     found = []
     by_person: dict[str | None, Page] = {}

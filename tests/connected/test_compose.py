@@ -337,6 +337,9 @@ async def reported(at: Composed) -> str:
 
 async def test_a_report_becomes_a_post_through_the_proxy(at: Composed) -> None:
     pio, _ = await signed_in(at, "P. Tester", "pio")
+    await at.run("desk", "roster", "add", "Chief Tester", "--role", "chief")
+    await at.run("desk", "roster", "grant", "P. Tester", "--content", "incident",
+                 "--by", "Chief Tester")  # fmt: skip
     commander, phone = await signed_in(at, "W. Tester", "watch-commander")
     await at.run("desk", "roster", "reach", "W. Tester", "webhook", "w.tester")
     async with pio.session, commander.session:

@@ -228,7 +228,24 @@ async def test_commands_without_a_running_up_say_so_or_do_it_alone() -> None:
         code, out, err = await at.run("roster", "add", "A. Person", "--role", "pio")
         assert code == 0 and "/enrol/" in out, err
         code, out, _ = await at.run("roster", "list", "--json")
-        assert json.loads(out) == [{"name": "A. Person", "roles": ["pio"]}]
+        (person,) = json.loads(out)
+        assert (person["name"], person["roles"], person["authority"]) == ("A. Person", ["pio"], [])
+        await at.run("roster", "add", "Chief Low", "--role", "chief")
+        by = ("--by", "Chief Low")
+        code, out, err = await at.run("roster", "grant", "A. Person", "--content", "incident", *by)
+        assert (code, out) == (0, "A. Person may post: incident.\n"), err
+        code, out, err = await at.run("roster", "train", "A. Person", *by)
+        assert code == 0, err
+        code, out, _ = await at.run("roster", "list")
+        assert "may post incident until revoked, by Chief Low" in out
+        code, _, err = await at.run("roster", "grant", "A. Person", "--content", "all", *by)
+        assert code == 1 and "[content_unknown]" in err
+        code, _, err = await at.run("roster", "revoke", "A. Person", "--by", "A. Person")
+        assert code == 1 and "[not_your_act]" in err
+        code, out, err = await at.run("roster", "revoke", "A. Person", *by)
+        assert code == 0, err
+        code, _, err = await at.run("explain", "nothing")
+        assert code == 1 and "[no_such_update]" in err
         (at.home / "control.sock").touch()  # left behind by a crash
         code, out, _ = await at.run("doctor")
         assert code == 0 and "MEND" not in out and "not started" in out

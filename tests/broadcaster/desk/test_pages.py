@@ -64,7 +64,8 @@ async def test_a_link_signs_in_once_and_looking_uses_nothing_up(
 
 
 @pytest.mark.parametrize("path", ["/", "/incidents/x", "/a/x", "/releases/x", "/record",
-                                  "/record.ndjson", "/problems", "/people"])  # fmt: skip
+                                  "/record.ndjson", "/problems", "/people",
+                                  "/requests"])  # fmt: skip
 async def test_nothing_is_shown_to_a_stranger(client: TestClient, path: str) -> None:
     answer = await client.get(path, headers=scene.PAGE, allow_redirects=False)
     assert answer.status == 303 and answer.headers["Location"].startswith("/sign-in?next=")

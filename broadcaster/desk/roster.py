@@ -1,0 +1,82 @@
+"""The roster's forms on the people's page: authority, training and exceptions (389.3, 389.8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from broadcaster import rostering
+from broadcaster.authority import Content, Matter, Subject
+from broadcaster.errors import Refusal
+from broadcaster.ledger import Tx
+from broadcaster.roster import Person
+
+
+def ordered(tx: Tx, fields: Mapping[str, str], person: Person, zone: ZoneInfo) -> None:
+    """Does what one of the forms asks. Raises Refusal."""
+    order = _ORDERS.get(fields.get("do", ""))
+    if order is None:
+        raise Refusal("no_such_order", "It is not said what is to be done.",
+                      "Use one of the page's buttons.", field="do")  # fmt: skip
+    order(tx, fields, person, zone)
+
+
+def _grant(tx: Tx, fields: Mapping[str, str], person: Person, zone: ZoneInfo) -> None:
+    rostering.grant(tx, fields.get("person", ""), _contents(fields),
+                    until=_end_of_day(fields, "until", zone), person=person,
+                    actor=person.id)  # fmt: skip
+
+
+def _take_back(tx: Tx, fields: Mapping[str, str], person: Person, zone: ZoneInfo) -> None:
+    rostering.revoke(tx, fields.get("person", ""), _contents(fields), person=person,
+                     actor=person.id)  # fmt: skip
+
+
+def _train(tx: Tx, fields: Mapping[str, str], person: Person, zone: ZoneInfo) -> None:
+    given = _day(fields, "given")
+    rostering.train(
+        tx, fields.get("person", ""), [each for each in Subject if fields.get(each.name.lower())],
+        given_at=datetime.combine(given, time(), zone).astimezone(UTC) if given else None,
+        expires_at=_end_of_day(fields, "expires", zone), person=person, actor=person.id,
+    )  # fmt: skip
+
+
+def _except(tx: Tx, fields: Mapping[str, str], person: Person, zone: ZoneInfo) -> None:
+    until, matter = _end_of_day(fields, "until", zone), fields.get("matter", "")
+    if until is None or matter not in list(Matter):
+        raise Refusal("until_missing" if until is None else "matter_unknown",
+                      "An exception says from what, and until when.",
+                      "Choose both.", field="until" if until is None else "matter")  # fmt: skip
+    rostering.exempt(tx, fields.get("person", ""), Matter(matter),
+                     reason=fields.get("reason", ""), until=until, person=person,
+                     actor=person.id)  # fmt: skip
+
+
+_ORDERS: dict[str, Callable[[Tx, Mapping[str, str], Person, ZoneInfo], None]] = {
+    "grant": _grant,
+    "take back": _take_back,
+    "train": _train,
+    "except": _except,
+}
+
+
+def _contents(fields: Mapping[str, str]) -> list[Content]:
+    return [content for content in Content if fields.get(content)]
+
+
+def _day(fields: Mapping[str, str], field: str) -> date | None:
+    given = fields.get(field, "").strip()
+    try:
+        return date.fromisoformat(given) if given else None
+    except ValueError:
+        raise Refusal("day_invalid", f"{given[:20]} is no day.",
+                      "Write it as 2027-01-31.", field=field) from None  # fmt: skip
+
+
+def _end_of_day(fields: Mapping[str, str], field: str, zone: ZoneInfo) -> datetime | None:
+    """The midnight that ends a day, where the department is."""
+    day = _day(fields, field)
+    if day is None:
+        return None
+    return datetime.combine(day + timedelta(days=1), time(), zone).astimezone(UTC)

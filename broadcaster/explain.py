@@ -1,0 +1,427 @@
+"""Who could approve what, and why an update was or was not released, clause by clause.
+
+Read from the ledger alone; nothing here decides anything. The clauses are the policy's (389).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from broadcaster.approval import (
+    AnyRelease,
+    ApprovalRequest,
+    Case,
+    RequestState,
+    Verdict,
+    person_objection,
+    policy_objection,
+)
+from broadcaster.authority import Standing, Subject, abilities
+from broadcaster.delivery import PostState
+from broadcaster.errors import Kind as Sort
+from broadcaster.errors import Refusal
+from broadcaster.ledger import (
+    Tx,
+    approvals,
+    authorities,
+    incidents,
+    passkeys,
+    people,
+    posts,
+    records,
+    releases,
+)
+from broadcaster.orders import facts_of, name_of
+from broadcaster.passkey import Site
+from broadcaster.policy import screen
+from broadcaster.record import Kind
+from broadcaster.roster import Person
+from broadcaster.update import Revision, short_code
+
+Json = dict[str, Any]
+
+
+# --- The roster -------------------------------------------------------------------------------
+
+
+def roster(tx: Tx) -> list[Json]:
+    """Everybody: roles, authority, training, devices, and what they may do and approve now."""
+    names = _names(tx)
+    waiting = [each.request for each in approvals.open_requests(tx)]
+    return [_person(tx, each, names, waiting) for each in people.everybody(tx)]
+
+
+def _person(tx: Tx, person: Person, names: dict[str, str], waiting: list[ApprovalRequest]) -> Json:
+    held, devices = authorities.standing(tx, person.id), passkeys.of_person(tx, person.id)
+    able = abilities(person, held, devices, tx.now)
+    return {
+        "id": person.id,
+        "name": person.name,
+        "roles": sorted(person.roles),
+        "authority": [
+            {"content": str(each.content), "until": _stamp(each.until),
+             "granted_by": names.get(each.granted_by, each.granted_by),
+             "granted_at": _stamp(each.granted_at)}
+            for each in held.authorities if each.holds(tx.now)
+        ],
+        "training": [_training(held, subject, tx.now) for subject in Subject],
+        "exceptions": [
+            {"matter": str(each.matter), "until": _stamp(each.until), "reason": each.reason,
+             "granted_by": names.get(each.granted_by, each.granted_by)}
+            for each in held.exempt(tx.now)
+        ],
+        "devices": [
+            {"name": each.name, "approved": each.approved, "revoked": each.revoked,
+             "synced": each.synced, "practice": each.practice}
+            for each in devices
+        ],
+        "may": [
+            {"act": each.act, "clause": each.clause, "now": each.refusal is None,
+             "why": each.refusal.in_words if each.refusal else None}
+            for each in able
+        ],
+        "could_approve": [
+            _waiting(tx, request) for request in waiting if _could_approve(tx, request, person)
+        ] if any(each.usable for each in devices) else [],
+    }  # fmt: skip
+
+
+def _training(held: Standing, subject: Subject, now: datetime) -> Json:
+    last = held.training(subject)
+    return {
+        "subject": str(subject),
+        "given_at": _stamp(last.given_at if last else None),
+        "expires_at": _stamp(last.expires_at if last else None),
+        "lapsed": subject in held.lapsed(now),
+    }
+
+
+def _could_approve(tx: Tx, request: ApprovalRequest, person: Person) -> bool:
+    """Whether the gate's own rule says that this request is this person's to decide now."""
+    revision = approvals.revision(tx, request.revision_id)
+    incident = incidents.get(tx, request.incident_id)
+    assert revision is not None and incident is not None, "a request's are foreign keys"
+    command = incident.incident.command
+    case = Case(
+        request=request, revision=revision, head_revision_id=revision.id, person=person,
+        verdict=Verdict.APPROVED, digest=revision.digest, reason=None, command=command,
+        commander_name=name_of(tx, command.person_id), facts=facts_of(incident), at=tx.now,
+        proof=None, passkey=None, site=Site(""),
+    )  # fmt: skip
+    return request.expires_at > tx.now and person_objection(case) is None
+
+
+def _waiting(tx: Tx, request: ApprovalRequest) -> Json:
+    revision = approvals.revision(tx, request.revision_id)
+    assert revision is not None, "a request's revision is a foreign key"
+    return {"request_id": request.id, "incident_id": request.incident_id,
+            "number": revision.number, "clause": "389.4.1"}  # fmt: skip
+
+
+# --- An update --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reason:
+    """What one clause asked, and how it was met. `holds` None: not asked yet, or it only warns."""
+
+    clause: str
+    what: str
+    holds: bool | None
+    why: str
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """All that the ledger holds of one wording."""
+
+    revision: Revision
+    requests: list[approvals.Kept]  #: the newest first
+    decision: approvals.KeptDecision | None
+    release: AnyRelease | None
+    stopped_at: datetime | None
+    posts: list[posts.Kept]
+    entries: list[Json]  #: the incident's, the newest first
+    names: dict[str, str]
+    now: datetime
+    contact: str
+
+    def name(self, person_id: str | None) -> str:
+        return self.names.get(person_id or "", person_id or "nobody")
+
+    @property
+    def submitted(self) -> Json:
+        """What the record noted when it was submitted."""
+        entry = self.entry(Kind.REVISION_SUBMITTED, revision_id=self.revision.id)
+        assert entry is not None, "a revision's submission is recorded with it"
+        public: Json = entry["public"]
+        return public
+
+    def entry(self, kind: Kind, **about: str) -> Json | None:
+        """The newest entry of a kind whose public fields are these."""
+        for each in self.entries:
+            if each["kind"] == kind and about.items() <= each["public"].items():
+                return each
+        return None
+
+
+def update(tx: Tx, given: str, *, contact: str = "") -> Json:
+    """Why the update, revision, request or release of this id was or was not released.
+
+    Raises Refusal where there is no such id. `contact`: the department's own, which words may say.
+    """
+    revision = _revision_of(tx, given)
+    seen = _look(tx, revision, contact)
+    state, because = _outcome(seen)
+    return {
+        "update_id": revision.update_id,
+        "revision_id": revision.id,
+        "incident_id": revision.incident_id,
+        "release_id": seen.release.id if seen.release else None,
+        "kind": str(revision.kind),
+        "number": revision.number,
+        "code": short_code(revision.digest),
+        "newest_revision_id": approvals.head_revision_id(tx, revision.update_id),
+        "released": seen.release is not None,
+        "state": state,
+        "because": because,
+        "clauses": [vars(each) for each in _clauses(tx, seen)],
+        "channels": [
+            {"channel": each.channel, "state": str(each.state), "since": _stamp(each.since),
+             "why": each.why, "attempts": each.attempts, "url": each.url}
+            for each in seen.posts
+        ],
+    }  # fmt: skip
+
+
+def _revision_of(tx: Tx, given: str) -> Revision:
+    """The wording that an id is about; of an update, the newest."""
+    if release := releases.get(tx, given):
+        revision_id = release.revision_id
+    elif request := approvals.request(tx, given):
+        revision_id = request.request.revision_id
+    elif approvals.update_number(tx, given):
+        revision_id = approvals.head_revision_id(tx, given)
+    else:
+        revision_id = given
+    revision = approvals.revision(tx, revision_id)
+    if revision is None:
+        raise Refusal(
+            "no_such_update", f"No update, revision, request or release has the id {given}.",
+            "Copy the id from the incident's page, the record, or a release's address.",
+            kind=Sort.NOT_FOUND, field="id",
+        )  # fmt: skip
+    return revision
+
+
+def _look(tx: Tx, revision: Revision, contact: str) -> _Looked:
+    kept = [
+        each
+        for each in approvals.requests_of(tx, revision.incident_id)
+        if each.request.revision_id == revision.id
+    ]
+    release = releases.of_revision(tx, revision.id)
+    return _Looked(
+        revision=revision,
+        requests=kept,
+        decision=approvals.decision_of(tx, kept[0].request.id) if kept else None,
+        release=release,
+        stopped_at=releases.stopped_at(tx, release.id) if release else None,
+        posts=posts.of_release(tx, release.id) if release else [],
+        entries=records.of_incident(tx, revision.incident_id),
+        names=_names(tx),
+        now=tx.now,
+        contact=contact,
+    )
+
+
+def _outcome(seen: _Looked) -> tuple[str, str]:
+    """How it stands, as a stable code and in a sentence."""
+    if seen.release is not None:
+        return _released(seen, seen.release)
+    if not seen.requests:
+        return "not_asked", "Nobody was asked about these words."
+    kept = seen.requests[0]
+    request, decision = kept.request, seen.decision
+    if decision is not None:
+        who, at = seen.name(decision.decision.person_id), _time(decision.decision.at)
+        verdict = decision.decision.verdict
+        if verdict is not Verdict.APPROVED:
+            note = f': "{decision.decision.reason}"' if decision.decision.reason else "."
+            return str(verdict), f"Not released: {who} {verdict} it at {at}{note}"
+        if decision.outcome is None:
+            return "at_the_gate", f"{who} approved it at {at}; the gate has not judged it yet."
+        return decision.outcome, (
+            f"Not released: {who} approved it at {at}, and the gate refused. {decision.why}"
+        )
+    if request.state is RequestState.OPEN and request.expires_at > seen.now:
+        return "waiting", (
+            f"Not released: it waits for {_asked(seen, request)} since "
+            f"{_time(request.created_at)}, until {_time(request.expires_at)}."
+        )
+    if request.state is RequestState.OPEN:
+        return "expired", f"Not released: nobody decided before {_time(request.expires_at)}."
+    return str(request.state), f"Not released: the request is {request.state}. {kept.why or ''}"
+
+
+def _released(seen: _Looked, release: AnyRelease) -> tuple[str, str]:
+    """The release, and the first thing about it that a person should know."""
+    at = _time(release.released_at)
+    if seen.stopped_at:
+        entry = seen.entry(Kind.RELEASE_STOPPED, release_id=release.id)
+        by = f" by {seen.name(entry['actor'])}" if entry else ""
+        return "stopped", f"Released at {at}, and stopped{by} at {_time(seen.stopped_at)}."
+    for state, words in ((PostState.IN_DOUBT, "in_doubt"), (PostState.HELD, "held")):
+        if where := [each.channel for each in seen.posts if each.state is state]:
+            return words, f"Released at {at}; {state} on {', '.join(where)}."
+    return "released", f"Released at {at}."
+
+
+def _clauses(tx: Tx, seen: _Looked) -> Iterable[Reason]:
+    """Each clause in the order in which it was asked."""
+    yield _authority(tx, seen)
+    yield from _exempt(tx, seen)
+    yield _trained(seen)
+    yield Reason(
+        "389.4.1", "compiled by the Public Information Officer or designee", True,
+        f"{seen.name(seen.revision.compiled_by)} compiled it at "
+        f"{_time(seen.revision.compiled_at)}.",
+    )  # fmt: skip
+    yield _screened(seen)
+    for kept in reversed(seen.requests):
+        yield from _asked_and_decided(tx, seen, kept)
+    yield from _gate(seen)
+    if seen.stopped_at and seen.release:
+        yield Reason("389.5", "stopped", False, _released(seen, seen.release)[1])
+    for post in seen.posts:
+        yield _channel(post)
+
+
+def _authority(tx: Tx, seen: _Looked) -> Reason:
+    """By which authority it was submitted, as the record noted it then."""
+    who, submitted = seen.name(seen.revision.compiled_by), seen.submitted
+    kept = authorities.get(tx, submitted.get("authority_id", ""))
+    if kept is None:
+        why = f"{who} submitted it before authority was kept on the roster."
+        return Reason("389.3", "authorized to post", None, why)
+    until = f"until {_time(kept.until)}" if kept.until else "until it is revoked"
+    since = f"; it was revoked at {_time(kept.revoked_at)}" if kept.revoked_at else ""
+    return Reason(
+        "389.3", f"authorized to post {kept.content} content", True,
+        f"{seen.name(kept.granted_by)} granted it to {who} at {_time(kept.granted_at)}, "
+        f"{until}{since}.",
+    )  # fmt: skip
+
+
+def _exempt(tx: Tx, seen: _Looked) -> Iterable[Reason]:
+    """The supervisors' exceptions that held when it was submitted."""
+    at = seen.revision.compiled_at
+    for each in authorities.standing(tx, seen.revision.compiled_by).exemptions:
+        if each.granted_at <= at < each.until:
+            yield Reason(
+                "389.3", f"excepted from {each.matter}", None,
+                f"{seen.name(each.granted_by)} excepted "
+                f"{seen.name(seen.revision.compiled_by)} until {_time(each.until)}: "
+                f'"{each.reason}"',
+            )  # fmt: skip
+
+
+def _trained(seen: _Looked) -> Reason:
+    who, lapsed = seen.name(seen.revision.compiled_by), seen.submitted.get("training_lapsed")
+    if lapsed:
+        why = f"{who}'s had lapsed in {', '.join(lapsed)}: a warning on the record, no bar."
+        return Reason("389.8", "training", None, why)
+    if "authority_id" not in seen.submitted:
+        why = f"{who} submitted it before training was kept on the roster."
+        return Reason("389.8", "training", None, why)
+    return Reason("389.8", "training", True, f"{who} was trained in every subject.")
+
+
+def _screened(seen: _Looked) -> Reason:
+    """What today's rules find in the words, and how the compiler answered it."""
+    revision = seen.revision
+    findings = screen(revision.words, revision.renderings, contact=seen.contact,
+                      area=revision.area)  # fmt: skip
+    what = "no prohibited content"
+    refusal = policy_objection(findings, revision.policy_reasons, attested=revision.attested)
+    if refusal is not None:
+        return Reason("389.5", what, False, refusal.in_words)
+    given = "".join(f' {rule}: "{why}".' for rule, why in revision.policy_reasons.items())
+    stated = f"{seen.name(revision.compiled_by)} stated that it endangers nobody."
+    return Reason("389.5", what, True, f"Screened; {stated}{given}")
+
+
+def _asked_and_decided(tx: Tx, seen: _Looked, kept: approvals.Kept) -> Iterable[Reason]:
+    """One request: whom it asked, which answers were refused, and how it ended."""
+    request = kept.request
+    what = "approved by the Incident Commander"
+    asked = f"{_asked(seen, request)} was asked at {_time(request.created_at)}"
+    for entry in reversed(seen.entries):
+        if entry["kind"] == Kind.DECISION_REFUSED and entry["public"]["request_id"] == request.id:
+            at = _time(datetime.fromisoformat(entry["at"]))
+            yield Reason("389.4.1", "an answer that was refused", False,
+                         f"{seen.name(entry['actor'])} at {at}: "
+                         f"{entry['public']['code']}.")  # fmt: skip
+    decided = approvals.decision_of(tx, request.id)
+    if decided is not None:
+        verdict = decided.decision.verdict
+        note = f': "{decided.decision.reason}"' if decided.decision.reason else ""
+        who = seen.name(decided.decision.person_id)
+        yield Reason(
+            "389.4.1", what, verdict is Verdict.APPROVED,
+            f"{asked}; {who} {verdict} the words #{short_code(decided.decision.digest)} at "
+            f"{_time(decided.decision.at)}{note}.",
+        )  # fmt: skip
+    elif request.state is RequestState.OPEN:
+        over = "nobody decided before" if request.expires_at <= seen.now else "it waits until"
+        yield Reason(
+            "389.4.1", what, False if request.expires_at <= seen.now else None,
+            f"{asked}; {over} {_time(request.expires_at)}.",
+        )  # fmt: skip
+    else:
+        yield Reason("389.4.1", what, False, f"{asked}; {request.state}. {kept.why or ''}".strip())
+
+
+def _gate(seen: _Looked) -> Iterable[Reason]:
+    """What the gate made of the decision, having proven it for itself."""
+    decision = seen.decision
+    if decision is None or decision.decision.verdict is not Verdict.APPROVED:
+        return
+    what = "the gate: right person, right words, still true, policy clean"
+    if decision.outcome is None:
+        yield Reason("389.4.1", what, None, "It has not judged the decision yet.")
+    elif seen.release is not None:
+        yield Reason("389.4.1", what, True, f"Released at {_time(seen.release.released_at)}.")
+    else:
+        clause = "389.5" if decision.outcome.startswith("policy") else "389.4.1"
+        yield Reason(clause, what, False, f"{decision.outcome}: {decision.why}")
+
+
+def _channel(post: posts.Kept) -> Reason:
+    holds = {PostState.POSTED: True, PostState.REFUSED: False, PostState.STOPPED: False,
+             PostState.EXPIRED: False}.get(post.state)  # fmt: skip
+    proof = f" Proof: {post.url}." if post.url else ""
+    why = f" {post.why}" if post.why else ""
+    return Reason(
+        "389.4", f"posted on {post.channel}", holds,
+        f"{post.state} since {_time(post.since)}.{why}{proof}",
+    )  # fmt: skip
+
+
+def _asked(seen: _Looked, request: ApprovalRequest) -> str:
+    return seen.name(request.asked) if request.asked else "the Watch Commander"
+
+
+def _names(tx: Tx) -> dict[str, str]:
+    return {each.id: each.name for each in people.everybody(tx)}
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _stamp(at: datetime | None) -> str | None:
+    return at.isoformat(timespec="seconds") if at else None

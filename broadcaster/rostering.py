@@ -1,0 +1,124 @@
+"""What is ordered about the roster, each one ledger transaction (389.3, 389.8).
+
+`person` is whose order it is, and must be somebody who may; `actor` is who brought it to the
+ledger: the person at their desk, or the operator at the command line, in their name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from broadcaster.authority import Content, Matter, Subject, own_exemption
+from broadcaster.errors import Kind, Refusal
+from broadcaster.ledger import Tx, authorities, people
+from broadcaster.roster import Act, Person, require
+from broadcaster.update import clean
+
+#: Training is given again within this time, where nobody says otherwise.
+TRAINING_LASTS = timedelta(days=365)
+
+#: A supervisor's exemption is for a shift or an emergency, not for good.
+LONGEST_EXEMPTION = timedelta(days=7)
+
+#: The most that an exemption's reason may hold.
+LONGEST_REASON = 500
+
+
+def grant(
+    tx: Tx, person_id: str, contents: Sequence[Content], *, until: datetime | None,
+    person: Person, actor: str,
+) -> None:  # fmt: skip
+    """The Chief authorizes a member to post (389.3). Raises Refusal."""
+    require(person, Act.GRANT_AUTHORITY)
+    known = _known(tx, person_id)
+    if not contents:
+        raise Refusal("content_missing", "It is not said what they may post.",
+                      f"Give at least one of: {', '.join(Content)}.", field="content")  # fmt: skip
+    _after_now(tx, until)
+    for content in dict.fromkeys(contents):
+        authorities.grant(tx, known.id, content, until=until, granted_by=person.id, actor=actor)
+
+
+def revoke(
+    tx: Tx, person_id: str, contents: Sequence[Content], *, person: Person, actor: str
+) -> None:
+    """The Chief takes authority back; nothing they have submitted is undone by it.
+
+    Raises Refusal where none of it holds.
+    """
+    require(person, Act.GRANT_AUTHORITY)
+    known = _known(tx, person_id)
+    held = [
+        each
+        for each in authorities.standing(tx, known.id).authorities
+        if each.holds(tx.now) and (not contents or each.content in contents)
+    ]
+    if not held:
+        raise Refusal("no_authority", f"{known.name} has no such authority.",
+                      "Look at the roster for what they have.", kind=Kind.CONFLICT,
+                      field="content")  # fmt: skip
+    for each in held:
+        authorities.revoke(tx, each, revoked_by=person.id, actor=actor)
+
+
+def train(
+    tx: Tx, person_id: str, subjects: Sequence[Subject], *, given_at: datetime | None,
+    expires_at: datetime | None, person: Person, actor: str,
+) -> None:  # fmt: skip
+    """Records that a member was trained (389.8). Raises Refusal."""
+    require(person, Act.RECORD_TRAINING)
+    known = _known(tx, person_id)
+    if not subjects:
+        raise Refusal("subject_missing", "It is not said what they were trained in.",
+                      f"Give at least one of: {', '.join(Subject)}.", field="subject")  # fmt: skip
+    given = given_at or tx.now
+    expires = expires_at or given + TRAINING_LASTS
+    if given > tx.now or expires <= given:
+        raise Refusal(
+            "training_dates_invalid", "Training was given in the past, and expires after that.",
+            "Give the day it was given, and the day until which it counts.", field="expires",
+        )  # fmt: skip
+    authorities.train(tx, known.id, dict.fromkeys(subjects), given_at=given, expires_at=expires,
+                      recorded_by=person.id, actor=actor)  # fmt: skip
+
+
+def exempt(
+    tx: Tx, person_id: str, matter: Matter, *, reason: str, until: datetime, person: Person,
+    actor: str,
+) -> None:  # fmt: skip
+    """A supervisor excepts a member from approved equipment or duty hours (389.3).
+
+    Raises Refusal.
+    """
+    require(person, Act.EXCEPT)
+    known = _known(tx, person_id)
+    if refusal := own_exemption(known, person):
+        raise refusal
+    why = clean(reason, "reason")
+    if not why or len(why) > LONGEST_REASON:
+        raise Refusal("reason_missing", f"An exception has a reason of 1 to {LONGEST_REASON} "
+                      "characters.", "Write why it is needed.", field="reason")  # fmt: skip
+    _after_now(tx, until)
+    if until > tx.now + LONGEST_EXEMPTION:
+        raise Refusal(
+            "until_too_far", f"An exception ends within {LONGEST_EXEMPTION.days} days.",
+            "Choose an earlier end; it can be made again.", field="until",
+        )  # fmt: skip
+    authorities.exempt(tx, known.id, matter, reason=why, until=until, granted_by=person.id,
+                       actor=actor)  # fmt: skip
+
+
+def _known(tx: Tx, person_id: str) -> Person:
+    known = people.get(tx, person_id)
+    if known is None:
+        raise Refusal("no_such_person", "That person is not on the roster.",
+                      "Choose one of those listed.", kind=Kind.NOT_FOUND,
+                      field="person")  # fmt: skip
+    return known
+
+
+def _after_now(tx: Tx, until: datetime | None) -> None:
+    if until is not None and until <= tx.now:
+        raise Refusal("until_past", "The end lies in the past.", "Choose a later one.",
+                      field="until")  # fmt: skip
