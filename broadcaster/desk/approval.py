@@ -171,6 +171,8 @@ async def act(request: web.Request) -> web.Response:
             address = request.path
         else:
             await decided(desk, person, _order(request, fields))
+            if request.headers.get("X-Broadcaster") == "1":  # the page's script: one round trip
+                return await _page(request)
             address = request.path
     except Refusal as refusal:
         return await _page(request, refusal=refusal, fields=fields)

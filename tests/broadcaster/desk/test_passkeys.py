@@ -82,6 +82,15 @@ async def test_from_the_link_to_a_decision(
     assert await tap(client, commanded, phone) == (303, "303: See Other")
 
 
+async def test_the_pages_script_gets_the_receipt_without_another_round_trip(
+    client: TestClient, ledger: Ledger, ruiz: Person, commanded: Submitted, phone: Authenticator
+) -> None:
+    await enrolled(client, await link(ledger, ruiz), phone)
+    client.session.headers["X-Broadcaster"] = "1"
+    status, page = await tap(client, commanded, phone)
+    assert status == 200 and "Received" in page and 'id="decide"' not in page
+
+
 async def test_a_cookie_alone_approves_nothing(
     client: TestClient, ledger: Ledger, ruiz: Person, commanded: Submitted, phone: Authenticator
 ) -> None:
