@@ -13,11 +13,11 @@ from broadcaster import explain, rostering
 from broadcaster.approval import Verdict
 from broadcaster.authority import Content, Matter
 from broadcaster.errors import Kind, Refusal
+from broadcaster.handover import record_command
 from broadcaster.ledger import approvals, passkeys, people
 from broadcaster.orders import (
     Decide,
     Submitted,
-    record_command,
     renew_request,
     stop_release,
     withdraw_request,

@@ -38,6 +38,7 @@ from broadcaster.incident import Report, Status
 from broadcaster.ledger import (
     Tx,
     approvals,
+    authorities,
     incidents,
     open_ledger,
     passkeys,
@@ -135,6 +136,12 @@ def beginning() -> Beginning:
                                                            a_phone(tx, p, False)))
             for name, person in persons.items()
         }  # fmt: skip
+        for name in ("Reyes", "Moss"):
+            await ledger.write(
+                lambda tx, it=persons[name].id: authorities.authorize_for_practice(
+                    tx, it, actor="test"
+                )
+            )
         await ledger.close()
         return persons, phones
 

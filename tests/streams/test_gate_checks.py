@@ -360,7 +360,7 @@ class Check:
         return f"{self.of[1]}: {self.condition}"
 
 
-DECIDE, PERSON, WORDS = (approval, "decide"), (approval, "_person"), (approval, "_words")
+DECIDE, PERSON, WORDS = (approval, "decide"), (approval, "person_objection"), (approval, "_words")
 PROOF, POLICY, FOUND = (approval, "_proof"), (approval, "_policy"), (approval, "policy_objection")
 STILL, TIME, FACTS = (approval, "_still_objected"), (approval, "_time"), (approval, "_facts")
 KEY, USABLE = (passkey, "objection"), (Passkey, "usable")
@@ -381,7 +381,7 @@ CHECKS = [
     Check(DECIDE, "now >= case.revision.expires_at", "False", the_update_ran_out,
           "update_expired"),
     Check(STILL, "_time, ", "", the_request_ran_out, "request_expired"),
-    Check(STILL, "_person, ", "", its_own_compiler, "own_words"),
+    Check(STILL, "person_objection, ", "", its_own_compiler, "own_words"),
     Check(STILL, "_words, ", "", other_words_seen, "words_changed"),
     Check(STILL, "_proof, ", "", somebody_elses_phone, "passkey_unknown"),
     Check(STILL, "_facts, ", "", it_is_somewhere_else_now, "facts_changed"),
@@ -391,7 +391,7 @@ CHECKS = [
           "own_words"),
     Check(PERSON, "Role.WATCH_COMMANDER in case.person.roles", "True",
           no_command_and_no_watch_commander, "not_the_commander"),
-    Check(PERSON, "case.command.person_id == case.person.id", "True", another_commands,
+    Check(PERSON, "case.command.held_by(case.person.id)", "True", another_commands,
           "command_moved"),
     Check(WORDS, "case.digest == case.request.digest ==", "case.request.digest ==",
           other_words_seen, "words_changed"),
@@ -441,6 +441,8 @@ UNNOTICED = {
     (STILL, "refusal := check(case)"): "hands on what a check says; each check has its own row",
     (PERSON, "case.command.person_id is None"):
         "lets the Watch Commander decide; without it nobody could",
+    (PERSON, "case.person.id == case.request.asked"): "chooses the refusal's words and code",
+    (PERSON, "case.person.id in case.command.former"): "the same",
     (FACTS, "case.verdict is not Verdict.APPROVED"): "lets a stale update be declined",
     (KEY, "answer is None"): "no answer names no passkey, so the next condition refuses it",
     (KEY, "passkey is None"): "the gate would fail on the passkey that is not there",

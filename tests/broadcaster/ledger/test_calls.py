@@ -67,7 +67,9 @@ async def test_whoever_is_asked_is_called_by_every_means_at_once(
 async def test_the_compiler_is_never_called(story: Story) -> None:
     """Who compiled may approve nothing, though they hold the office that is asked."""
     watch = await story.ledger.write(
-        lambda tx: people.add(tx, "Lt Diaz", [Role.PIO, Role.WATCH_COMMANDER], actor="test")
+        lambda tx: people.add(
+            tx, "Lt Diaz", [Role.PIO, Role.WATCH_COMMANDER], actor="test", practice=True
+        )  # fmt: skip
     )
     await reach(story, watch, Means.SMS, "+17605550101")
     await reach(story, story.commander, Means.SMS, "+17605550100")
