@@ -15,7 +15,7 @@ from broadcaster.ledger import Tx, approvals, incidents, reports
 from broadcaster.orders import facts_of
 from broadcaster.record import Kind
 from broadcaster.suggestion import suggest, why_suggest
-from broadcaster.update import changed_facts
+from broadcaster.update import UpdateKind, changed_facts
 
 ACTOR = "compile"
 
@@ -58,7 +58,8 @@ def _compile(tx: Tx, kept: reports.Kept, department: str, zone: ZoneInfo) -> Non
     _note(tx, before, after)
     _suggest(tx, before, after, department, zone)
     if known is not None:
-        _lapse(tx, incidents.Kept(after, known.public_id))
+        closed = known.incident.open and not after.open
+        lapse(tx, incidents.Kept(after, known.public_id), closed=closed, actor=ACTOR)
 
 
 def _folded(tx: Tx, before: Incident | None, report: Report) -> Incident:
@@ -103,14 +104,21 @@ def _suggest(
         tx.record(Kind.UPDATE_SUGGESTED, actor=ACTOR, incident_id=after.id, why=why)
 
 
-def _lapse(tx: Tx, incident: incidents.Kept) -> None:
-    """Ends requests whose words say what is no longer so: nobody may approve them any more."""
+def lapse(tx: Tx, incident: incidents.Kept, *, closed: bool, actor: str) -> None:
+    """Ends requests whose words say what is no longer so: nobody may approve them any more.
+
+    `closed`: whether the incident has just closed. Then no update of it stands; an all clear, a
+    correction and a retraction do.
+    """
     for waiting in approvals.open_requests(tx, incident.incident.id):
         revision = approvals.revision(tx, waiting.request.revision_id)
-        changed = changed_facts(revision.words, facts_of(incident)) if revision else ()
+        assert revision is not None, "a request's revision is a foreign key"
+        changed = list(changed_facts(revision.words, facts_of(incident)))
+        if closed and revision.kind is UpdateKind.UPDATE:
+            changed.append("status: closed")
         if changed:
             tx.trace = waiting.trace
             why = f"The incident changed ({', '.join(changed)}) while this waited."
             approvals.end_request(tx, waiting.request, RequestState.LAPSED, why)
-            tx.record(Kind.REQUEST_LAPSED, actor=ACTOR, incident_id=incident.incident.id,
-                      request_id=waiting.request.id, changed=list(changed))  # fmt: skip
+            tx.record(Kind.REQUEST_LAPSED, actor=actor, incident_id=incident.incident.id,
+                      request_id=waiting.request.id, changed=changed)  # fmt: skip

@@ -11,6 +11,7 @@ from broadcaster.incident import Fact, Status
 from broadcaster.ledger import Tx, approvals, incidents, outbox, posts, reports
 from broadcaster.orders import expire_request
 from broadcaster.record import Kind
+from streams.compile import lapse
 
 #: Rows of a kind in one sweep: bounds how long it holds the ledger's one writer.
 AT_MOST = 500
@@ -77,4 +78,6 @@ def _close_silent(tx: Tx) -> int:
         incidents.save(tx, closed)
         tx.record(Kind.INCIDENT_CLOSED, actor="sweep", incident_id=closed.id,
                   why="nothing heard from its source")  # fmt: skip
+        lapse(tx, incidents.Kept(closed, kept.public_id), closed=True, actor="sweep")
+        tx.trace = None
     return len(silent)

@@ -37,6 +37,7 @@ from broadcaster.orders import (
 from broadcaster.passkey import Site
 from broadcaster.roster import Person, Role
 from broadcaster.suggestion import words
+from broadcaster.update import UpdateKind
 from broadcaster.world import Exercise
 from streams.compile import compile_reports
 from streams.gate import judge_decision
@@ -107,11 +108,12 @@ class Story:
         replaces: tuple[str, ...] = (),
         update_id: str | None = None,
         contact: str = "",
+        kind: UpdateKind = UpdateKind.UPDATE,
     ) -> Submitted:
         kept = await self.ledger.read(lambda tx: incidents.get(tx, incident_id))
         assert kept is not None
         order = SubmitRevision(
-            incident_id=incident_id, text=text, replaces=replaces, update_id=update_id,
+            incident_id=incident_id, kind=kind, text=text, replaces=replaces, update_id=update_id,
             channels=tuple(each.name for each in channels), attested=True,
             words=words(kept.incident, department="DHSPD", zone=ZONE, now=self.clock.at),
         )  # fmt: skip

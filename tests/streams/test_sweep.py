@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
-from sqlalchemy import text
+from sqlalchemy import select, text
+from sqlalchemy import update as update_
 
 from broadcaster.handover import record_command
-from broadcaster.ledger import Tx, approvals, incidents, outbox, people, records
+from broadcaster.incident import Status
+from broadcaster.ledger import Tx, approvals, incidents, outbox, people, records, schema
 from broadcaster.roster import Role
+from broadcaster.update import UpdateKind
 from streams.notify import call_approver
 from streams.sweep import sweep
 from tests.story import CHANNELS, NOW, Story
@@ -106,3 +110,30 @@ async def test_what_waits_for_a_broker_that_is_away_is_not_called_again_and_agai
     story.clock.move(seconds=6)
     await story.ledger.write(sweep)
     assert len(await taken_out(story)) == len(planned), "but what was lost is called"
+
+
+async def test_an_update_lapses_with_its_incident_and_an_all_clear_does_not(story: Story) -> None:
+    """Issue 5: whichever closes it, a report or its source's silence."""
+
+    async def state(request_id: str) -> str:
+        kept = await story.ledger.read(lambda tx: approvals.request(tx, request_id))
+        assert kept is not None
+        return str(kept.request.state)
+
+    over = await story.reported("2026-1")
+    update = (await story.submitted(over)).request.id
+    await story.reported("2026-1", status=Status.CLOSED, message_id="over-1")
+    assert await state(update) == "lapsed"
+    told = (await story.submitted(over, kind=UpdateKind.ALL_CLEAR)).request.id
+    await story.reported("2026-1", message_id="again-1")
+    await story.reported("2026-1", status=Status.CLOSED, message_id="over-2")
+    assert await state(told) == "open"
+
+    silent = (await story.submitted(await story.reported("2026-2"))).request.id
+    closes = select(schema.incidents.c.closes_at).where(schema.incidents.c.number == "2026-2")
+    at = await story.ledger.read(lambda tx: tx.connection.execute(closes).scalar_one())
+    extend = update_(schema.approval_requests).values(expires_at=at + timedelta(days=1))
+    await story.ledger.write(lambda tx: tx.connection.execute(extend).rowcount)
+    story.clock.at = at
+    await story.ledger.write(sweep)
+    assert await state(silent) == "lapsed"

@@ -69,7 +69,7 @@ async def test_the_compiler_is_never_called(story: Story) -> None:
     watch = await story.ledger.write(
         lambda tx: people.add(
             tx, "Lt Diaz", [Role.PIO, Role.WATCH_COMMANDER], actor="test", practice=True
-        )  # fmt: skip
+        )
     )
     await reach(story, watch, Means.SMS, "+17605550101")
     await reach(story, story.commander, Means.SMS, "+17605550100")
