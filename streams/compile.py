@@ -116,8 +116,9 @@ def lapse(tx: Tx, incident: incidents.Kept, *, closed: bool, actor: str) -> None
         changed = list(changed_facts(revision.words, facts_of(incident)))
         if closed and revision.kind is UpdateKind.UPDATE:
             changed.append("status: closed")
-        if changed:
-            tx.trace = waiting.trace
+        if changed and (kept := approvals.lock_request(tx, waiting.request.id)):
+            if kept.request.state is not RequestState.OPEN:
+                continue  # decided meanwhile
             why = f"The incident changed ({', '.join(changed)}) while this waited."
             approvals.end_request(tx, waiting.request, RequestState.LAPSED, why)
             tx.record(Kind.REQUEST_LAPSED, actor=actor, incident_id=incident.incident.id,

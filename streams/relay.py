@@ -305,14 +305,21 @@ class Relay:
         slow = asyncio.get_running_loop().call_later(
             SLOW, self._note_away, f"The message broker has not answered for {SLOW:g} s."
         )
+        starting = asyncio.ensure_future(producer.start())
         try:
             async with asyncio.timeout(PATIENCE):
-                await producer.start()
+                await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Cut off while it asks for the first time, it would leave that connection open.
+            await asyncio.wait({starting}, timeout=0.5)
+            raise
         except (KafkaError, OSError, TimeoutError) as error:
             await self._let_go()
             raise await refusal(self._broker, error) from error
         finally:
             slow.cancel()
+            starting.add_done_callback(noticed)
+            starting.cancel()
         return producer
 
     async def _let_go(self) -> None:

@@ -279,8 +279,8 @@ async def test_a_server_that_is_frozen_is_waited_for_so_long(
     [
         ("UPDATE reports SET compiled_at = now(), next_look = NULL",
          "SELECT count(*) = 0 FROM reports WHERE next_look IS NOT NULL"),
-        ("UPDATE approval_requests SET state = 'decided', next_look = NULL",
-         "SELECT state = 'decided' FROM approval_requests"),
+        ("UPDATE approval_requests SET state = 'declined', next_look = NULL",
+         "SELECT state = 'declined' FROM approval_requests"),
         ("UPDATE decisions SET outcome = 'released', next_look = NULL",
          "SELECT next_look IS NULL FROM decisions"),
         ("UPDATE incidents SET closes_at = closes_at + interval '1 year'",
