@@ -38,7 +38,9 @@ async def test_tour(stage: Stage, open_as: Open, scripts: bool) -> None:
 
     # The PIO records who commands, and sends the suggested words.
     await page.get_by_text("Who commands: hand over, or record").click()
-    await page.get_by_label("Record who commands from now on").select_option("Sgt M. Ortiz, Incident Commander")
+    await page.get_by_label("Record who commands from now on").select_option(
+        "Sgt M. Ortiz, Incident Commander"
+    )
     await page.get_by_role("button", name="Record it").click()
     await page.get_by_role("checkbox", name="Where: verified").check()
     await page.get_by_role("checkbox", name="I state that these words endanger").check()
