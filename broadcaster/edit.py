@@ -82,7 +82,7 @@ def edit_words(
         "id": str(uuid.uuid4()), "renderings": renderings,
         "channels": tuple(each.channel for each in renderings),
         "compiled_at": approvals.after_the_last(tx, base.update_id), "edited_by": person.id,
-        "attested": attested,
+        "attested": attested, "attested_by": base.attested_by if same_words else person.id,
         "policy_reasons": {each.rule: reasons[each.rule] for each in findings},
     })  # fmt: skip
     why = f"{person.name} edited the words; the edit is asked for instead."

@@ -154,8 +154,11 @@ class _Looked:
 
     @property
     def submitted(self) -> Json:
-        """What the record noted when it was submitted."""
-        entry = self.entry(Kind.REVISION_SUBMITTED, revision_id=self.revision.id)
+        """What the record noted when it, or what it was edited from, was submitted."""
+        revision_id = self.revision.id
+        while edit := self.entry(Kind.REVISION_EDITED, revision_id=revision_id):
+            revision_id = edit["public"]["edits"]
+        entry = self.entry(Kind.REVISION_SUBMITTED, revision_id=revision_id)
         assert entry is not None, "a revision's submission is recorded with it"
         public: Json = entry["public"]
         return public
@@ -285,11 +288,7 @@ def _clauses(tx: Tx, seen: _Looked) -> Iterable[Reason]:
     yield _authority(tx, seen)
     yield from _exempt(tx, seen)
     yield _trained(seen)
-    yield Reason(
-        "389.4.1", "compiled by the Public Information Officer or designee", True,
-        f"{seen.name(seen.revision.compiled_by)} compiled it at "
-        f"{_time(seen.revision.compiled_at)}.",
-    )  # fmt: skip
+    yield _compiled(seen)
     yield _screened(seen)
     for kept in reversed(seen.requests):
         yield from _asked_and_decided(tx, seen, kept)
@@ -298,6 +297,16 @@ def _clauses(tx: Tx, seen: _Looked) -> Iterable[Reason]:
         yield Reason("389.5", "stopped", False, _released(seen, seen.release)[1])
     for post in seen.posts:
         yield _channel(post)
+
+
+def _compiled(seen: _Looked) -> Reason:
+    """Who compiled it, and who edited that."""
+    revision, what = seen.revision, "compiled by the Public Information Officer or designee"
+    compiler, at = seen.name(revision.compiled_by), _time(revision.compiled_at)
+    if revision.edited_by is None:
+        return Reason("389.4.1", what, True, f"{compiler} compiled it at {at}.")
+    editor = seen.name(revision.edited_by)
+    return Reason("389.4.1", what, True, f"{compiler} compiled it; {editor} edited it at {at}.")
 
 
 def _authority(tx: Tx, seen: _Looked) -> Reason:
@@ -350,7 +359,8 @@ def _screened(seen: _Looked) -> Reason:
     if refusal is not None:
         return Reason("389.5", what, False, refusal.in_words)
     given = "".join(f' {rule}: "{why}".' for rule, why in revision.policy_reasons.items())
-    stated = f"{seen.name(revision.compiled_by)} stated that it endangers nobody."
+    by = seen.name(revision.attested_by or revision.compiled_by)
+    stated = f"{by} stated that it endangers nobody."
     return Reason("389.5", what, True, f"Screened; {stated}{given}")
 
 

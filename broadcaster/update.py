@@ -107,9 +107,10 @@ class Revision(Frozen):
     compiled_at: datetime
     #: The Commander who mended it on the phone; then it stands on the compiler's base.
     edited_by: str | None = None
-    #: What `compiled_by` states, or `edited_by` of words that they changed: these words endanger
-    #: neither investigation nor anybody (389.5).
+    #: What `compiled_by` states: these words endanger neither investigation nor anybody (389.5).
     attested: bool = False
+    #: Who stated it instead: the Commander who changed the words.
+    attested_by: str | None = None
     #: Why the compiler goes on in spite of a soft finding, by the rule's id.
     policy_reasons: dict[str, str] = Field(default_factory=dict)
 

@@ -511,7 +511,10 @@ class ApprovalDetail(Frozen):
         description="What policy 389.5 asks a reason for in these words, with the compiler's."
     )
     attested: bool = Field(
-        description="Whether the compiler states that nobody and no investigation is endangered."
+        description="Whether somebody states that nobody and no investigation is endangered."
+    )
+    attested_by_name: str | None = Field(
+        description="Who states it: the compiler, or a Commander who changed the words."
     )
     decided: DecidedView | None
     release: ReleaseView | None
@@ -688,6 +691,7 @@ def approval_detail(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
             revision.policy_reasons,
         ),
         attested=revision.attested,
+        attested_by_name=name_of(tx, revision.attested_by or revision.compiled_by),
         decided=DecidedView(
             decision=_decision(decided), person_name=name_of(tx, decided.decision.person_id),
             outcome=decided.outcome, why=decided.why,

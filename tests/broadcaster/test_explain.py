@@ -12,6 +12,7 @@ from sqlalchemy import text
 from broadcaster import explain, rostering
 from broadcaster.approval import Verdict
 from broadcaster.authority import Content, Matter
+from broadcaster.edit import EditWords, edit_words
 from broadcaster.errors import Kind, Refusal
 from broadcaster.handover import record_command
 from broadcaster.ledger import approvals, passkeys, people
@@ -23,9 +24,10 @@ from broadcaster.orders import (
     withdraw_request,
 )
 from broadcaster.roster import Person, Role
+from broadcaster.update import EXERCISE_MARK
 from streams.gate import judge_decision
 from streams.sweep import sweep
-from tests.story import EXERCISE, INCIDENT_URL, Story, a_story, tapped
+from tests.story import CHANNELS, EXERCISE, INCIDENT_URL, SITE, Story, a_story, tapped
 
 Json = dict[str, Any]
 
@@ -120,6 +122,32 @@ async def test_expired_before_and_after_the_sweep_noted_it(story: Story) -> None
     again = await explained(story, request.id)
     asked = [each["holds"] for each in again["clauses"] if "approved by" in each["what"]]
     assert (again["state"], asked) == ("waiting", [False, None]), "both requests are told"
+
+
+async def test_a_commanders_edit_is_told_with_who_compiled_and_who_stated(story: Story) -> None:
+    base = await story.submitted(await story.reported())
+    said = {
+        each.channel: each.text.removeprefix(EXERCISE_MARK) for each in base.revision.renderings
+    }
+
+    async def edited(of_: Submitted, **texts: str) -> Submitted:
+        order = EditWords(
+            request_id=of_.request.id, digest=of_.revision.digest, texts=texts, attested=True
+        )
+        return await story.ledger.write(
+            lambda tx: edit_words(tx, order, story.commander, CHANNELS, SITE)
+        )
+
+    fewer = await edited(base, county=said["county"])
+    told = await of(story, fewer)
+    assert (told["state"], told["update_id"]) == ("waiting", base.revision.update_id)
+    assert clause(told, "authorized")["why"].startswith("test granted it to A. Reyes at ")
+    assert "Sgt Ortiz edited it at " in clause(told, "compiled")["why"]
+    assert "A. Reyes stated" in clause(told, "prohibited")["why"], "of words nobody changed"
+    mended = await edited(fewer, county="Stay inside. Gas leak, 1200 block of Oak St.")
+    assert "Sgt Ortiz stated" in clause(await of(story, mended), "prohibited")["why"]
+    [asked] = (await explained(story, base.request.id),)
+    assert asked["state"] == "withdrawn" and "edited the words" in asked["because"]
 
 
 async def test_lapsed(story: Story) -> None:

@@ -71,6 +71,7 @@ OUTSIDE: dict[str, Any] = {
     "compiled_by": "somebody else",
     "compiled_at": NOW + timedelta(days=1),
     "edited_by": "the Commander",
+    "attested_by": "the Commander",
     "attested": False,
     "policy_reasons": {"house-number": "The shelter."},
 }
