@@ -319,14 +319,10 @@ def _proof(case: Case) -> Refusal | None:
     """That this person's passkey signed this verdict on these words, for this request."""
     request = case.request
     signed = decision_challenge(request.nonce, request.id, case.verdict, case.digest)
-    if case.passkey and case.passkey.practice and case.revision.world != "exercise":
-        return Refusal(
-            "practice_passkey", "A practice passkey proves nothing outside an exercise.",
-            "Use the phone or key that you enrolled.", kind=Kind.FORBIDDEN, field="proof",
-        )  # fmt: skip
     return passkey.objection(
-        case.proof, case.passkey, person_id=case.person.id, site=case.site, challenge=signed
-    )
+        case.proof, case.passkey, person_id=case.person.id, site=case.site, challenge=signed,
+        world=case.revision.world,
+    )  # fmt: skip
 
 
 def _facts(case: Case) -> Refusal | None:

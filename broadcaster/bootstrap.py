@@ -157,10 +157,6 @@ def _callers(
     return {caller.means: caller for caller in callers}
 
 
-#: Where Twilio tells what became of an SMS; the call's id follows.
-SMS_REPORTS = "/hooks/sms"
-
-
 def _sms(
     account: TwilioSetting, world: W, address: str, networks: Networks, clock: Clock
 ) -> CallSms[W]:
@@ -168,7 +164,7 @@ def _sms(
     return CallSms(
         world, account=account.account, token=account.token.get_secret_value(),
         sender=account.sender, networks=networks, clock=clock,
-        callback=f"{address}{SMS_REPORTS}" if address.startswith("https://") else None,
+        callback=f"{address}{deps.SMS_REPORTS}" if address.startswith("https://") else None,
     )  # fmt: skip
 
 

@@ -13,18 +13,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from broadcaster.approval import Case, RequestState, Verdict, not_theirs, policy_objection
+from broadcaster.approval import RequestState, not_theirs, policy_objection
 from broadcaster.channel import AnyChannel
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
-from broadcaster.handover import commander_name
 from broadcaster.ledger import Tx, approvals, incidents
-from broadcaster.orders import LONGEST_REASON, Submitted, facts_of, no_such_request
+from broadcaster.orders import LONGEST_REASON, Submitted, case_of, filled, no_such_request
 from broadcaster.passkey import Site
 from broadcaster.policy import screen
 from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, require
-from broadcaster.update import Rendering, Revision, clean, render, unfilled
+from broadcaster.update import Rendering, Revision, clean, render
 from broadcaster.world import Frozen
 
 
@@ -62,14 +61,9 @@ def edit_words(
     request, command = kept.request, incident.incident.command
     base = approvals.revision(tx, request.revision_id)
     assert base is not None, "a request's revision is a foreign key"
-    case = Case(
-        request=request, revision=base,
-        head_revision_id=approvals.head_revision_id(tx, base.update_id), person=person,
-        verdict=Verdict.APPROVED, digest=order.digest, reason=None, command=command,
-        commander_name=commander_name(tx, command), facts=facts_of(incident), at=tx.now,
-        proof=None, passkey=None, site=site,
-    )  # fmt: skip
-    if refusal := not_theirs(case):
+    if refusal := not_theirs(
+        case_of(tx, incident, request, base, person, site, digest=order.digest)
+    ):
         raise refusal
     renderings = _rendered(tx, base, order.texts, channels)
     same_words = all(each == base.rendering(each.channel) for each in renderings)
@@ -121,11 +115,7 @@ def _rendered(
             "text_empty", "The update has no text.", "Write what the public must know.",
             field=f"text_{empty}",
         )  # fmt: skip
-    if slot := next((name for name, text in texts.items() if unfilled(text)), None):
-        raise Refusal(
-            "slot_empty", "A place is left in which something must be written.",
-            "Write there what is right.", field=f"text_{slot}",
-        )  # fmt: skip
+    filled({f"text_{name}": text for name, text in texts.items()})
     in_order = sorted(left, key=lambda channel: base.channels.index(channel.name))
     renderings = render(tx.world, in_order, base.words, "", texts)
     if renderings == base.renderings:

@@ -13,7 +13,6 @@ from typing import Any
 from broadcaster.approval import (
     AnyRelease,
     ApprovalRequest,
-    Case,
     RequestState,
     Verdict,
     person_objection,
@@ -34,7 +33,7 @@ from broadcaster.ledger import (
     records,
     releases,
 )
-from broadcaster.orders import facts_of, name_of
+from broadcaster.orders import case_of
 from broadcaster.passkey import Site
 from broadcaster.policy import screen
 from broadcaster.record import Kind
@@ -104,13 +103,7 @@ def _could_approve(tx: Tx, request: ApprovalRequest, person: Person) -> bool:
     revision = approvals.revision(tx, request.revision_id)
     incident = incidents.get(tx, request.incident_id)
     assert revision is not None and incident is not None, "a request's are foreign keys"
-    command = incident.incident.command
-    case = Case(
-        request=request, revision=revision, head_revision_id=revision.id, person=person,
-        verdict=Verdict.APPROVED, digest=revision.digest, reason=None, command=command,
-        commander_name=name_of(tx, command.person_id), facts=facts_of(incident), at=tx.now,
-        proof=None, passkey=None, site=Site(""),
-    )  # fmt: skip
+    case = case_of(tx, incident, request, revision, person, Site(""), digest=revision.digest)
     return request.expires_at > tx.now and person_objection(case) is None
 
 

@@ -23,7 +23,7 @@ from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
 from broadcaster.incident import Command, Incident, Offer, commanders_in_words
 from broadcaster.ledger import Tx, approvals, incidents, passkeys, people
-from broadcaster.passkey import Json, Site, acceptance_challenge, counter_of, id_of
+from broadcaster.passkey import Site, acceptance_challenge, id_of
 from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, may_command, require
 from broadcaster.update import clean
@@ -273,25 +273,15 @@ def _objection(
             f"Ask {by} to offer it again.", kind=Sort.GONE,
         )  # fmt: skip
     key = passkeys.get(tx, id_of(order.proof), lock=True)
-    if key and key.practice and tx.world != "exercise":
-        return Refusal(
-            "practice_passkey", "A practice passkey proves nothing outside an exercise.",
-            "Use the phone or key that you enrolled.", kind=Sort.FORBIDDEN, field="proof",
-        )  # fmt: skip
     signed = acceptance_challenge(offer.nonce, order.incident_id, offer.id, command.epoch)
     refusal = passkey.objection(
-        order.proof, key, person_id=person.id, site=site, challenge=signed,
+        order.proof, key, person_id=person.id, site=site, challenge=signed, world=tx.world,
         what="this offer of command",
     )  # fmt: skip
-    return refusal or _used(tx, key, order.proof)
+    return refusal or passkeys.counted(tx, key, order.proof)
 
 
 _MINUTES = int(OFFER_LIVES.total_seconds() // 60)
-
-
-def _used(tx: Tx, key: passkey.Passkey | None, proof: Json | None) -> Refusal | None:
-    assert key is not None and proof is not None, "the acceptance was proven with them"
-    return passkeys.used(tx, key, counter_of(proof))
 
 
 def _refused(tx: Tx, order: Accept, person: Person, refusal: Refusal) -> Refusal:

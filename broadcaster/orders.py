@@ -42,7 +42,7 @@ from broadcaster.ledger import (
     people,
     releases,
 )
-from broadcaster.passkey import Json, Passkey, Site, counter_of, decision_challenge, id_of
+from broadcaster.passkey import Json, Passkey, Site, decision_challenge, id_of
 from broadcaster.policy import screen
 from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, require
@@ -131,7 +131,7 @@ def submit_revision(
     _nothing_else_waits(tx, order, person)
     update_id, number = _update(tx, order)
     text = order.text.strip() or compose(order.words)
-    _filled(text, order.own_texts)
+    filled({"text": text} | {f"text_{name}": own for name, own in order.own_texts.items()})
     expires_at = _expiry(order, tx.now)
     area = area_of(order.words)
     renderings = render(tx.world, chosen, order.words, text, order.own_texts)
@@ -264,15 +264,12 @@ def decide(tx: Tx, order: Decide, person: Person, site: Site) -> approvals.KeptD
     assert revision is not None, "a request's revision is a foreign key"
     command = incident.incident.command
     key = passkeys.get(tx, id_of(order.proof), lock=True)
-    case = Case(
-        request=request, revision=revision,
-        head_revision_id=approvals.head_revision_id(tx, revision.update_id),
-        person=person, verdict=order.verdict,
+    case = case_of(
+        tx, incident, request, revision, person, site, verdict=order.verdict,
         digest=order.digest if order.revision_id == revision.id else "", reason=reason,
-        command=command, commander_name=commander_name(tx, command),
-        facts=facts_of(incident), at=tx.now, proof=order.proof, passkey=key, site=site,
+        proof=order.proof, key=key,
     )  # fmt: skip
-    if refusal := objection(case) or _used(tx, key, order.proof):
+    if refusal := objection(case) or passkeys.counted(tx, key, order.proof):
         tx.record(Kind.DECISION_REFUSED, actor=person.id, incident_id=request.incident_id,
                   request_id=request.id, verdict=str(order.verdict), code=refusal.code,
                   digest=order.digest[:64])  # fmt: skip
@@ -305,11 +302,6 @@ def practised(tx: Tx, order: Decide, person: Person, site: Site) -> Decide:
     return order.model_copy(update={"proof": proof})
 
 
-def _used(tx: Tx, key: Passkey | None, proof: Json | None) -> Refusal | None:
-    assert key is not None and proof is not None, "the case was proven with them"
-    return passkeys.used(tx, key, counter_of(proof))
-
-
 def stop_release(tx: Tx, release_id: str, person: Person) -> datetime:
     """Keeps back whatever of a release has not begun to be sent; answers since when.
 
@@ -327,6 +319,22 @@ def stop_release(tx: Tx, release_id: str, person: Person) -> datetime:
         tx.record(Kind.RELEASE_STOPPED, actor=person.id, incident_id=release.incident_id,
                   release_id=release_id)  # fmt: skip
     return releases.stopped_at(tx, release_id) or tx.now
+
+
+def case_of(
+    tx: Tx, incident: incidents.Kept, request: ApprovalRequest, revision: Revision, person: Person,
+    site: Site, *, digest: str, verdict: Verdict = Verdict.APPROVED, reason: str | None = None,
+    proof: Json | None = None, key: Passkey | None = None,
+) -> Case:  # fmt: skip
+    """What a person who decides now is judged by."""
+    command = incident.incident.command
+    return Case(
+        request=request, revision=revision,
+        head_revision_id=approvals.head_revision_id(tx, revision.update_id), person=person,
+        verdict=verdict, digest=digest, reason=reason, command=command,
+        commander_name=commander_name(tx, command), facts=facts_of(incident), at=tx.now,
+        proof=proof, passkey=key, site=site,
+    )  # fmt: skip
 
 
 def facts_of(kept: incidents.Kept) -> dict[str, str | None]:
@@ -406,10 +414,12 @@ def _still_true(words: Words, incident: Incident) -> None:
         )
 
 
-def _filled(text: str, own_texts: Mapping[str, str]) -> None:
-    """A correction says what is right: words with a place still open for it are not sent."""
-    every = {"text": text} | {f"text_{name}": own for name, own in own_texts.items()}
-    for field, said in every.items():
+def filled(texts: Mapping[str, str]) -> None:
+    """A correction says what is right: words with a place still open for it are not sent.
+
+    `texts` by the field that each was typed in. Raises Refusal.
+    """
+    for field, said in texts.items():
         if unfilled(said):
             raise Refusal(
                 "slot_empty", f"The text still holds {SLOT}: something must be written there.",

@@ -32,7 +32,7 @@ from webauthn.helpers.structs import (
 )
 
 from broadcaster.errors import Kind, Refusal
-from broadcaster.world import Frozen
+from broadcaster.world import Frozen, World
 
 DECISION_TAG = b"iab/approve/v1\0"
 ACCEPTANCE_TAG = b"iab/command/v1\0"
@@ -154,13 +154,18 @@ def register(answer: Json, *, site: Site, challenge: bytes) -> Registered:
 
 def objection(
     answer: Json | None, passkey: Passkey | None, *, person_id: str, site: Site, challenge: bytes,
-    what: str = "these words and this decision",
+    world: World, what: str = "these words and this decision",
 ) -> Refusal | None:  # fmt: skip
     """Why an answer does not prove that this person meant this challenge; None if it does.
 
     `passkey`: the one that the answer names, if the ledger knows it. User verification (finger,
     face, device PIN) is required.
     """
+    if passkey and passkey.practice and world != "exercise":
+        return Refusal(
+            "practice_passkey", "A practice passkey proves nothing outside an exercise.",
+            "Use the phone or key that you enrolled.", kind=Kind.FORBIDDEN, field="proof",
+        )  # fmt: skip
     if answer is None:
         return Refusal(
             "passkey_missing", "This is proven with a passkey, and none was used.",

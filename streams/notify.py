@@ -20,6 +20,7 @@ from broadcaster.approval import RequestState
 from broadcaster.calling import Accepted, AnyCall, Caller, Due, Means, next_calls
 from broadcaster.clock import Clock
 from broadcaster.delivery import InDoubt, Refused, TryLater
+from broadcaster.handover import WATCH_COMMANDER
 from broadcaster.ledger import Ledger, Tx, approvals, calls, incidents
 from broadcaster.record import Kind
 from streams.within import noticed
@@ -50,7 +51,7 @@ def call_approver(request_id: str) -> Callable[[Tx], bool]:
             return True
         approvals.called(tx, request)
         tx.record(Kind.APPROVER_CALLED, actor=ACTOR, incident_id=request.incident_id,
-                  request_id=request.id, called=command.person_id or "watch-commander",
+                  request_id=request.id, called=command.person_id or WATCH_COMMANDER,
                   epoch=command.epoch, via="desk")  # fmt: skip
         return True
 
@@ -78,6 +79,8 @@ class Notify:
 
         A call that was being made then stays open in the ledger, and the next round calls again.
         """
+        if not self._callers:  # nobody can be called: there is nothing to look for
+            return
         changed = Woken(self._ledger, "calls")
         try:
             while True:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from broadcaster.approval import Verdict
 from broadcaster.desk.deps import Desk
 from broadcaster.errors import Refusal
@@ -10,23 +13,40 @@ from broadcaster.orders import Decide, decide, no_such_request, practised
 from broadcaster.passkey import Json, decision_challenge, id_of, objection, options_to_prove
 from broadcaster.roster import Person
 
+T = TypeVar("T")
+
 
 def asked(tx: Tx, desk: Desk, kept: approvals.Kept, person: Person) -> dict[str, Json] | None:
     """What this person's passkey is asked, by verdict; None where the desk answers for them.
 
     That is, for a practice person at a desk for practice.
     """
-    mine = [each for each in passkeys.of_person(tx, person.id) if each.usable]
-    if desk.practice and any(each.practice for each in mine):
+    allowed, request = own_passkeys(tx, desk, person), kept.request
+    if allowed is None:
         return None
-    request, usable = kept.request, [each.id for each in mine if not each.practice]
     return {
         str(verdict): options_to_prove(
-            desk.site, allowed=usable,
+            desk.site, allowed=allowed,
             challenge=decision_challenge(request.nonce, request.id, verdict, request.digest),
         )
         for verdict in Verdict
     }  # fmt: skip
+
+
+def own_passkeys(tx: Tx, desk: Desk, person: Person) -> list[str] | None:
+    """Those that a person may prove something with; None where the desk answers for them."""
+    usable = [each for each in passkeys.of_person(tx, person.id) if each.usable]
+    if desk.practice and any(each.practice for each in usable):
+        return None
+    return [each.id for each in usable if not each.practice]
+
+
+async def on_record(desk: Desk, order: Callable[[Tx], T | Refusal]) -> T:
+    """Runs an order that puts its own refusal on the record. Raises Refusal, once that is done."""
+    done = await desk.ledger.write(order, urgent=True)
+    if isinstance(done, Refusal):
+        raise done
+    return done
 
 
 async def prover(desk: Desk, order: Decide) -> Person:
@@ -46,7 +66,7 @@ async def prover(desk: Desk, order: Decide) -> Person:
         )
         if refusal := objection(
             order.proof, key, person_id=person.id if person else "", site=desk.site,
-            challenge=signed,
+            challenge=signed, world=tx.world,
         ):  # fmt: skip
             raise refusal
         assert person is not None, "their passkey proved it"
@@ -65,7 +85,4 @@ async def decided(desk: Desk, person: Person, order: Decide) -> approvals.KeptDe
         said = practised(tx, order, person, desk.site) if desk.practice else order
         return decide(tx, said, person, desk.site)
 
-    kept = await desk.ledger.write(step, urgent=True)
-    if isinstance(kept, Refusal):
-        raise kept
-    return kept
+    return await on_record(desk, step)

@@ -124,6 +124,9 @@ class Desk:
         return self.address.startswith("https://")
 
 
+#: Where Twilio tells what became of an SMS; the call's id follows.
+SMS_REPORTS = "/hooks/sms"
+
 LOOPBACK = frozenset({"127.0.0.1", "::1", "[::1]", "localhost"})
 
 DESK = web.AppKey("desk", Desk)

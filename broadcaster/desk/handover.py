@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from broadcaster.desk.decision import on_record, own_passkeys
 from broadcaster.desk.deps import Desk
 from broadcaster.errors import Refusal
 from broadcaster.handover import (
@@ -26,7 +27,7 @@ from broadcaster.handover import (
     take_command,
 )
 from broadcaster.incident import Command, Incident, Offer
-from broadcaster.ledger import Tx, passkeys, people
+from broadcaster.ledger import Tx, people
 from broadcaster.passkey import Json, options_to_prove
 from broadcaster.roster import Act, Person, may_command
 
@@ -72,10 +73,9 @@ def command_view(tx: Tx, desk: Desk, incident: Incident, person: Person) -> Comm
 
 
 def _asked(tx: Tx, desk: Desk, incident: Incident, offer: Offer, person: Person) -> Json | None:
-    usable = [each for each in passkeys.of_person(tx, person.id) if each.usable]
-    if desk.practice and any(each.practice for each in usable):
+    allowed = own_passkeys(tx, desk, person)
+    if allowed is None:
         return None
-    allowed = [each.id for each in usable if not each.practice]
     return options_to_prove(desk.site, challenge=challenge_of(incident, offer), allowed=allowed)
 
 
@@ -89,10 +89,7 @@ async def accepted(desk: Desk, person: Person, order: Accept) -> Command:
         said = practised_acceptance(tx, order, person, desk.site) if desk.practice else order
         return accept_command(tx, said, person, desk.site)
 
-    command = await desk.ledger.write(step, urgent=True)
-    if isinstance(command, Refusal):
-        raise command
-    return command
+    return await on_record(desk, step)
 
 
 def _record(tx: Tx, incident_id: str, person: Person, fields: Fields) -> object:

@@ -9,7 +9,7 @@ from datetime import datetime
 from aiohttp import web
 
 from broadcaster.calling import Means, Outcome, Progress
-from broadcaster.desk.deps import DESK, Desk
+from broadcaster.desk.deps import DESK, SMS_REPORTS, Desk
 from broadcaster.desk.middleware import status_of
 from broadcaster.desk.session import fields_of, require_person
 from broadcaster.desk.templating import ASSETS, local, page
@@ -48,7 +48,7 @@ async def act(request: web.Request) -> web.Response:
     raise web.HTTPSeeOther(request.path)
 
 
-@routes.post("/hooks/sms/{call_id}")
+@routes.post(f"{SMS_REPORTS}/{{call_id}}")
 async def reported(request: web.Request) -> web.Response:
     """What Twilio tells of an SMS that it took. Its signature proves that it does."""
     desk = request.app[DESK]

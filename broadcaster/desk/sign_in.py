@@ -124,10 +124,11 @@ def _proven(tx: Tx, desk: Desk, proof: Json) -> str:
     key = passkeys.get(tx, passkey.id_of(proof), lock=True)
     person = people.get(tx, key.person_id) if key else None
     refusal = passkey.objection(
-        proof, key, person_id=person.id if person else "", site=desk.site, challenge=challenge
-    )
-    if refusal is None and key is not None:
-        refusal = passkeys.used(tx, key, passkey.counter_of(proof))
+        proof, key, person_id=person.id if person else "", site=desk.site, challenge=challenge,
+        world=tx.world,
+    )  # fmt: skip
+    if refusal is None:
+        refusal = passkeys.counted(tx, key, proof)
     if refusal is not None or person is None:
         raise refusal or Refusal("passkey_unknown", "That passkey is nobody's here.",
                                  "Ask for a link to enrol it.", kind=Kind.FORBIDDEN)  # fmt: skip

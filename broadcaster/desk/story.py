@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from broadcaster.handover import WATCH_COMMANDER
 from broadcaster.incident import Status
 from broadcaster.ledger import records
 from broadcaster.policy import BY_ID
@@ -139,7 +140,7 @@ def _submitted(line: _Line) -> str:
 
 
 def _called(line: _Line) -> str:
-    watch = line["called"] == "watch-commander"
+    watch = line["called"] == WATCH_COMMANDER
     who = "the Watch Commander" if watch else line.name("called")
     via = "the desk" if line["via"] == "desk" else line["via"]
     return f"Called {who} by {via}"

@@ -7,14 +7,15 @@ a provider took, delivered or refused, and whether the page was opened, is on th
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import ColumnElement, Row, insert, select, update
 
 from broadcaster import calling
+from broadcaster.approval import ApprovalRequest
 from broadcaster.calling import (
     Accepted,
     AnyAsking,
@@ -86,13 +87,20 @@ def owner_of(tx: Tx, reach_id: str) -> str | None:
 
 def reaches_of(tx: Tx, person_id: str) -> list[Reach]:
     """How a person is reached, the oldest first."""
+    return [reach for _, reach in _kept_reaches(tx, schema.reaches.c.person_id == person_id)]
+
+
+def _kept_reaches(tx: Tx, *of: ColumnElement[bool]) -> list[tuple[str, Reach]]:
     table = schema.reaches.c
     rows = tx.connection.execute(
         select(schema.reaches)
-        .where(table.person_id == person_id, table.ended_at.is_(None))
+        .where(table.ended_at.is_(None), *of)
         .order_by(table.added_at, table.id)
     )
-    return [Reach(id=row.id, means=Means(row.means), address=row.address) for row in rows]
+    return [
+        (row.person_id, Reach(id=row.id, means=Means(row.means), address=row.address))
+        for row in rows
+    ]
 
 
 # --- Whom to call -----------------------------------------------------------------------------
@@ -104,29 +112,35 @@ def state(tx: Tx, means: Collection[Means], request_url: Callable[[str], str]) -
     waiting = approvals.open_requests(tx)
     if not waiting:
         return Calls()
-    everybody = people.everybody(tx)
-    open_ = tuple(_asking(tx, kept.request.id, everybody, means, request_url) for kept in waiting)
+    everybody, reaches = people.everybody(tx), _reaches(tx, means)
+    open_ = tuple(_asking(tx, kept.request, everybody, reaches, request_url) for kept in waiting)
     ids = [kept.request.id for kept in waiting]
     rows = tx.connection.execute(select(schema.calls).where(schema.calls.c.request_id.in_(ids)))
     return Calls(open=open_, made=tuple(map(_made, rows)))
 
 
+def _reaches(tx: Tx, means: Collection[Means]) -> dict[str, tuple[Reach, ...]]:
+    """How everybody is reached by these means, by person."""
+    found: dict[str, tuple[Reach, ...]] = {}
+    for person_id, reach in _kept_reaches(tx):
+        if reach.means in means:
+            found[person_id] = (*found.get(person_id, ()), reach)
+    return found
+
+
 def _asking(
-    tx: Tx, request_id: str, everybody: Iterable[Person], means: Collection[Means],
-    request_url: Callable[[str], str],
+    tx: Tx, request: ApprovalRequest, everybody: Iterable[Person],
+    reaches: Mapping[str, tuple[Reach, ...]], request_url: Callable[[str], str],
 ) -> AnyAsking:  # fmt: skip
-    kept = approvals.request(tx, request_id)
-    assert kept is not None, "it was just read"
-    request = kept.request
     revision = approvals.revision(tx, request.revision_id)
     incident = incidents.get(tx, request.incident_id)
     assert revision is not None and incident is not None, "foreign keys"
     command = incident.incident.command
     callees = tuple(
-        Callee(person_id=person.id, rung=rung, reaches=reaches)
+        Callee(person_id=person.id, rung=rung, reaches=reaches[person.id])
         for person in everybody
-        if person.id != revision.compiled_by and (rung := _rung(person, command)) is not None
-        if (reaches := tuple(r for r in reaches_of(tx, person.id) if r.means in means))
+        if person.id in reaches and person.id != revision.compiled_by
+        if (rung := _rung(person, command)) is not None
     )
     fields: dict[str, Any] = {
         "request_id": request.id, "world": tx.world, "url": request_url(request.id),

@@ -12,7 +12,7 @@ from broadcaster import practice
 from broadcaster.errors import Kind, Refusal
 from broadcaster.ledger import schema
 from broadcaster.ledger.tx import Tx
-from broadcaster.passkey import LONGEST_NAME, Json, Passkey, Registered, Site
+from broadcaster.passkey import LONGEST_NAME, Json, Passkey, Registered, Site, counter_of
 from broadcaster.record import Kind as Fact
 
 #: A browser answers within this time, or is asked again.
@@ -115,6 +115,12 @@ def used(tx: Tx, kept: Passkey, counter: int) -> Refusal | None:
             update(schema.passkeys).where(schema.passkeys.c.id == kept.id).values(counter=counter)
         )
     return None
+
+
+def counted(tx: Tx, kept: Passkey | None, answer: Json | None) -> Refusal | None:
+    """Notes the use that an answer, which proved something, tells of itself."""
+    assert kept is not None and answer is not None, "something was proven with them"
+    return used(tx, kept, counter_of(answer))
 
 
 # --- What is to be signed ---------------------------------------------------------------------

@@ -36,7 +36,7 @@ def asked(challenge: bytes = CHALLENGE, *allowed: str) -> passkey.Json:
 
 def said(answer: passkey.Json | None, key: Passkey | None, **different: Any) -> str | None:
     refusal = passkey.objection(answer, key, **{
-        "person_id": "ortiz", "site": SITE, "challenge": CHALLENGE,
+        "person_id": "ortiz", "site": SITE, "challenge": CHALLENGE, "world": "exercise",
     } | different)  # fmt: skip
     return refusal.code if refusal else None
 

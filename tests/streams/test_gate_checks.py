@@ -361,7 +361,7 @@ class Check:
 
 
 DECIDE, PERSON, WORDS = (approval, "decide"), (approval, "person_objection"), (approval, "_words")
-PROOF, POLICY, FOUND = (approval, "_proof"), (approval, "_policy"), (approval, "policy_objection")
+POLICY, FOUND = (approval, "_policy"), (approval, "policy_objection")
 STILL, TIME, FACTS = (approval, "_still_objected"), (approval, "_time"), (approval, "_facts")
 KEY, USABLE = (passkey, "objection"), (Passkey, "usable")
 CHANGED = (update_module, "changed_facts")
@@ -399,7 +399,7 @@ CHECKS = [
           words_rewritten_since, "words_changed"),
     Check(WORDS, "case.head_revision_id == case.revision.id", "True", a_newer_wording,
           "words_changed"),
-    Check(PROOF, 'case.passkey and case.passkey.practice and case.revision.world != "exercise"',
+    Check(KEY, 'passkey and passkey.practice and world != "exercise"',
           "False", practice_in_the_live_world, "practice_passkey"),
     Check(KEY, "passkey.person_id != person_id", "False", somebody_elses_phone,
           "passkey_unknown"),
