@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import threading
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,50 +55,74 @@ async def test_posts_of_a_channel_that_is_gone_are_held_when_the_streams_start(
     assert post.why and "in the settings no more" in post.why
 
 
+SECRET = "whsec_" + base64.b64encode(b"0" * 32).decode()
+
+
+class Outage:
+    """A ledger that can be away, and a webhook that counts what it is sent."""
+
+    def __init__(self, story: Story, patch: pytest.MonkeyPatch) -> None:
+        self.away, self.sent = False, 0
+        self.goes_away_at_a_send = False
+        self._write = story.ledger.write
+        patch.setattr(story.ledger, "write", self._written)
+        patch.setattr("adapters.webhook.Webhook.send", lambda _, message: self._send(message))
+
+    async def _written(self, step: Any, *, urgent: bool = False) -> Any:
+        if self.away:
+            raise LedgerAway("it is gone")
+        return await self._write(step, urgent=urgent)
+
+    async def _send(self, message: Any) -> Receipt:
+        self.away, self.sent = self.goes_away_at_a_send, self.sent + 1
+        return Receipt(remote_id="1", url=None)
+
+
+@contextlib.asynccontextmanager
+async def running(story: Story, broker: Embedded, home: Path) -> AsyncIterator[run.Flowing]:
+    """Everything, with the webhook HOOK."""
+    hook = WebhookSetting(name=HOOK.name, title=HOOK.title, url="https://x", secret=SECRET)
+    flow = flowing(
+        Settings(home=home, webhooks=[hook]), story.ledger, broker.at,
+        "http://127.0.0.1", SystemClock(),
+    )  # fmt: skip
+    task = asyncio.create_task(flow.run())
+    try:
+        yield flow
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def ended_as(story: Story, post_id: str, state: PostState) -> None:
+    async def so() -> bool:
+        now = await story.ledger.read(lambda tx: posts.get(tx, post_id))
+        return now is not None and now.state is state
+
+    await until(f"the post is {state}", so)
+
+
+async def restarted(flow: run.Flowing, times: int) -> None:
+    async def so() -> bool:
+        return flow.restarts >= times
+
+    await until(f"the streams ended {times} times", so)
+
+
 async def test_a_receipt_outlives_the_streams_that_the_ledgers_absence_ends(
     story: Story, own_broker: Embedded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A blind channel's post would else end in doubt although its proof was had."""
     monkeypatch.setattr(deliver, "GRACE", 0.1)
-    secret = "whsec_" + base64.b64encode(b"0" * 32).decode()
-    hook = WebhookSetting(name=HOOK.name, title=HOOK.title, url="https://x", secret=secret)
     _, planned = await story.released(await story.reported(), channels=[HOOK])
-    write, away, sent = story.ledger.write, False, 0
-
-    async def written(step: Any, *, urgent: bool = False) -> Any:
-        if away:
-            raise LedgerAway("it is gone")
-        return await write(step, urgent=urgent)
-
-    async def send(message: Any) -> Receipt:
-        nonlocal away, sent
-        away, sent = True, sent + 1
-        return Receipt(remote_id="1", url=None)
-
-    monkeypatch.setattr(story.ledger, "write", written)
-    monkeypatch.setattr("adapters.webhook.Webhook.send", lambda self, message: send(message))
-    flow = flowing(
-        Settings(home=tmp_path, webhooks=[hook]), story.ledger, own_broker.at,
-        "http://127.0.0.1", SystemClock(),
-    )  # fmt: skip
-    running = asyncio.create_task(flow.run())
-
-    async def noted() -> bool:
-        now = await story.ledger.read(lambda tx: posts.get(tx, planned[HOOK.name].id))
-        return now is not None and now.state is PostState.POSTED
-
-    async def started_again() -> bool:
-        return flow.restarts > 0
-
-    try:
-        await until("the streams ended", started_again)
-        away = False
-        await until("the receipt was noted", noted)
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-    assert sent == 1
+    outage = Outage(story, monkeypatch)
+    outage.goes_away_at_a_send = True
+    async with running(story, own_broker, tmp_path) as flow:
+        await restarted(flow, 1)
+        outage.away = False
+        await ended_as(story, planned[HOOK.name].id, PostState.POSTED)
+    assert outage.sent == 1
 
 
 async def test_after_an_outage_a_stop_comes_before_what_it_stops(
@@ -106,50 +131,20 @@ async def test_after_an_outage_a_stop_comes_before_what_it_stops(
     """Nobody could press Stop while the ledger was away, so deliver waits for those who did."""
     monkeypatch.setattr(run, "LONG_AWAY", 0.0)
     monkeypatch.setattr(run, "STOPS_FIRST", 2.0)
-    secret = "whsec_" + base64.b64encode(b"0" * 32).decode()
-    hook = WebhookSetting(name=HOOK.name, title=HOOK.title, url="https://x", secret=secret)
     release, planned = await story.released(await story.reported(), channels=[HOOK])
-    write, away, sent = story.ledger.write, True, 0
+    outage = Outage(story, monkeypatch)
+    outage.away = True
+    async with running(story, own_broker, tmp_path) as flow:
+        await restarted(flow, 2)
+        outage.away = False
 
-    async def written(step: Any, *, urgent: bool = False) -> Any:
-        if away:
-            raise LedgerAway("it is gone")
-        return await write(step, urgent=urgent)
+        async def back() -> bool:
+            return flow.away is None
 
-    async def send(message: Any) -> Receipt:
-        nonlocal sent
-        sent += 1
-        return Receipt(remote_id="1", url=None)
-
-    monkeypatch.setattr(story.ledger, "write", written)
-    monkeypatch.setattr("adapters.webhook.Webhook.send", lambda self, message: send(message))
-    flow = flowing(
-        Settings(home=tmp_path, webhooks=[hook]), story.ledger, own_broker.at,
-        "http://127.0.0.1", SystemClock(),
-    )  # fmt: skip
-    running = asyncio.create_task(flow.run())
-
-    async def twice_away() -> bool:
-        return flow.restarts > 1
-
-    async def back() -> bool:
-        return flow.away is None
-
-    async def stopped() -> bool:
-        now = await story.ledger.read(lambda tx: posts.get(tx, planned[HOOK.name].id))
-        return now is not None and now.state is PostState.STOPPED
-
-    try:
-        await until("the ledger is seen to be away", twice_away)
-        away = False
         await until("the streams run", back)
         await story.ledger.write(lambda tx: stop_release(tx, release.id, story.pio))
-        await until("the post ended as stopped", stopped)
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-    assert sent == 0
+        await ended_as(story, planned[HOOK.name].id, PostState.STOPPED)
+    assert outage.sent == 0
 
 
 async def test_a_worker_whose_fetches_bring_nothing_is_started_again(
