@@ -1,10 +1,13 @@
 # Everything is installed into .venv, as the locks say; scripts/setup explains what it lacks.
 .PHONY: setup setup-dev run test quick storm lint bench lock clean
 
+# Compiled once, not at each of the hundreds of starts of a process, whatever the shell wants.
+unexport PYTHONDONTWRITEBYTECODE
+
 # On two cores; the tests of a file stay together, with the servers that they share.
 PYTEST = .venv/bin/pytest --ignore=tests/bench --numprocesses 2 --dist loadfile
-SLOW = --ignore=tests/browser --ignore=tests/connected --ignore=tests/faults -k "not postgres and not kafka" \
-    $(patsubst %,--ignore=tests/streams/test_%.py,again app cluster embedded making reader relay run secured)
+SLOW = browser connected faults security broadcaster/test_protocol.py \
+    $(patsubst %,streams/test_%.py,app cluster embedded gate_checks making reader relay run secured)
 
 setup: ## what `run` needs
 	@scripts/setup
@@ -21,7 +24,8 @@ test: setup-dev ## every test
 	$(PYTEST)
 
 quick: setup-dev ## under a minute: no browser, no broker, no PostgreSQL, nothing killed
-	$(PYTEST) $(SLOW)
+	$(PYTEST) --dist worksteal --hypothesis-profile quick -k "not postgres and not kafka" \
+	    $(addprefix --ignore=tests/,$(SLOW))
 
 storm: setup-dev ## all brokers gone for five minutes, and what `test` does in 20 s
 	@scripts/test-deps

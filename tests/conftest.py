@@ -16,6 +16,7 @@ __all__ = ["kafka", "postgres"]
 # A busy machine makes no example false: how fast something is stands in the benches.
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
+settings.register_profile("quick", settings(), max_examples=20)  # what `make quick` asks for
 
 _BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 
