@@ -12,18 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import csv
 import json
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 from aiohttp import web
 
 from tests.bench.figures import cpu_seconds, figure, keep, memory_mb, timing
+from tests.connected.export import write_export
 from tests.connected.installation import (
     COMMANDER,
     PIO,
@@ -38,10 +37,6 @@ from tests.connected.installation import (
 ROUNDS = 40
 ROWS = 20_530
 IDLE_SECONDS = 20
-COLUMNS = (
-    "Date Time Address Zipcode Category ProblemType PatrolDistrict Substation IncidentNumber LAT "
-    "LON ResponseDate URL Color About Year Month"
-).split()
 
 
 async def main() -> None:
@@ -64,6 +59,8 @@ async def main() -> None:
     async with Embedded.fresh() as at:
         rows += await idle(at)
         rows += await replay(at)
+    async with Embedded.fresh() as at:
+        rows += await flood(at)
     keep(rows)
     bare_p50 = next(each["p50_ms"] for each in rows if "bare" in each["subject"])
     for each in rows:
@@ -185,7 +182,7 @@ async def replay(at: Installation) -> list[Json]:
     """Rows a second accepted and compiled, and what memory grew by."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "export.csv")
-        write_export(file)
+        write_export(file, ROWS)
         before = memory_mb(at.pid("child"))
         code, out, err = await at.run(
             "replay", str(file), "--map", "sapd", "--json", within=300
@@ -206,20 +203,40 @@ async def replay(at: Installation) -> list[Json]:
     ]
 
 
-def write_export(file: Path) -> None:
-    """As many rows as the real month has, in its shape; one in thirty is drafted."""
-    began = datetime(2024, 10, 1, tzinfo=UTC)
-    with file.open("w", newline="") as out:
-        rows = csv.writer(out)
-        rows.writerow(COLUMNS)
-        for number in range(ROWS):
-            at = began + timedelta(seconds=25 * number)
-            kind = "Major Accident" if number % 30 == 0 else "Disturbance"
-            rows.writerow([
-                f"{at:%m/%d/%y}", f"{at:%H:%M:%S}", f"{number % 90 + 10}00 Bandera Rd", "78237",
-                "Other Calls", kind, "5110", "WEST", f"SAPD-2024-{number:07}", "29.41", "-98.55",
-                str(int(at.timestamp() * 1000)), "", "", "", "24", "10",
-            ])  # fmt: skip
+async def flood(at: Installation) -> list[Json]:
+    """Approvals while reports come as fast as they are taken (fault matrix, row 27: ≤ 1 s, p95)."""
+    waiting = [await at.submit(await at.opened()) for _ in range(ROUNDS)]
+    took: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "export.csv")
+        write_export(file, ROWS)
+        flooding = asyncio.create_task(
+            at.run("replay", str(file), "--map", "sapd", "--json", within=300)
+        )
+        before = (await at.order("status"))["reports"]
+        await until("it comes", lambda: more_reports(at, before + 500))
+        for request in waiting:
+            began = time.perf_counter()
+            answer = await at.decide(request)
+            took.append((time.perf_counter() - began) * 1000)
+            assert answer.good, answer
+            await at.release(request)
+        assert not flooding.done(), "the flood was over before the last approval"
+        code, out, err = await flooding
+    assert code == 0, err
+    result = json.loads(out.splitlines()[-1])
+    return [
+        timing("flood", "embedded", "approval recorded, while reports flood in", took),
+        figure("flood", "embedded", "approval recorded, while reports flood in, p95",
+               sorted(took)[int(len(took) * 0.95)], "ms"),
+        figure("flood", "embedded", "reports accepted meanwhile",
+               ROWS / result["accept_seconds"], "rows/s"),
+    ]  # fmt: skip
+
+
+async def more_reports(at: Installation, than: int) -> bool:
+    counted: int = (await at.order("status"))["reports"]
+    return counted > than
 
 
 async def idle(at: Installation) -> list[Json]:

@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -419,6 +420,18 @@ async def test_cookies_and_headers_are_those_of_https(at: Composed) -> None:
         assert page.status == 200
         assert page.headers["strict-transport-security"].startswith("max-age=31536000")
         assert page.headers["server"] == "broadcaster"
+
+
+async def test_pages_styles_and_scripts_come_compressed(at: Composed) -> None:
+    async with at.browser() as browser:
+        page = await ask(browser, "GET", "/p", headers={"Accept": "text/html"})
+        kinds = [page, *[await ask(browser, "GET", path) for path in linked(page.raw.decode())]]
+    assert len(kinds) > 2 and {each.headers.get("content-encoding") for each in kinds} == {"gzip"}
+
+
+def linked(page: str) -> list[str]:
+    """The styles and scripts that a page loads."""
+    return re.findall(r'(?:href|src)="(/static/[^"]+\.(?:css|js)[^"]*)"', page)
 
 
 @pytest.mark.parametrize(
