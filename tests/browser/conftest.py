@@ -10,6 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.browser.stage import Stage
+from tests.postgres import Server
 
 CHROMIUM = Path("/usr/bin/chromium")
 #: Chromium's sandbox needs a user that is not root; these pages are our own.
@@ -41,9 +42,27 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What a file calls its `LEDGERS` its tests run on: SQLite, if it does not say."""
+    if "url" in metafunc.fixturenames:
+        ledgers = getattr(metafunc.module, "LEDGERS", ["sqlite"])
+        metafunc.parametrize("url", ledgers, indirect=True)
+
+
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with Stage(tmp_path) as stage:
+def url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """Where the ledger is: None for a SQLite file."""
+    if request.param == "sqlite":
+        yield None
+        return
+    running: Server = request.getfixturevalue("postgres")
+    with running.database() as database:
+        yield database.url()
+
+
+@pytest.fixture
+def stage(tmp_path: Path, url: str | None) -> Iterator[Stage]:
+    with Stage(tmp_path, url) as stage:
         yield stage
 
 

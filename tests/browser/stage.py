@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from aiohttp import web
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from adapters.call_push import new_key
 from broadcaster import bootstrap
@@ -33,6 +33,7 @@ from broadcaster.ledger import (
     Ledger,
     Tx,
     approvals,
+    chain,
     incidents,
     open_ledger,
     outbox,
@@ -73,10 +74,14 @@ STEPS = {
 
 
 class Stage:
-    """One desk. `do` runs a coroutine in its thread and gives the result."""
+    """One desk. `do` runs a coroutine in its thread and gives the result.
 
-    def __init__(self, home: Path) -> None:
+    `url`: where its ledger is; None: a SQLite file in its home.
+    """
+
+    def __init__(self, home: Path, url: str | None = None) -> None:
         self.home = home
+        self.url = url
         self.address = ""
         self.people: dict[str, Person] = {}
         #: What the webhooks' receiver answers, by its path.
@@ -85,6 +90,7 @@ class Stage:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._moved: asyncio.Event
+        self._noted: asyncio.Event
         self._said = 0
 
     # --- its life -----------------------------------------------------------------------------
@@ -129,7 +135,7 @@ class Stage:
                 "mail": {"host": "127.0.0.1", "tls": "none", "sender": "alerts@example.gov"},
             },
         )  # fmt: skip
-        self.ledger: Ledger = open_ledger(self.settings.ledger_path, "exercise")
+        self.ledger: Ledger = open_ledger(self.settings.ledger_path, "exercise", url=self.url)
         self._stack.push_async_callback(self.ledger.close)
         for name, roles in PEOPLE.items():
             self.people[name] = await self.ledger.write(
@@ -138,7 +144,7 @@ class Stage:
                 )
             )
         self.address = await self._serve_desk()
-        self._moved = asyncio.Event()
+        self._moved, self._noted = asyncio.Event(), asyncio.Event()
         self._stack.callback(self.ledger.on_commit(self._hear))
         adapters = bootstrap.make_adapters(self.settings, self.ledger)
         url = f"{self.address}/p/{{}}".format
@@ -147,7 +153,7 @@ class Stage:
         self._handlers = bootstrap.handlers(
             self.settings, self.ledger, SystemClock(), url, lambda: self._deliver
         )
-        for work in (self._pump(), self._deliver.run(lambda: frozenset(adapters))):
+        for work in (self._pump(), self._seal(), self._deliver.run(lambda: frozenset(adapters))):
             self._stack.push_async_callback(_end, asyncio.create_task(work))
 
     async def _serve_desk(self) -> str:
@@ -188,6 +194,8 @@ class Stage:
     def _hear(self, changes: frozenset[Change]) -> None:
         if "outbox" in changes:
             self._moved.set()
+        if "record" in changes:
+            self._noted.set()
 
     async def _pump(self) -> None:
         while True:
@@ -200,6 +208,13 @@ class Stage:
                     )
                 done = [each.id for each in waiting]
                 await self.ledger.write(lambda tx, done=done: outbox.sent(tx, done))
+
+    async def _seal(self) -> None:
+        """Numbers entries, as `worker relay` does; SQLite's are numbered with their step."""
+        while self.url is not None:
+            await self._noted.wait()
+            self._noted.clear()
+            await self.ledger.write(lambda tx: chain.seal_waiting(tx.connection))
 
     async def _hand_over(self, topic: str, key: str, value: bytes) -> None:
         step = STEPS.get(topic) or ("deliver" if topic.startswith("posts.") else "")
@@ -322,8 +337,10 @@ def _unsent(tx: Tx) -> list[outbox.Unsent]:
 
 
 def _compiled(tx: Tx, report_id: str) -> bool | None:
-    kept = reports.lock(tx, report_id)
-    return True if kept and kept.compiled_at else None
+    at = tx.connection.execute(
+        select(schema.reports.c.compiled_at).where(schema.reports.c.id == report_id)
+    ).scalar()
+    return True if at else None
 
 
 def _settled(tx: Tx, release_id: str) -> bool | None:

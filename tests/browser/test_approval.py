@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 
 from playwright.async_api import Page, Route, expect
@@ -87,6 +88,30 @@ async def test_a_second_tab_that_was_open_says_what_stands(stage: Stage, open_as
     await approve(second)
     await expect(second.get_by_role("alert")).to_contain_text("already approved")
     assert stage.decisions(incident) == 1
+
+
+async def test_an_answer_that_comes_late_takes_nothing_newer_off_the_page(
+    stage: Stage, open_as: Open
+) -> None:
+    """The page has seen all posted when the answer to its tap, which is older, arrives."""
+    page = await open_as(COMMANDER, f"/a/{stage.submit(stage.report()).request.id}", viewport=PHONE)
+    posted = page.locator("#state .state.good")
+
+    async def late(route: Route) -> None:
+        if route.request.method != "POST":
+            return await route.fallback()
+        answer = await route.fetch(max_redirects=0)
+        await all_posted.wait()
+        await route.fulfill(response=answer)
+
+    all_posted = asyncio.Event()
+    await page.route("**/a/*", late)
+    async with page.expect_response(lambda answer: answer.request.method == "POST"):
+        await approve(page)
+        await expect(posted).to_have_count(3)
+        all_posted.set()
+    await expect(page.locator("#state")).to_be_focused()  # the answer has been heeded
+    await expect(posted).to_have_count(3)
 
 
 async def test_a_bad_line_loses_nothing(stage: Stage, open_as: Open) -> None:

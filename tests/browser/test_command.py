@@ -12,6 +12,8 @@ from tests.browser.conftest import PHONE, Open
 from tests.browser.stage import Stage
 from tests.browser.test_passkeys import authenticator, captain, enrol
 
+LEDGERS = ["sqlite", "postgres"]
+
 ORTIZ, WATCH = "Sgt M. Ortiz", "Lt J. Park"
 
 

@@ -11,6 +11,8 @@ from broadcaster.ledger import approvals
 from tests.browser.conftest import PHONE, Open
 from tests.browser.stage import Stage
 
+LEDGERS = ["sqlite", "postgres"]
+
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["with", "without JavaScript"])
 async def test_a_word_is_mended_and_a_channel_left_out(

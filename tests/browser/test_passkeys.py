@@ -10,6 +10,8 @@ from broadcaster.roster import Person, Role
 from tests.browser.conftest import PHONE, Open
 from tests.browser.stage import Stage
 
+LEDGERS = ["sqlite", "postgres"]
+
 CAPTAIN = "Capt M. Ruiz"
 
 

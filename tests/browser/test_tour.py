@@ -8,6 +8,8 @@ from playwright.async_api import Page, expect
 from tests.browser.conftest import Open
 from tests.browser.stage import Stage
 
+LEDGERS = ["sqlite", "postgres"]
+
 
 async def go_on_as(page: Page, name: str) -> None:
     """By the band at the top, as the README tells it."""

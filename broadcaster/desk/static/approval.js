@@ -1,7 +1,7 @@
 // The decision, on a bad line: kept with its key until the desk has answered, sent again until then.
 // The key makes it one decision however often it arrives. Without this script the form just posts.
 
-import { parse, say, swap } from "./live.js";
+import { moved, parse, say, swap } from "./live.js";
 import { prove } from "./passkey.js";
 
 const PATIENCE_MS = 15_000;
@@ -44,6 +44,7 @@ async function send() {
   const decision = kept();
   if (!decision || busy) return;
   busy = true;
+  const asked = document.getElementById("state");
   clearTimeout(again);
   form()?.classList.add("sent");
   tell(form() ? (tries ? "Not sent yet. Sending again…" : "Sending…") : RECEIPT);
@@ -58,7 +59,10 @@ async function send() {
     const page = parse(await answer.text());
     if (!page.getElementById("request")) return location.assign(answer.url);
     localStorage.removeItem(key);
-    show(page, answer.url);
+    if (new URL(answer.url).pathname !== location.pathname) return location.assign(answer.url);
+    const newer = asked !== document.getElementById("state"); // fetched while it was on its way
+    show(page);
+    if (newer) moved(["all"]);
   } catch {
     const pause = Math.min(1000 * 2 ** tries++, LONGEST_PAUSE_MS);
     if (form()) tell(AWAY, true);
@@ -68,21 +72,17 @@ async function send() {
   }
 }
 
-/** @param {Document} page @param {string} address */
-function show(page, address) {
+/** @param {Document} page */
+function show(page) {
   const old = document.getElementById("request");
   const fresh = page.getElementById("request");
   if (!old || !fresh) return;
-  if (new URL(address).pathname !== location.pathname) return location.assign(address);
   swap(old, document.adoptNode(fresh));
   document.title = page.title;
   const first = document.getElementById("refused") ?? document.getElementById("state");
   scrollTo({ top: 0 });
-  if (first) {
-    first.tabIndex = -1;
-    first.focus({ preventScroll: true });
-    say((first.querySelector("[data-say]") ?? first).textContent?.trim() ?? "");
-  }
+  first?.focus({ preventScroll: true });
+  say((first?.querySelector("[data-say]") ?? first)?.textContent?.trim() ?? "");
 }
 
 const form = () => /** @type {HTMLFormElement | null} */ (document.getElementById("decide"));

@@ -117,8 +117,8 @@ async function refresh() {
   }
 }
 
-/** @param {string[]} changes */
-function moved(changes) {
+/** Fetches again the pieces that show any of these. @param {string[]} changes */
+export function moved(changes) {
   for (const piece of document.querySelectorAll("[data-live][id]")) {
     const names = /** @type {HTMLElement} */ (piece).dataset.live?.split(" ") ?? [];
     if (changes.includes("all") || names.some((name) => changes.includes(name))) due.add(piece.id);
