@@ -62,6 +62,7 @@ def judge_decision(
         case, revision = _case(tx, kept, incident, site)
         try:
             exercises.require_running(tx)
+            releases.require_none(tx, revision.id)
             release = decide(case, decision_id, world, now=tx.now, contact=contact)
         except Refusal as refusal:
             _refused(tx, kept, incident, refusal)

@@ -9,6 +9,7 @@ from sqlalchemy import func, insert, select, update
 
 from broadcaster.approval import AnyRelease, Release
 from broadcaster.delivery import PostState
+from broadcaster.errors import Kind, Refusal
 from broadcaster.ledger import schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.update import Revision
@@ -73,6 +74,15 @@ def stopped_at(tx: Tx, release_id: str) -> datetime | None:
 
 def of_revision(tx: Tx, revision_id: str) -> AnyRelease | None:
     return _first(tx, schema.releases.c.revision_id == revision_id)
+
+
+def require_none(tx: Tx, revision_id: str) -> None:
+    """Raises Refusal where a revision is released already; a key of the table stands behind it."""
+    if of_revision(tx, revision_id) is not None:
+        raise Refusal(
+            "already_released", "These words are released already, on another request.",
+            "Nothing is to be done: they go out once.", kind=Kind.CONFLICT,
+        )  # fmt: skip
 
 
 def of_incident(tx: Tx, incident_id: str) -> list[AnyRelease]:
