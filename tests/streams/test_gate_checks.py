@@ -532,7 +532,7 @@ async def test_what_the_digest_did_not_cover_could_be_rewritten(
 async def test_a_second_release_of_a_revision_is_refused(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two requests for the same words, both approved; a key of the table stands behind the check."""
+    """Two requests for the same words, both approved; behind the check is a key of the table."""
     scene = await a_scene(story)
     await scene.decide()
     assert await scene.judged() == "released"
