@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import re
 import sys
 import time
 import uuid
@@ -23,11 +22,11 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from statistics import median, quantiles
 
-from playwright.async_api import BrowserContext, Page, Response, async_playwright
+from playwright.async_api import BrowserContext, Page, Response
 
 from tests.bench.figures import figure, keep, timing
-from tests.browser.conftest import ARGUMENTS, CHROMIUM, PHONE
-from tests.connected.installation import COMMANDER, PIO, Embedded, Json
+from tests.connected.installation import COMMANDER, Embedded, Json
+from tests.connected.phone import CHROMIUM, a_phone, enrolled, make_a_passkey
 
 ROUNDS = 20
 ANSWERS = 50
@@ -78,13 +77,10 @@ async def main() -> None:
 
 async def on_the_phone(at: Embedded) -> tuple[dict[str, list[float]], int]:
     """The times by what was timed, in ms, and what the page weighs, in bytes."""
-    link = await enrolled(at)
+    link = await enrolled(at, CAPTAIN)
     times: dict[str, list[float]] = {name: [] for name in (LAPSED, USABLE, RECEIVED)}
-    async with a_phone(at) as (phone, page):
-        await page.goto(link)
-        await page.get_by_label("What is this device called?").fill("Duty phone")
-        await page.get_by_role("button", name="Make a passkey").click()
-        await page.get_by_text(f"You are {CAPTAIN}").wait_for()
+    async with a_slow_phone(at) as (phone, page):
+        await make_a_passkey(page, link, CAPTAIN)
         weight = await weighed(phone, f"/a/{(await waiting(at))['id']}")
         for _ in range(ROUNDS):
             path = f"/a/{(await waiting(at))['id']}"
@@ -97,42 +93,16 @@ async def on_the_phone(at: Embedded) -> tuple[dict[str, list[float]], int]:
     return times, weight
 
 
-async def enrolled(at: Embedded) -> str:
-    """Puts the captain, whom nobody may practise as, on the roster, and gives their link."""
-    code, out, err = await at.run("roster", "add", CAPTAIN, "--role", "commander")
-    assert code == 0, err
-    pio = await at.person(PIO)
-    incident = await at.opened()
-    shown = await pio.get(f"/incidents/{incident['incident']['id']}")
-    found = re.search(rf'value="([^"]+)"[^>]*>\s*{CAPTAIN}', shown.raw.decode())
-    assert found, "the incident's page lists who may command"
-    at.people[CAPTAIN] = found[1]
-    return out.split()[-1]
-
-
 @asynccontextmanager
-async def a_phone(at: Embedded) -> AsyncIterator[tuple[BrowserContext, Page]]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        phone = await browser.new_context(
-            base_url=at.address, viewport=PHONE, has_touch=True, is_mobile=True
-        )
-        page = await phone.new_page()
-        session = await phone.new_cdp_session(page)
-        await session.send("WebAuthn.enable")
-        await session.send("WebAuthn.addVirtualAuthenticator", {"options": {
-            "protocol": "ctap2", "transport": "internal", "hasResidentKey": True,
-            "hasUserVerification": True, "isUserVerified": True,
-            "automaticPresenceSimulation": True,
-        }})  # fmt: skip
+async def a_slow_phone(at: Embedded) -> AsyncIterator[tuple[BrowserContext, Page]]:
+    async with a_phone(at) as (page, session):
         await session.send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
         await session.send("Network.enable")
         await session.send("Network.emulateNetworkConditions", {
             "offline": False, "latency": ROUND_TRIP_MS, "downloadThroughput": -1,
             "uploadThroughput": -1,
         })  # fmt: skip
-        yield phone, page
-        await browser.close()
+        yield page.context, page
 
 
 async def waiting(at: Embedded) -> Json:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
+from broadcaster.delivery import PostState
 from broadcaster.incident import Status
+from broadcaster.ledger import Tx, posts, releases
+from broadcaster.orders import Submitted
 from tests.browser.conftest import PHONE, Open
 from tests.browser.stage import Stage
 
@@ -103,6 +106,38 @@ async def test_real_incident_ends_the_exercise_on_every_page(stage: Stage, open_
     await expect(phone.get_by_role("button", name="Approve")).to_have_count(0)
     await phone.get_by_role("button", name="begin the exercise again").click()
     await expect(board.locator("#exercise")).not_to_contain_text("REAL INCIDENT")
+
+
+async def test_what_moves_while_the_page_is_fetched_is_not_missed(
+    stage: Stage, open_as: Open
+) -> None:
+    """The old piece knew of no release; the new one does, and its posts moved on the way here."""
+    for name in ("county_eoc", "school_district"):
+        stage.answers[name] = 429
+    submitted = stage.submit(stage.report())
+    page = await open_as("A. Reyes", f"/a/{submitted.request.id}", viewport=PHONE)
+    fetched, posted = asyncio.Event(), asyncio.Event()
+
+    async def late(route: Route) -> None:
+        answer = await route.fetch()
+        if "Released" in await answer.text():
+            fetched.set()
+            await posted.wait()
+        await route.fulfill(response=answer)
+
+    await page.route("**/a/*", late)
+    await asyncio.to_thread(stage.decide, submitted)
+    await asyncio.wait_for(fetched.wait(), 10)
+    stage.answers.clear()
+    await asyncio.to_thread(stage.until, lambda tx: _all_posted(tx, submitted))
+    posted.set()
+    await expect(page.locator("#state .state.good")).to_have_count(3)
+
+
+def _all_posted(tx: Tx, submitted: Submitted) -> bool | None:
+    release = releases.of_revision(tx, submitted.revision.id)
+    kept = posts.of_release(tx, release.id) if release else []
+    return True if all(post.state is PostState.POSTED for post in kept) else None
 
 
 async def test_a_stop_that_is_not_received_is_said_and_sent_again(

@@ -93,6 +93,8 @@ export function show(page, ids) {
 }
 
 let fetching = false;
+/** What moved while the page was fetched: its new pieces may show it, where the old did not. @type {Set<string>} */
+const meanwhile = new Set();
 
 async function refresh() {
   if (fetching) return;
@@ -102,13 +104,16 @@ async function refresh() {
   });
   if (!ready.length) return;
   fetching = true;
+  meanwhile.clear();
   ready.forEach((id) => due.delete(id));
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
     if (answer.redirected && new URL(answer.url).pathname === "/sign-in")
       return signedOut(answer.url);
-    if (answer.ok) show(parse(await answer.text()), ready);
-    else ready.forEach((id) => due.add(id));
+    if (answer.ok) {
+      show(parse(await answer.text()), ready);
+      mark(meanwhile);
+    } else ready.forEach((id) => due.add(id));
   } catch {
     ready.forEach((id) => due.add(id));
   } finally {
@@ -117,12 +122,18 @@ async function refresh() {
   }
 }
 
-/** Fetches again the pieces that show any of these. @param {string[]} changes */
-export function moved(changes) {
+/** Has the pieces that show any of these fetched again. @param {Set<string>} changes */
+function mark(changes) {
   for (const piece of document.querySelectorAll("[data-live][id]")) {
     const names = /** @type {HTMLElement} */ (piece).dataset.live?.split(" ") ?? [];
-    if (changes.includes("all") || names.some((name) => changes.includes(name))) due.add(piece.id);
+    if (changes.has("all") || names.some((name) => changes.has(name))) due.add(piece.id);
   }
+}
+
+/** Fetches again the pieces that show any of these. @param {string[]} changes */
+export function moved(changes) {
+  changes.forEach((change) => meanwhile.add(change));
+  mark(new Set(changes));
   void refresh();
 }
 
