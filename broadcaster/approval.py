@@ -20,12 +20,23 @@ from broadcaster.incident import NAMESPACE, Command
 from broadcaster.passkey import Passkey, Site, decision_challenge
 from broadcaster.policy import Finding, blocking, screen, wanting
 from broadcaster.roster import Person, Role
-from broadcaster.update import Revision, changed_facts, short_code
+from broadcaster.update import (
+    Change,
+    Revision,
+    facts_digest,
+    is_over,
+    lapses_by,
+    may_stand,
+    short_code,
+)
 from broadcaster.world import Exercise, Frozen, Live, W
 
 #: A gate that comes this late asks again instead of releasing (security facts §1).
 GATE_MAY_BE_LATE = timedelta(seconds=60)
 GATE_LATE = "gate_late"
+
+#: What the gate makes of an approval that goes out: a release, or what was held of one goes on.
+RELEASED, KEPT = "released", "kept"
 
 
 class Verdict(StrEnum):
@@ -44,7 +55,7 @@ class RequestState(StrEnum):
     RETURNED = "returned"  #: decided: back to the PIO with a note
     DECLINED = "declined"  #: decided: not to be said
     WITHDRAWN = "withdrawn"  #: the PIO took it back or put a newer one in its place
-    LAPSED = "lapsed"  #: a fact behind the words changed
+    LAPSED = "lapsed"  #: a fact behind the words changed; approved by who keeps them all the same
     EXPIRED = "expired"  #: nobody decided in time; renewed by one act
 
 
@@ -73,6 +84,8 @@ class Decision(Frozen):
     digest: str
     reason: str | None
     at: datetime
+    #: `update.facts_digest` of the changed facts in spite of which the words are kept.
+    keeps: str | None = None
 
 
 class Release(Frozen, Generic[W]):
@@ -112,6 +125,15 @@ class Case:
     proof: passkey.Json | None  #: what the person's passkey answered
     passkey: Passkey | None  #: the one that the answer names, as it stands now
     site: Site
+    keeps: str | None = None  #: as in Decision
+
+
+def to_keep(request: ApprovalRequest, changes: Sequence[Change], at: datetime) -> str | None:
+    """What whoever keeps these words signs of the facts; None where it is not asked or too late."""
+    asked = request.state is RequestState.LAPSED or (request.state is RequestState.OPEN and changes)
+    if not asked or at >= request.expires_at or is_over(changes):
+        return None
+    return facts_digest(changes)
 
 
 def asked_in_words(command: Command, commander_name: str | None) -> str:
@@ -234,9 +256,11 @@ def _policy(revision: Revision, contact: str) -> Refusal | None:
     return policy_objection(findings, revision.policy_reasons, attested=revision.attested)
 
 
-def request_digest(request_id: str, verdict: str, digest: str, reason: str | None) -> str:
+def request_digest(
+    request_id: str, verdict: str, digest: str, reason: str | None, keeps: str | None = None
+) -> str:
     """What "the same decision again" means when an idempotency key comes twice."""
-    parts = "\0".join((request_id, verdict, digest, reason or ""))
+    parts = "\0".join((request_id, verdict, digest, reason or "", *([keeps] if keeps else [])))
     return hashlib.sha256(parts.encode()).hexdigest()
 
 
@@ -255,7 +279,9 @@ def _state(case: Case) -> Refusal | None:
     if state is RequestState.EXPIRED:
         return _expired()
     if state is RequestState.LAPSED:
-        return _lapsed(("a fact",))
+        kept = case.verdict is Verdict.APPROVED and case.keeps is not None
+        in_time = case.at < case.request.expires_at
+        return None if kept and in_time else _lapsed(lapses_by(case.revision, case.facts), in_time)
     why = f"This update was already {state}."
     if state is RequestState.WITHDRAWN:
         why = "The PIO took this submission back, or put a newer one in its place."
@@ -318,7 +344,7 @@ def _words(case: Case) -> Refusal | None:
 def _proof(case: Case) -> Refusal | None:
     """That this person's passkey signed this verdict on these words, for this request."""
     request = case.request
-    signed = decision_challenge(request.nonce, request.id, case.verdict, case.digest)
+    signed = decision_challenge(request.nonce, request.id, case.verdict, case.digest, case.keeps)
     return passkey.objection(
         case.proof, case.passkey, person_id=case.person.id, site=case.site, challenge=signed,
         world=case.revision.world,
@@ -326,10 +352,11 @@ def _proof(case: Case) -> Refusal | None:
 
 
 def _facts(case: Case) -> Refusal | None:
+    """That the words are still so, or that the Commander signed what is no longer so."""
     if case.verdict is not Verdict.APPROVED:
         return None
-    changed = changed_facts(case.revision.words, case.facts)
-    return _lapsed(changed) if changed else None
+    changes = lapses_by(case.revision, case.facts)
+    return None if may_stand(changes, case.keeps) else _lapsed(changes)
 
 
 def _reason(case: Case) -> Refusal | None:
@@ -350,10 +377,12 @@ def _expired() -> Refusal:
     )
 
 
-def _lapsed(changed: tuple[str, ...]) -> Refusal:
+def _lapsed(changes: Sequence[Change], in_time: bool = True) -> Refusal:
+    what = "; ".join(change.in_words for change in changes) or "and back again"
+    anew = "Have the PIO submit the update again with what is true now."
+    if in_time and not is_over(changes):
+        anew = f"Keep these words, knowing it, or return them. {anew}"
     return Refusal(
-        "facts_changed",
-        f"The incident has changed since these words were written ({', '.join(changed)}).",
-        "Return it, or have the PIO submit the update again with what is true now.",
-        kind=Kind.CONFLICT,
-    )
+        "facts_changed", f"The incident has changed since these words were written ({what}).", anew,
+        kind=Kind.CONFLICT, facts={"changed": what},
+    )  # fmt: skip

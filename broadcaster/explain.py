@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from broadcaster.approval import (
+    KEPT,
+    RELEASED,
     AnyRelease,
     ApprovalRequest,
     RequestState,
@@ -373,6 +375,10 @@ def _asked_and_decided(tx: Tx, seen: _Looked, kept: approvals.Kept) -> Iterable[
         verdict = decided.decision.verdict
         note = f': "{decided.decision.reason}"' if decided.decision.reason else ""
         who = seen.name(decided.decision.person_id)
+        if decided.decision.keeps:
+            said = seen.entry(Kind.DECISION_RECORDED, decision_id=decided.decision.id)
+            changed = ", ".join(said["public"]["keeps"]) if said else ""
+            note += f" knowing what has changed in them since ({changed or 'nothing any more'})"
         yield Reason(
             "389.4.1", what, verdict is Verdict.APPROVED,
             f"{asked}; {who} {verdict} the words #{short_code(decided.decision.digest)} at "
@@ -396,7 +402,7 @@ def _gate(seen: _Looked) -> Iterable[Reason]:
     what = "the gate: right person, right words, still true, policy clean"
     if decision.outcome is None:
         yield Reason("389.4.1", what, None, "It has not judged the decision yet.")
-    elif seen.release is not None:
+    elif seen.release is not None and decision.outcome in (RELEASED, KEPT):
         yield Reason("389.4.1", what, True, f"Released at {_time(seen.release.released_at)}.")
     else:
         clause = "389.5" if decision.outcome.startswith("policy") else "389.4.1"

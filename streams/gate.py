@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from broadcaster.approval import GATE_LATE, Case, Release, RequestState, Verdict, decide
+from broadcaster.approval import (
+    GATE_LATE,
+    KEPT,
+    RELEASED,
+    Case,
+    Release,
+    RequestState,
+    Verdict,
+    decide,
+)
 from broadcaster.delivery import plan
 from broadcaster.errors import Refusal
 from broadcaster.handover import commander_name
@@ -34,7 +43,6 @@ from broadcaster.update import Revision
 from broadcaster.world import W
 
 ACTOR = "gate"
-RELEASED = "released"
 
 
 def judge_decision(
@@ -66,23 +74,44 @@ def judge_decision(
         except Refusal as refusal:
             _refused(tx, kept, incident, refusal)
             return True
-        release = _after_the_last(tx, release)
-        releases.add(tx, release, revision)
-        posts.replace(tx, release.replaces, release.id)
-        posts.add(tx, plan(release), release.released_at)
-        outbox.update_released(tx, update_released(
-            release, revision, incident=incident.public_id,
-            incident_url=incident_url(incident.public_id),
-        ))  # fmt: skip
-        approvals.judged(tx, decision_id, RELEASED, None)
-        tx.record(Kind.UPDATE_RELEASED, actor=ACTOR, incident_id=release.incident_id,
-                  release_id=release.id, revision_id=revision.id, decision_id=decision_id,
-                  number=revision.number, digest=release.digest,
-                  channels=list(release.channels))  # fmt: skip
-        tx.changed(f"request:{request.request.id}")
+        if releases.of_revision(tx, revision.id) is not None:
+            _let_go(tx, kept, release)
+        else:
+            _release(tx, kept, _after_the_last(tx, release), revision, incident, incident_url)
         return True
 
     return step
+
+
+def _release(
+    tx: Tx, kept: approvals.KeptDecision, release: Release[W], revision: Revision,
+    incident: incidents.Kept, incident_url: Callable[[str], str],
+) -> None:  # fmt: skip
+    """Keeps a new release, plans its posts, and tells of it."""
+    releases.add(tx, release, revision, kept.decision.keeps)
+    posts.replace(tx, release.replaces, release.id)
+    posts.add(tx, plan(release), release.released_at)
+    outbox.update_released(tx, update_released(
+        release, revision, incident=incident.public_id,
+        incident_url=incident_url(incident.public_id),
+    ))  # fmt: skip
+    approvals.judged(tx, release.decision_id, RELEASED, None)
+    tx.record(Kind.UPDATE_RELEASED, actor=ACTOR, incident_id=release.incident_id,
+              release_id=release.id, revision_id=revision.id, decision_id=release.decision_id,
+              number=revision.number, digest=release.digest,
+              channels=list(release.channels))  # fmt: skip
+    tx.changed(f"request:{kept.decision.request_id}")
+
+
+def _let_go(tx: Tx, kept: approvals.KeptDecision, release: Release[W]) -> None:
+    """Words that are released already are kept: what is held of them goes on, and nothing new."""
+    releases.keep(tx, release.id, kept.decision.keeps)
+    let_go = posts.let_go(tx, release.id)
+    approvals.judged(tx, kept.decision.id, KEPT, None)
+    tx.record(Kind.WORDS_KEPT, actor=ACTOR, incident_id=release.incident_id,
+              release_id=release.id, decision_id=kept.decision.id,
+              channels=[post.channel for post in let_go])  # fmt: skip
+    tx.changed(f"request:{kept.decision.request_id}", f"release:{release.id}")
 
 
 def _after_the_last(tx: Tx, release: Release[W]) -> Release[W]:
@@ -112,7 +141,7 @@ def _case(
             reason=decision.reason, command=command,
             commander_name=commander_name(tx, command), facts=facts_of(incident),
             at=decision.at, proof=kept.proof, passkey=passkeys.get(tx, id_of(kept.proof)),
-            site=site,
+            site=site, keeps=decision.keeps,
         ),
         revision,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import IntEnum
 from zoneinfo import ZoneInfo
 
-from broadcaster.approval import RequestState, asked_in_words
+from broadcaster.approval import KEPT, RELEASED, RequestState, asked_in_words
 from broadcaster.desk.marks import STATES
 from broadcaster.desk.story import STATUS_WORDS
 from broadcaster.handover import OFFER_LIVES
@@ -17,7 +17,7 @@ from broadcaster.ledger import board
 from broadcaster.roster import Act, Person, Role
 from broadcaster.suggestion import promised
 from broadcaster.type_names import type_in_words
-from broadcaster.update import UpdateKind, changed_facts
+from broadcaster.update import UpdateKind, changed_facts, may_stand
 
 
 class Need(IntEnum):
@@ -184,7 +184,9 @@ def _came_back(standing: board.Standing, seen: Seen) -> _Found | None:
         )  # fmt: skip
     if request.state is RequestState.LAPSED:
         return _Found(Need.CAME_BACK, at, "exclamation", "Lapsed", kept.why or "")
-    if decision and request.state is RequestState.APPROVED and decision.outcome != "released":
+    if decision and request.state is RequestState.APPROVED and decision.outcome not in (
+        RELEASED, KEPT
+    ):
         why = "Approved, and not released"
         return _Found(Need.CAME_BACK, at, "exclamation", why, decision.why or "")
     return None
@@ -206,8 +208,9 @@ def _changed(standing: board.Standing, seen: Seen) -> _Found | None:
     if revision is None or not incident.open:
         return None
     moved = changed_facts(revision.words, incident.facts)
-    if moved:
-        why = f"The {' and the '.join(moved)} changed since the public was told"
+    if not may_stand(moved, standing.keeps):
+        what = " and the ".join(each.name for each in moved)
+        why = f"The {what} changed since the public was told"
         return _Found(Need.CHANGED, _newest(standing), "exclamation", why, _suggestion(standing))
     if _unanswered(standing):
         why = f"Suggested: update #{standing.next_number}"

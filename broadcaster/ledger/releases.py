@@ -17,17 +17,34 @@ from broadcaster.world import W
 _ANY_RELEASE: TypeAdapter[AnyRelease] = TypeAdapter(AnyRelease)
 
 
-def add(tx: Tx, release: Release[W], revision: Revision) -> None:
-    """Keeps a release. One a revision: a second for the same revision fails on its key."""
+def add(tx: Tx, release: Release[W], revision: Revision, keeps: str | None = None) -> None:
+    """Keeps a release. One a revision: a second for the same revision fails on its key.
+
+    `keeps`: the digest of the changed facts in spite of which it was approved.
+    """
     tx.connection.execute(
         insert(schema.releases).values(
             id=release.id, revision_id=release.revision_id, decision_id=release.decision_id,
             incident_id=release.incident_id, body=release.model_dump_json(),
             number=revision.number, released_at=release.released_at,
-            expires_at=release.expires_at,
+            expires_at=release.expires_at, keeps=keeps,
         )
     )  # fmt: skip
     tx.changed("board", f"incident:{release.incident_id}", f"release:{release.id}")
+
+
+def keep(tx: Tx, release_id: str, keeps: str | None) -> None:
+    """Notes in spite of which changed facts a release goes on."""
+    tx.connection.execute(
+        update(schema.releases).where(schema.releases.c.id == release_id).values(keeps=keeps)
+    )
+
+
+def keeps(tx: Tx, release_id: str) -> str | None:
+    """The digest of the changed facts in spite of which a release goes on."""
+    return tx.connection.execute(
+        select(schema.releases.c.keeps).where(schema.releases.c.id == release_id)
+    ).scalar()
 
 
 def get(tx: Tx, release_id: str) -> AnyRelease | None:

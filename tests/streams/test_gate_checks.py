@@ -33,7 +33,7 @@ from broadcaster.ledger import Tx, approvals, exercises, passkeys, people, relea
 from broadcaster.orders import Submitted
 from broadcaster.passkey import Passkey, Site, decision_challenge
 from broadcaster.roster import Person, Role
-from broadcaster.update import Rendering, UpdateKind
+from broadcaster.update import Change, Rendering, UpdateKind, facts_digest
 from streams import gate
 from tests.authenticator import PRESENT, Authenticator
 from tests.story import EXERCISE, INCIDENT_URL, NOW, SITE, Story
@@ -89,12 +89,13 @@ class Scene:
         self, person: Person | None = None, *, verdict: Verdict = Verdict.APPROVED,
         digest: str | None = None, signed: ApprovalRequest | None = None,
         state: RequestState | None = None, phone: Authenticator | None = None,
-        command: Command | None = None,
+        command: Command | None = None, keeps: str | None = None, signs_keeps: bool = True,
     ) -> None:  # fmt: skip
         """Writes a decision and asks nothing; what is not named is as it should be."""
         who, request = person or self.lee, signed or self.request
         shown = digest or request.digest
-        challenge = decision_challenge(request.nonce, request.id, verdict, shown)
+        challenge = decision_challenge(request.nonce, request.id, verdict, shown,
+                                       keeps if signs_keeps else None)  # fmt: skip
         proof = (phone or self.phone).prove({
             "challenge": bytes_to_base64url(challenge), "allowCredentials": [{"id": self.key}],
         })  # fmt: skip
@@ -104,7 +105,7 @@ class Scene:
             assert kept is not None
             decision = Decision(
                 id=str(uuid4()), request_id=self.request.id, person_id=who.id,
-                verdict=verdict, digest=shown, reason="Why", at=tx.now,
+                verdict=verdict, digest=shown, reason="Why", at=tx.now, keeps=keeps,
             )  # fmt: skip
             held = command or Command(person_id=who.id, epoch=1, since=tx.now)
             approvals.add_decision(tx, decision, held, "no-key-at-all", proof)
@@ -329,6 +330,33 @@ async def it_is_somewhere_else_now(scene: Scene) -> None:
     await scene.story.reported(place="Elm St", reported_at=scene.story.clock.at + timedelta(1))
 
 
+async def it_is_over(scene: Scene) -> None:
+    await scene.decide()
+    await scene.story.reported(status="Closed", reported_at=scene.story.clock.at + timedelta(1))
+
+
+async def kept_though_it_is_over(scene: Scene) -> None:
+    await scene.decide(keeps=facts_digest([Change(name="status", was="open", now="closed")]))
+    await scene.story.reported(status="Closed", reported_at=scene.story.clock.at + timedelta(1))
+
+
+async def kept_and_somewhere_else_again(scene: Scene) -> None:
+    """Lapsed for one place, kept knowing that; and now it is another place."""
+    await scene.story.reported(place="Elm St", reported_at=scene.story.clock.at + timedelta(1))
+    await scene.decide(keeps=facts_digest([_moved(scene, "Elm St")]))
+    await scene.story.reported(place="Palm Dr", reported_at=scene.story.clock.at + timedelta(2))
+
+
+async def approved_and_not_kept(scene: Scene) -> None:
+    """The Commander signed an approval and knew of no change; the desk says that they did."""
+    await scene.story.reported(place="Elm St", reported_at=scene.story.clock.at + timedelta(1))
+    await scene.decide(keeps=facts_digest([_moved(scene, "Elm St")]), signs_keeps=False)
+
+
+def _moved(scene: Scene, to: str) -> Change:
+    return Change(name="place", was=scene.submitted.revision.words.place.fact_value, now=to)
+
+
 async def refused_before(scene: Scene) -> None:
     """By a gate; then what was wrong is mended, and the message comes again."""
     await a_lost_phone(scene)
@@ -364,7 +392,9 @@ DECIDE, PERSON, WORDS = (approval, "decide"), (approval, "person_objection"), (a
 POLICY, FOUND = (approval, "_policy"), (approval, "policy_objection")
 STILL, TIME, FACTS = (approval, "_still_objected"), (approval, "_time"), (approval, "_facts")
 KEY, USABLE = (passkey, "objection"), (Passkey, "usable")
-CHANGED = (update_module, "changed_facts")
+CHANGED, LAPSES = (update_module, "changed_facts"), (update_module, "lapses_by")
+STAND, OVER = (update_module, "may_stand"), (update_module, "is_over")
+PROOF = (approval, "_proof")
 JUDGE, COMMAND = (gate, "judge_decision"), (gate, "_command_then")
 
 CHECKS = [
@@ -417,8 +447,19 @@ CHECKS = [
           without_a_finger, "passkey_not_proven"),
     Check(KEY, "TypeError):\n        return Refusal(", "TypeError):\n        () or Refusal(",
           signed_by_another_key, "passkey_not_proven"),
-    Check(FACTS, "_lapsed(changed) if changed", "None if changed", it_is_something_else_now,
+    Check(PROOF, "case.digest, case.keeps)", "case.digest)",
+          approved_and_not_kept, "passkey_not_proven"),
+    Check(FACTS, "may_stand(changes, case.keeps)", "True", it_is_something_else_now,
           "facts_changed"),
+    Check(STAND, "not changes or (keeps", "True or (keeps", it_is_somewhere_else_now,
+          "facts_changed"),
+    Check(STAND, "keeps == facts_digest(changes)", "keeps", kept_and_somewhere_else_again,
+          "facts_changed"),
+    Check(STAND, "not is_over(changes)", "True", kept_though_it_is_over, "facts_changed"),
+    Check(OVER, 'change.name == "status"', "False", kept_though_it_is_over, "facts_changed"),
+    Check(LAPSES, "revision.kind is UpdateKind.UPDATE and", "False and", it_is_over,
+          "facts_changed"),
+    Check(LAPSES, 'facts.get("status") == CLOSED', "False", it_is_over, "facts_changed"),
     Check(CHANGED, '("type", "place")', '("place",)', it_is_something_else_now, "facts_changed"),
     Check(CHANGED, '("type", "place")', '("type",)', it_is_somewhere_else_now, "facts_changed"),
     Check(CHANGED, "facts.get(phrase.fact) != phrase.fact_value", "False",
@@ -447,6 +488,11 @@ UNNOTICED = {
     (KEY, "answer is None"): "no answer names no passkey, so the next condition refuses it",
     (KEY, "passkey is None"): "the gate would fail on the passkey that is not there",
     (CHANGED, "phrase.fact in ('type', 'place')"): "its two facts have rows of their own",
+    (LAPSES, "revision.kind.mends"): "lets a correction go: the words that it mends are out",
+    (LAPSES, "revision.incident_open"): "lets be said what never spoke of an open incident",
+    (LAPSES, "speaks_of_now"): "its two halves have rows of their own",
+    (JUDGE, "releases.of_revision(tx, revision.id) is not None"):
+        "a second release of a revision fails on a key of the database",
     (JUDGE, "unlocked"): "a made-up message: there is no decision to release",
     (JUDGE, "request is None"): "the same",
     (JUDGE, "kept is None"): "the same; decisions are never taken away",
@@ -529,8 +575,10 @@ async def test_what_the_digest_did_not_cover_could_be_rewritten(
     assert await scene.judged() == "released"
 
 
-async def test_a_second_release_of_a_revision_is_refused_by_the_database(story: Story) -> None:
-    """Two requests for the same words, both approved: a key of the table refuses the second."""
+async def test_a_second_release_of_a_revision_is_refused_by_the_database(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two requests for the same words, both approved, and a gate that would release each."""
     scene = await a_scene(story)
     await scene.decide()
     assert await scene.judged() == "released"
@@ -539,6 +587,7 @@ async def test_a_second_release_of_a_revision_is_refused_by_the_database(story: 
     second = await story.ledger.write(lambda tx: approvals.open_request(tx, revision, held))
     scene.submitted = Submitted(revision, second)
     await scene.decide()
+    monkeypatch.setattr(releases, "of_revision", lambda tx, revision_id: None)
     with pytest.raises(IntegrityError):
         await scene.judged()
 
