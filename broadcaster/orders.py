@@ -346,9 +346,7 @@ def practised(tx: Tx, order: Decide, person: Person, site: Site) -> Decide:
     if order.proof is not None or kept is None:
         return order
     request = kept.request
-    signed = decision_challenge(
-        request.nonce, request.id, order.verdict, order.digest, order.keeps
-    )
+    signed = decision_challenge(request.nonce, request.id, order.verdict, order.digest, order.keeps)
     proof = passkeys.practice_answer(tx, person.id, site=site, challenge=signed)
     return order.model_copy(update={"proof": proof})
 

@@ -184,8 +184,10 @@ def _came_back(standing: board.Standing, seen: Seen) -> _Found | None:
         )  # fmt: skip
     if request.state is RequestState.LAPSED:
         return _Found(Need.CAME_BACK, at, "exclamation", "Lapsed", kept.why or "")
-    if decision and request.state is RequestState.APPROVED and decision.outcome not in (
-        RELEASED, KEPT
+    if (
+        decision
+        and request.state is RequestState.APPROVED
+        and decision.outcome not in (RELEASED, KEPT)
     ):
         why = "Approved, and not released"
         return _Found(Need.CAME_BACK, at, "exclamation", why, decision.why or "")

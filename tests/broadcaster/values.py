@@ -86,8 +86,9 @@ def a_case(**fields: Any) -> Case:
     person: Person = stands["person"]
     proven = {
         "passkey": a_passkey(person_id=person.id),
-        "proof": a_proof(stands["request"], stands["verdict"], stands["digest"],
-                         stands.get("keeps")),
+        "proof": a_proof(
+            stands["request"], stands["verdict"], stands["digest"], stands.get("keeps")
+        ),
     }
     return Case(**(proven | stands))
 
