@@ -423,10 +423,11 @@ class Protocol(RuleBasedStateMachine):
     def _request(self, back: int) -> ApprovalRequest:
         """One that waits, if any does; else, and now and then, one of those before."""
         undecided = (RequestState.OPEN, RequestState.LAPSED)
-        waiting = self.read(lambda tx: [
-            each.request for incident in self.incidents.values()
-            for each in approvals.requests_of(tx, incident) if each.request.state in undecided
-        ])  # fmt: skip
+        states = self.read(lambda tx: {
+            each.request.id: each.request.state for incident in self.incidents.values()
+            for each in approvals.requests_of(tx, incident)
+        })  # fmt: skip
+        waiting = [each for each in self.requests if states[each.id] in undecided]
         some = waiting if back < 2 and waiting else self.requests
         return some[-1 - back % len(some)]
 
