@@ -9,6 +9,7 @@ from enum import IntEnum
 from zoneinfo import ZoneInfo
 
 from broadcaster.approval import KEPT, RELEASED, RequestState, asked_in_words
+from broadcaster.delivery import PostState
 from broadcaster.desk.marks import STATES
 from broadcaster.desk.story import STATUS_WORDS
 from broadcaster.handover import OFFER_LIVES
@@ -17,7 +18,7 @@ from broadcaster.ledger import board
 from broadcaster.roster import Act, Person, Role
 from broadcaster.suggestion import promised
 from broadcaster.type_names import type_in_words
-from broadcaster.update import UpdateKind, changed_facts, may_stand
+from broadcaster.update import UpdateKind, changed_facts, lapses_by, may_stand
 
 
 class Need(IntEnum):
@@ -195,9 +196,12 @@ def _came_back(standing: board.Standing, seen: Seen) -> _Found | None:
 
 
 def _channel(standing: board.Standing, seen: Seen) -> _Found | None:
-    if not standing.need_a_look:
+    lapsed = standing.revision and lapses_by(standing.revision, standing.kept.incident.facts)
+    several = [each for each in standing.need_a_look
+               if not lapsed or each.state is not PostState.HELD]  # fmt: skip
+    if not several:  # what changed facts hold is told with them
         return None
-    post = standing.need_a_look[0]
+    post = several[0]
     shape, word, _ = STATES[str(post.state)]
     return _Found(
         Need.CHANNEL, post.since, shape, f"{seen.channels.get(post.channel, post.channel)}: {word}",
