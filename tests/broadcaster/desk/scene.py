@@ -98,13 +98,14 @@ async def add_persons(ledger: Ledger) -> Persons:
 
 async def add_incident(
     ledger: Ledger, now: datetime, *, number: str = "2026-004417", type_: str = "GASLEAKO",
-    place: str | None = "66100 block of Pierson Blvd",
+    place: str | None = "66100 block of Pierson Blvd", **fields: object,
 ) -> incidents.Kept:  # fmt: skip
     """Reports an incident and compiles it."""
-    report = Report(
-        source="dhs-cad", message_id=f"m-{number}-{now.timestamp()}", number=number, type=type_,
-        place=place, priority=2, opened_at=now - timedelta(minutes=4), reported_at=now,
-    )  # fmt: skip
+    report = Report.model_validate({
+        "source": "dhs-cad", "message_id": f"m-{number}-{now.timestamp()}", "number": number,
+        "type": type_, "place": place, "priority": 2, "opened_at": now - timedelta(minutes=4),
+        "reported_at": now, **fields,
+    })  # fmt: skip
     accepted = await ledger.write(lambda tx: reports.accept(tx, report, actor="dhs-cad"))
     await ledger.write(compile_reports(report.id, department=DEPARTMENT, zone=ZONE))
     kept = await ledger.read(lambda tx: incidents.get(tx, accepted.incident_id))
