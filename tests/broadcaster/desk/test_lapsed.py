@@ -23,7 +23,7 @@ from tests.broadcaster.desk import scene
 from tests.broadcaster.desk.test_hook import SITE, enrolled
 from tests.broadcaster.desk.test_hook import post as hook
 
-INCIDENT_URL = "https://alerts.example/p/{}".format
+INCIDENT_URL = "http://127.0.0.1:8080/p/{}".format
 OLD, NEW = "66100 block of Pierson Blvd", "66400 block of Pierson Blvd"
 
 
