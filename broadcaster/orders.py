@@ -53,6 +53,7 @@ from broadcaster.update import (
     LONGEST_EXPIRY,
     SLOT,
     Change,
+    Origin,
     Revision,
     UpdateKind,
     Words,
@@ -138,6 +139,8 @@ def submit_revision(
     _nothing_else_waits(tx, order, person)
     update_id, number = _update(tx, order)
     text = order.text.strip() or compose(order.words)
+    if order.kind is UpdateKind.ALL_CLEAR:
+        _says_how_it_ended(order.words, text)
     filled({"text": text} | {f"text_{name}": own for name, own in order.own_texts.items()})
     expires_at = _expiry(order, tx.now)
     area = area_of(order.words)
@@ -480,6 +483,25 @@ def filled(texts: Mapping[str, str]) -> None:
                 "slot_empty", f"The text still holds {SLOT}: something must be written there.",
                 "Write what is right in its place.", field=field,
             )  # fmt: skip
+
+
+def _says_how_it_ended(words: Words, text: str) -> None:
+    """An all clear says how it ended, where another update says what to do: in a person's words.
+
+    Raises Refusal.
+    """
+    how = clean(words.guidance.text, "guidance")
+    if not how or unfilled(how) or words.guidance.origin is not Origin.TYPED:
+        raise Refusal(
+            "slot_empty", "The all clear does not say how it ended.",
+            'Write it in a sentence or two, as in "The gas company has closed the line."',
+            field="guidance",
+        )  # fmt: skip
+    if how not in clean(text, "text"):
+        raise Refusal(
+            "slot_empty", "The text does not say how it ended, as you wrote it above.",
+            "Put it into the text, or empty the text to have it composed again.", field="text",
+        )  # fmt: skip
 
 
 def _chosen(order: SubmitRevision, channels: Sequence[AnyChannel]) -> list[AnyChannel]:

@@ -218,7 +218,8 @@ def with_new_facts(
 
 
 def all_clear(typed: Typed, zone: ZoneInfo, now: datetime) -> Typed:
-    """The same incident, said to be over; how it ended is for a person to say."""
+    """The same incident, said to be over. How it ended is left open: nothing is sent before a
+    person has said it (`orders`)."""
     hazard = typed.phrases["hazard"].text
     over = f"All clear: {hazard[:1].lower()}{hazard[1:]}" if hazard else "All clear"
     at = f"As of {now.astimezone(zone):%H:%M %Z}."
@@ -228,7 +229,7 @@ def all_clear(typed: Typed, zone: ZoneInfo, now: datetime) -> Typed:
         phrases={
             **typed.phrases,
             "hazard": TypedPhrase(over, Origin.TEMPLATE, over),
-            "guidance": TypedPhrase("", Origin.TYPED, ""),
+            "guidance": TypedPhrase(SLOT, Origin.TYPED, SLOT),
             "time": TypedPhrase(at, Origin.TEMPLATE, at),
         },
     )
