@@ -1,7 +1,8 @@
 """The gate's rule: a decision becomes a release, or a refusal that says why.
 
 The desk asks `objection` before it records a decision; the gate asks it again, alone, of what the
-ledger holds, and only `decide` makes a `Release` (DESIGN.md "The job").
+ledger holds, and only `decide` makes a `Release` (DESIGN.md "The job"); of a retraction that was
+approved with the words that it takes back, `take_back` does.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from broadcaster.errors import Kind, Refusal
 from broadcaster.incident import NAMESPACE, Command
 from broadcaster.passkey import Passkey, Site, decision_challenge
 from broadcaster.policy import Finding, blocking, screen, wanting
-from broadcaster.roster import Person, Role
+from broadcaster.roster import Act, Person, Role, require
 from broadcaster.update import (
     Change,
     Revision,
@@ -27,6 +28,7 @@ from broadcaster.update import (
     is_over,
     lapses_by,
     may_stand,
+    retraction_of,
     short_code,
 )
 from broadcaster.world import Exercise, Frozen, Live, W
@@ -89,7 +91,7 @@ class Decision(Frozen):
 
 
 class Release(Frozen, Generic[W]):
-    """An approved revision. Only `decide` makes one."""
+    """An approved revision. Only `decide` makes one, and `take_back` of a retraction."""
 
     id: str
     world: W
@@ -195,18 +197,46 @@ def decide(
             "update_expired", "The update's own time has run out.", "Submit it with a new one.",
             kind=Kind.GONE,
         )  # fmt: skip
-    return Release(
-        id=str(uuid.uuid5(NAMESPACE, f"release\0{case.revision.id}")),
-        world=world,
-        revision_id=case.revision.id,
-        incident_id=case.revision.incident_id,
-        decision_id=decision_id,
-        digest=case.revision.digest,
-        channels=case.revision.channels,
-        replaces=case.revision.replaces,
-        released_at=now,
-        expires_at=case.revision.expires_at,
-    )
+    return _release(case.revision, decision_id, world, now)
+
+
+@dataclass(frozen=True)
+class TakingBack:
+    """All that an order to take a release back is judged by."""
+
+    retraction: Revision  #: what would be said
+    base: Revision  #: the words that are taken back
+    released: AnyRelease  #: as they were approved and released
+    decision: Decision
+    person: Person
+
+
+def take_back(order: TakingBack, world: W, *, now: datetime, contact: str = "") -> Release[W]:
+    """The release of a retraction that was approved together with the words that it takes back.
+
+    It is ordered and not approved again, by whoever may. Raises Refusal where it says anything
+    but what the digest of those words covered.
+    """
+    require(order.person, Act.TAKE_BACK)
+    said, base = order.retraction, order.base
+    prepared = retraction_of(
+        base, order.released.id, said.channels, id=said.id, update_id=said.update_id,
+        number=said.number, compiled_at=said.compiled_at,
+    )  # fmt: skip
+    approved = base.digest == order.released.digest and base.retraction
+    if not (approved and said == prepared and order.decision.verdict is Verdict.APPROVED):
+        raise not_prepared()
+    if refusal := _policy(said, contact):
+        raise refusal
+    return _release(said, order.decision.id, world, now)
+
+
+def not_prepared() -> Refusal:
+    """What is told about a retraction that nobody approved."""
+    return Refusal(
+        "not_prepared", "These are not the words that were approved for taking it back.",
+        "Write a retraction, and have it approved.", kind=Kind.FORBIDDEN,
+    )  # fmt: skip
 
 
 def policy_objection(
@@ -254,6 +284,21 @@ def _policy(revision: Revision, contact: str) -> Refusal | None:
             "Submit them in other words, and tell whoever looks after the program.",
         )
     return policy_objection(findings, revision.policy_reasons, attested=revision.attested)
+
+
+def _release(revision: Revision, decision_id: str, world: W, now: datetime) -> Release[W]:
+    return Release(
+        id=str(uuid.uuid5(NAMESPACE, f"release\0{revision.id}")),
+        world=world,
+        revision_id=revision.id,
+        incident_id=revision.incident_id,
+        decision_id=decision_id,
+        digest=revision.digest,
+        channels=revision.channels,
+        replaces=revision.replaces,
+        released_at=now,
+        expires_at=revision.expires_at,
+    )
 
 
 def request_digest(

@@ -50,6 +50,11 @@ class PostState(StrEnum):
         """Provably not before the public, and still on its way."""
         return self in (PostState.PLANNED, PostState.WAITING, PostState.HELD)
 
+    @property
+    def out(self) -> bool:
+        """Before the public, or perhaps so."""
+        return self in (PostState.POSTED, PostState.SENDING, PostState.IN_DOUBT)
+
 
 _ENDED = frozenset({
     PostState.POSTED, PostState.REPLACED, PostState.REFUSED, PostState.STOPPED, PostState.EXPIRED,

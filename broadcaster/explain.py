@@ -150,7 +150,8 @@ class _Looked:
     @property
     def submitted(self) -> Json:
         """What the record noted when it, or what it was edited from, was submitted."""
-        revision_id = self.revision.id
+        ordered = self.entry(Kind.RETRACTION_ORDERED, revision_id=self.revision.id)
+        revision_id = ordered["public"]["prepared_in"] if ordered else self.revision.id
         while edit := self.entry(Kind.REVISION_EDITED, revision_id=revision_id):
             revision_id = edit["public"]["edits"]
         entry = self.entry(Kind.REVISION_SUBMITTED, revision_id=revision_id)
@@ -371,7 +372,14 @@ def _asked_and_decided(tx: Tx, seen: _Looked, kept: approvals.Kept) -> Iterable[
                          f"{seen.name(entry['actor'])} at {at}: "
                          f"{entry['public']['code']}.")  # fmt: skip
     decided = approvals.decision_of(tx, request.id)
-    if decided is not None:
+    if ordered := seen.entry(Kind.RETRACTION_ORDERED, revision_id=seen.revision.id):
+        yield Reason(
+            "389.4.1", what, True,
+            f"Its words were approved with those that it takes back, release "
+            f"{ordered['public']['release_id']}; {seen.name(ordered['actor'])} ordered it at "
+            f"{_time(datetime.fromisoformat(ordered['at']))}.",
+        )  # fmt: skip
+    elif decided is not None:
         verdict = decided.decision.verdict
         note = f': "{decided.decision.reason}"' if decided.decision.reason else ""
         who = seen.name(decided.decision.person_id)

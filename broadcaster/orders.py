@@ -31,7 +31,7 @@ from broadcaster.delivery import PostState
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
 from broadcaster.handover import How, commander_name, locked, move
-from broadcaster.incident import Incident
+from broadcaster.incident import NAMESPACE, Incident
 from broadcaster.ledger import (
     Tx,
     approvals,
@@ -63,6 +63,8 @@ from broadcaster.update import (
     is_over,
     lapses_by,
     render,
+    retraction_of,
+    retraction_text,
     short_code,
     unfilled,
 )
@@ -145,6 +147,11 @@ def submit_revision(
     expires_at = _expiry(order, tx.now)
     area = area_of(order.words)
     renderings = render(tx.world, chosen, order.words, text, order.own_texts)
+    retraction = (
+        ()
+        if order.kind is UpdateKind.RETRACTION
+        else render(tx.world, chosen, order.words, retraction_text(order.words, number), {})
+    )
     reasons = {rule: clean(why, f"reason_{rule}") for rule, why in order.policy_reasons.items()}
     findings = screen(order.words, renderings, contact=contact)
     if refusal := policy_objection(findings, reasons, attested=order.attested):
@@ -169,6 +176,7 @@ def submit_revision(
         attested=order.attested,
         policy_reasons={each.rule: reasons[each.rule] for each in findings},
         incident_open=incident.open,
+        retraction=retraction,
     )
     approvals.add_revision(tx, revision)
     tx.trace = incidents.trace(tx, incident.id)
@@ -303,6 +311,58 @@ def decide(tx: Tx, order: Decide, person: Person, site: Site) -> approvals.KeptD
               keeps=[change.name for change in kept_facts] if order.keeps else None,
               private={"reason": reason} | changes_told(kept_facts))  # fmt: skip
     return recorded
+
+
+def take_back(tx: Tx, release_id: str, person: Person) -> Submitted:
+    """Orders the retraction that was approved with a release, where that is out. Raises Refusal.
+
+    No passkey and nobody's approval: its words were in the digest that the Commander signed, and
+    the gate releases these alone. What had not begun is not sent any more.
+    """
+    require(person, Act.TAKE_BACK)
+    exercises.require_running(tx)
+    found = releases.get(tx, release_id)
+    if found is None:
+        raise no_such_release()
+    incident = locked(tx, found.incident_id)
+    base = approvals.revision(tx, found.revision_id)
+    assert base is not None, "a release's revision is a foreign key"
+    id_ = str(uuid.uuid5(NAMESPACE, f"retraction\0{release_id}"))
+    if approvals.revision(tx, id_) is not None:
+        raise Refusal(
+            "already_taken_back", "This was taken back already.",
+            "Look at the incident's page for what stands now.", kind=Sort.CONFLICT,
+        )  # fmt: skip
+    out = [post.channel for post in posts.of_release(tx, release_id) if post.state.out]
+    if not out or not base.retraction:
+        raise Refusal(
+            "nothing_to_take_back",
+            "Nothing of this is out." if not out else "No retraction was prepared with it.",
+            "Press Stop: what has not begun is then not sent." if not out
+            else "Write a retraction, and have it approved.",
+            kind=Sort.CONFLICT,
+        )  # fmt: skip
+    number = approvals.next_number(tx, found.incident_id)
+    update_id = approvals.add_update(tx, found.incident_id, number, UpdateKind.RETRACTION)
+    revision = retraction_of(base, release_id, out, id=id_, update_id=update_id, number=number,
+                             compiled_at=tx.now)  # fmt: skip
+    approvals.add_revision(tx, revision)
+    tx.trace = incidents.trace(tx, found.incident_id)
+    command = incident.incident.command
+    request = approvals.open_request(tx, revision, command)
+    approvals.end_request(tx, request, RequestState.APPROVED, None)
+    decision = Decision(
+        id=str(uuid.uuid4()), request_id=request.id, person_id=person.id,
+        verdict=Verdict.APPROVED, digest=revision.digest, reason=None, at=tx.now,
+    )  # fmt: skip
+    approvals.add_decision(tx, decision, command, id_, None)
+    outbox.decision_recorded(tx, decision.id, found.incident_id)
+    tx.record(Kind.RETRACTION_ORDERED, actor=person.id, incident_id=found.incident_id,
+              release_id=release_id, revision_id=revision.id, prepared_in=base.id,
+              request_id=request.id, decision_id=decision.id, number=number,
+              digest=revision.digest, channels=list(revision.channels),
+              private={f"text_{r.channel}": r.text for r in revision.renderings})  # fmt: skip
+    return Submitted(revision, request)
 
 
 def ask_to_keep(tx: Tx, release_id: str, person: Person) -> ApprovalRequest:

@@ -56,6 +56,7 @@ class Kind(StrEnum):
     UPDATE_RELEASED = "UpdateReleased"
     WORDS_KEPT = "WordsKept"
     RELEASE_REFUSED = "ReleaseRefused"
+    RETRACTION_ORDERED = "RetractionOrdered"
     RELEASE_STOPPED = "ReleaseStopped"
     ATTEMPT_STARTED = "AttemptStarted"
     POST_DELIVERED = "PostDelivered"

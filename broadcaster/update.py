@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -125,6 +125,8 @@ class Revision(Frozen):
     policy_reasons: dict[str, str] = Field(default_factory=dict)
     #: Whether the incident was open when this was compiled: an update then lapses as it closes.
     incident_open: bool = True
+    #: What each channel says to take these words back: prepared with them, and approved with them.
+    retraction: tuple[Rendering, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -145,13 +147,15 @@ class Revision(Frozen):
 #: somebody has changed them.
 _COVERED = (
     "id", "update_id", "incident_id", "world", "kind", "number", "area", "languages", "channels",
-    "renderings", "media", "replaces", "corrects", "expires_at",
+    "renderings", "media", "replaces", "corrects", "expires_at", "retraction",
 )  # fmt: skip
 
 
 def digest(revision: Revision) -> str:
     """SHA-256 over the version tag and RFC 8785 canonical JSON of all that approval covers."""
     covered = revision.model_dump(mode="json", include=set(_COVERED))
+    if not revision.retraction:  # so that what was approved before there was one stays approved
+        covered.pop("retraction", None)
     return hashlib.sha256(DIGEST_TAG + rfc8785.dumps(covered)).hexdigest()
 
 
@@ -179,6 +183,27 @@ def compose(words: Words) -> str:
 
 def headline(words: Words) -> str:
     return f"{words.hazard.text}, {words.place.text}" if words.place.text else words.hazard.text
+
+
+def retraction_text(words: Words, number: int) -> str:
+    """What is said to take an update back, ready before anybody needs it."""
+    source, what = words.source.text.strip(), headline(words)
+    said = f"We take back our update #{number} ({what}). Do not act on it."
+    return f"{source}: {said}" if source else said
+
+
+def retraction_of(
+    base: Revision, release_id: str, channels: Collection[str], *,
+    id: str, update_id: str, number: int, compiled_at: datetime,
+) -> Revision:  # fmt: skip
+    """The retraction that was approved with a wording, on those of its channels that said it."""
+    return base.model_copy(update={
+        "id": id, "update_id": update_id, "kind": UpdateKind.RETRACTION, "number": number,
+        "channels": tuple(name for name in base.channels if name in channels),
+        "renderings": tuple(each for each in base.retraction if each.channel in channels),
+        "retraction": (), "replaces": (release_id,), "corrects": release_id,
+        "expires_at": compiled_at + EXPIRES_AFTER, "compiled_at": compiled_at,
+    })  # fmt: skip
 
 
 #: Invisible characters that turn text round (Unicode bidi controls): what an eye approves would

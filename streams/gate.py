@@ -15,10 +15,14 @@ from broadcaster.approval import (
     KEPT,
     RELEASED,
     Case,
+    Decision,
     Release,
     RequestState,
+    TakingBack,
     Verdict,
     decide,
+    not_prepared,
+    take_back,
 )
 from broadcaster.delivery import plan
 from broadcaster.errors import Refusal
@@ -38,8 +42,9 @@ from broadcaster.ledger import (
 from broadcaster.orders import facts_of
 from broadcaster.passkey import Site, id_of
 from broadcaster.record import Kind
+from broadcaster.roster import Person
 from broadcaster.subscribers import update_released
-from broadcaster.update import Revision
+from broadcaster.update import Revision, UpdateKind
 from broadcaster.world import W
 
 ACTOR = "gate"
@@ -70,7 +75,11 @@ def judge_decision(
         case, revision = _case(tx, kept, incident, site)
         try:
             exercises.require_running(tx)
-            release = decide(case, decision_id, world, now=tx.now, contact=contact)
+            if kept.proof is None and revision.kind is UpdateKind.RETRACTION:
+                order = _taking_back(tx, kept.decision, revision, case.person)
+                release = take_back(order, world, now=tx.now, contact=contact)
+            else:
+                release = decide(case, decision_id, world, now=tx.now, contact=contact)
         except Refusal as refusal:
             _refused(tx, kept, incident, refusal)
             return True
@@ -81,6 +90,18 @@ def judge_decision(
         return True
 
     return step
+
+
+def _taking_back(tx: Tx, decision: Decision, retraction: Revision, person: Person) -> TakingBack:
+    """What an order to take back is judged by: the release, and its words, as the ledger has them.
+
+    Raises Refusal where there is no such release.
+    """
+    released = releases.get(tx, retraction.corrects or "")
+    base = approvals.revision(tx, released.revision_id) if released else None
+    if released is None or base is None:
+        raise not_prepared()
+    return TakingBack(retraction, base, released, decision, person)
 
 
 def _release(

@@ -53,6 +53,7 @@ from broadcaster.orders import (
     renew_request,
     stop_release,
     submit_revision,
+    take_back,
     withdraw_request,
 )
 from broadcaster.policy import screen
@@ -506,6 +507,9 @@ class ApprovalDetail(Frozen):
     expires_at: datetime = Field(description="When the update itself ends, if it is released.")
     words: Words
     renderings: tuple[RenderingView, ...]
+    retraction: tuple[RenderingView, ...] = Field(
+        description="What takes it back, prepared: approved with these words, in the same digest."
+    )
     replaces: tuple[int, ...] = Field(description="Numbers of updates whose unsent posts it ends.")
     corrects: int | None
     changes: Changes | None = Field(
@@ -579,6 +583,12 @@ async def stop(call: Call[Nothing]) -> ReleaseView:
         return _release(tx, release, releases.numbers(tx, release.incident_id)[release.id])
 
     return await call.desk.ledger.write(step, urgent=True)
+
+
+async def take_it_back(call: Call[Nothing]) -> SubmittedView:
+    return await call.desk.ledger.write(
+        lambda tx: _submitted(tx, take_back(tx, call.part("release_id"), call.person)), urgent=True
+    )
 
 
 async def keep(call: Call[Nothing]) -> RequestView:
@@ -705,6 +715,9 @@ def approval_detail(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
         words=revision.words,
         renderings=tuple(
             _rendering(each, channels.get(each.channel)) for each in revision.renderings
+        ),
+        retraction=tuple(
+            _rendering(each, channels.get(each.channel)) for each in revision.retraction
         ),
         replaces=tuple(numbers[release_id] for release_id in revision.replaces),
         corrects=numbers[revision.corrects] if revision.corrects else None,
@@ -833,6 +846,13 @@ OPERATIONS: tuple[Operation[Any], ...] = (
         "POST", "/api/v1/releases/{release_id}/stop", "stopRelease",
         "Keeps back what has not begun to be sent. What is out stays out.",
         Nothing, ReleaseView, stop, (Kind.FORBIDDEN, Kind.NOT_FOUND),
+    ),
+    Operation(
+        "POST", "/api/v1/releases/{release_id}/take-back", "takeBack",
+        "Releases the retraction that was approved with a release, on the channels where it is "
+        "out.",
+        Nothing, SubmittedView, take_it_back,
+        (Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.CONFLICT), status=201,
     ),
     Operation(
         "POST", "/api/v1/releases/{release_id}/keep", "askToKeep",

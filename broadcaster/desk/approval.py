@@ -298,6 +298,7 @@ async def _page(
         title=f"{it.words.hazard.text}, {it.area}",
         reported=type_in_words(it.incident.type),
         said=said_once(((each.channel, each.text) for each in it.renderings), titles),
+        takes_back=said_once(((each.channel, each.text) for each in it.retraction), titles),
         counts={each.channel: each for each in it.renderings},
         changed=changed(it.changes.channels, titles) if it.changes else (),
         most_hunks=MOST_HUNKS,

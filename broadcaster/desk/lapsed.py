@@ -15,9 +15,6 @@ from broadcaster.type_names import type_in_words
 from broadcaster.update import Change, is_over, lapses_by
 from broadcaster.world import Frozen
 
-#: May be before the public, as far as anybody knows.
-_OUT = frozenset({PostState.POSTED, PostState.SENDING, PostState.IN_DOUBT})
-
 
 class FactChange(Frozen):
     """A fact that stands in the words, before and now."""
@@ -79,7 +76,7 @@ def old_words(tx: Tx, kept: incidents.Kept) -> tuple[OldWords, ...]:
         planned = posts.of_release(tx, release.id)
         found.append(OldWords(
             release_id=release.id, number=revision.number, changed=told(changes, kept.incident),
-            out=_on([each for each in planned if each.state in _OUT]),
+            out=_on([each for each in planned if each.state.out]),
             held=_on([each for each in planned if each.state is PostState.HELD and not stopped]),
             may_be_kept=not is_over(changes),
         ))  # fmt: skip

@@ -19,9 +19,9 @@ from broadcaster.desk.templating import page
 from broadcaster.errors import Kind, Refusal
 from broadcaster.handover import commander_name
 from broadcaster.ledger import Tx, approvals, attempts, incidents, people, posts, releases
-from broadcaster.orders import ask_to_keep, stop_release
+from broadcaster.orders import ask_to_keep, stop_release, take_back
 from broadcaster.roster import Act, require
-from broadcaster.update import Revision
+from broadcaster.update import Rendering, Revision
 
 #: What follows, by state, where nothing is to be looked up.
 NEXT: Mapping[PostState, str] = {
@@ -61,6 +61,12 @@ class View:
     stopped_at: datetime | None
     may_be_kept: bool  #: whether the Commander may let go what is held
     commander: str  #: who is asked
+
+    @property
+    def retraction(self) -> Sequence[Rendering]:
+        """What would be said, where it is out, to take it back."""
+        out = {each.post.channel for each in self.channels if each.post.state.out}
+        return [each for each in self.revision.retraction if each.channel in out]
 
     @property
     def can_be_stopped(self) -> bool:
@@ -118,6 +124,18 @@ async def stop(request: web.Request) -> web.Response:
     raise web.HTTPSeeOther(same_site(fields.get("next") or f"/releases/{release_id}"))
 
 
+@routes.post("/releases/{release_id}/take-back")
+async def take_it_back(request: web.Request) -> web.Response:
+    """Releases the retraction that was approved with these words, and opens what becomes of it."""
+    desk, person = request.app[DESK], require_person(request)
+    release_id = request.match_info["release_id"]
+    try:
+        ordered = await desk.ledger.write(lambda tx: take_back(tx, release_id, person), urgent=True)
+    except Refusal as refusal:
+        return await _page(request, refusal)
+    raise web.HTTPSeeOther(f"/a/{ordered.request.id}")
+
+
 @routes.post("/releases/{release_id}/keep")
 async def keep(request: web.Request) -> web.Response:
     """Asks whoever commands whether what is held may go as it stands, and opens what was asked."""
@@ -142,7 +160,9 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
         titles=titles,
         following=NEXT,
         said=said_once(((r.channel, r.text) for r in view.revision.renderings), titles),
+        takes_back=said_once(((r.channel, r.text) for r in view.retraction), titles),
         may_stop=person.may(Act.STOP),
+        may_take_back=person.may(Act.TAKE_BACK),
         may_compile=person.may(Act.COMPILE),
         may_ask_to_keep=person.may(Act.COMPILE) or person.may(Act.DECIDE),
         refusal=refusal,

@@ -222,6 +222,7 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.POST_HELD: _post("held back"),
     Kind.PERSON_ADDED: "Added to the roster: {name}",
     Kind.ENROLMENT_ISSUED: lambda line: f"Sign-in link for {line.name('person_id')}",
+    Kind.RETRACTION_ORDERED: "Took it back, as #{number}, in the words approved for that",
     Kind.RELEASE_STOPPED: "Stopped: what had not begun is not sent",
     Kind.PASSKEY_ADDED: lambda line: f"Passkey enrolled for {line.name('person_id')}: {{name}}",
     Kind.PASSKEY_APPROVED: lambda line: f"Device approved for {line.name('person_id')}",

@@ -179,10 +179,10 @@ def _judged(
 
 
 def hold_lapsed(tx: Tx, incident: incidents.Kept) -> list[Ended]:
-    """Judges what has not begun of an incident's posts by what it is now; answers what may not be
-    sent any more.
+    """Holds what has not begun of an incident's posts where it is no longer as they say.
 
-    The caller holds the incident. The attempt asks the same again: this only says it at once.
+    The caller holds the incident. The attempt asks the same again: this only says it at once, and
+    leaves to it whatever else has become of them.
     """
     waiting = [post.id for post in posts.of_incident(tx, incident.incident.id)
                if post.state in _TRIED]  # fmt: skip
@@ -191,7 +191,8 @@ def hold_lapsed(tx: Tx, incident: incidents.Kept) -> list[Ended]:
     doubtful = _in_doubt(tx, [post.id for post in several])
     judged = [_judged(tx, post, released[post.release_id], incident, post.id in doubtful)
               for post in several]  # fmt: skip
-    ended = [each for each in judged if isinstance(each, Ended)]
+    held = (PostState.HELD, PostState.IN_DOUBT)
+    ended = [each for each in judged if isinstance(each, Ended) and each.then.state in held]
     posts.turn(tx, [Turn(each.post, each.then) for each in ended])
     return ended
 

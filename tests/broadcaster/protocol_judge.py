@@ -32,8 +32,9 @@ DECISION_TAG = b"iab/approve/v1\0"
 FACTS_TAG = b"incident-alert-broadcaster/facts/1\0"
 COVERED = (
     "id", "update_id", "incident_id", "world", "kind", "number", "area", "languages", "channels",
-    "renderings", "media", "replaces", "corrects", "expires_at",
+    "renderings", "media", "replaces", "corrects", "expires_at", "retraction",
 )  # fmt: skip
+MAY_TAKE_BACK = {"pio", "commander", "watch-commander", "supervisor"}
 LATE = timedelta(seconds=60)
 PRESENT_AND_VERIFIED = 0b101
 
@@ -63,7 +64,7 @@ class Judge:
         """Whatever the protocol forbids and this ledger holds."""
         yield from self._once_each()
         for decision in self.decisions.values():
-            if decision["id"] not in self._forged:
+            if decision["id"] not in self._forged and not self._ordered(decision):
                 for fault in self._decision(decision):
                     yield f"decision {decision['verdict']}: {fault}"
         for release in self.releases.values():
@@ -208,7 +209,10 @@ class Judge:
         if at is None:
             yield "is not on the record"
             return
-        yield from self._went_out(decision, revision, at)
+        if self._ordered(decision):
+            yield from self._taken_back(decision, revision, at)
+        else:
+            yield from self._went_out(decision, revision, at)
         if decision["outcome"] != "released":
             yield f"of a decision of outcome {decision['outcome']}"
         signed = {each["keeps"] for each in self.decisions.values()
@@ -220,6 +224,31 @@ class Judge:
             yield "of other words than were approved"
         if body["world"] != revision["world"]:
             yield "in another world than its words"
+
+    def _ordered(self, decision: sqlite3.Row) -> bool:
+        """Whether it orders a retraction that was prepared, which nobody approves again."""
+        revision = self.revisions[self.requests[decision["request_id"]]["revision_id"]]
+        told = self._number("RetractionOrdered", decision_id=decision["id"])
+        return revision["kind"] == "retraction" and decision["proof"] is None and told is not None
+
+    def _taken_back(self, decision: sqlite3.Row, revision: Json, at: int) -> Iterator[str]:
+        """Whether every word of a retraction was in a digest that was approved and released."""
+        ordered = self._number("RetractionOrdered", decision_id=decision["id"])
+        if ordered is None or ordered > at:
+            yield "taken back by nobody's order"
+        if not set(self._roles(decision["person_id"])) & MAY_TAKE_BACK:
+            yield "taken back by who may not"
+        released = self.releases.get(revision["corrects"])
+        if released is None:
+            yield "takes back what was never released"
+            return
+        base = self.revisions[released["revision_id"]]
+        if json.loads(released["body"])["digest"] != digest(base):
+            yield "takes back words that were not approved"
+        if any(each not in base["retraction"] for each in revision["renderings"]):
+            yield "in words that were not approved for it"
+        if {each["channel"] for each in revision["renderings"]} != set(revision["channels"]):
+            yield "on a channel for which no words were approved"
 
     def _kept(self, decision: sqlite3.Row) -> Iterator[str]:
         """Whether as much stands behind what is let go as behind a release."""
@@ -307,7 +336,7 @@ def facts_digest(changes: list[list[str | None]]) -> str:
 
 def digest(revision: Json) -> str:
     """SHA-256 over the tag and RFC 8785 canonical JSON of what approval covers."""
-    covered = {name: revision[name] for name in COVERED}
+    covered = {name: revision[name] for name in COVERED if name != "retraction" or revision[name]}
     text = json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(REVISION_TAG + text.encode()).hexdigest()
 

@@ -33,10 +33,10 @@ from broadcaster.ledger import Tx, approvals, exercises, passkeys, people, relea
 from broadcaster.orders import Submitted
 from broadcaster.passkey import Passkey, Site, decision_challenge
 from broadcaster.roster import Person, Role
-from broadcaster.update import Change, Rendering, UpdateKind, facts_digest
+from broadcaster.update import Change, Rendering, UpdateKind, facts_digest, retraction_of
 from streams import gate
 from tests.authenticator import PRESENT, Authenticator
-from tests.story import EXERCISE, INCIDENT_URL, NOW, SITE, Story
+from tests.story import EXERCISE, INCIDENT_URL, NOW, PAGE, SITE, Story
 
 ELSEWHERE = Site.at("https://alerts.example.evil.test")
 
@@ -127,6 +127,13 @@ class Scene:
         )
         assert (release is not None) == (kept.outcome == "released")
         return kept.outcome
+
+    async def release(self) -> str:
+        found = await self.story.ledger.read(
+            lambda tx: releases.of_revision(tx, self.submitted.revision.id)
+        )
+        assert found is not None
+        return found.id
 
     async def kept(self) -> tuple[str | None, str]:
         """The decision's outcome and the request's state, as the gate finds them."""
@@ -357,6 +364,73 @@ def _moved(scene: Scene, to: str) -> Change:
     return Change(name="place", was=scene.submitted.revision.words.place.fact_value, now=to)
 
 
+async def taken_back_again(scene: Scene, order: Person | None = None, **fields: Any) -> None:
+    """What is out is taken back, in the words approved for that; `fields`: but for these."""
+    await scene.decide()
+    assert await scene.judged() == "released"
+    base, release = scene.submitted.revision, await scene.release()
+    story, who = scene.story, order or scene.story.pio
+    retraction = retraction_of(base, release, base.channels, id="retraction", number=2,
+                               update_id="its-update", compiled_at=story.clock.at)  # fmt: skip
+    said = retraction.model_copy(update=fields)
+
+    def step(tx: Tx) -> tuple[Submitted, str]:
+        update_id = approvals.add_update(tx, base.incident_id, 2, UpdateKind.RETRACTION)
+        revision = said.model_copy(update={"update_id": update_id})
+        approvals.add_revision(tx, revision)
+        held = Command()
+        request = approvals.open_request(tx, revision, held)
+        approvals.end_request(tx, request, RequestState.APPROVED, None)
+        decision = Decision(
+            id=str(uuid4()), request_id=request.id, person_id=who.id, verdict=Verdict.APPROVED,
+            digest=revision.digest, reason=None, at=tx.now,
+        )  # fmt: skip
+        approvals.add_decision(tx, decision, held, "take-back", None)
+        return Submitted(revision, request), decision.id
+
+    scene.submitted, scene.decision_id = await story.ledger.write(step)
+
+
+async def taken_back_in_other_words(scene: Scene) -> None:
+    other = Rendering(channel=PAGE.name, headline="Gas leak", text="Go home.")
+    await taken_back_again(scene, renderings=(other,))
+
+
+async def taken_back_by_who_may_not(scene: Scene) -> None:
+    lund = await scene.story.ledger.write(
+        lambda tx: people.add(tx, "Lund", [Role.RECORDS], actor="test")
+    )
+    await taken_back_again(scene, lund)
+
+
+async def taking_back_declined(scene: Scene) -> None:
+    await taken_back_again(scene)
+    await scene.set(schema.decisions, scene.decision_id, verdict="declined")
+
+
+async def taken_back_in_words_rewritten_since(scene: Scene) -> None:
+    """In what was approved, too, as the ledger has it by now."""
+    base = scene.submitted.revision
+    other = tuple(each.model_copy(update={"text": "Go home."}) for each in base.retraction)
+    await taken_back_again(scene, renderings=other)
+    body = base.model_copy(update={"retraction": other}).model_dump_json()
+    await scene.set(schema.revisions, base.id, body=body)
+
+
+async def taken_back_in_no_words(scene: Scene) -> None:
+    """Of what was approved before a retraction was prepared with it."""
+    await scene.change_revision(retraction=())
+    await taken_back_again(scene)
+
+
+async def taken_back_with_a_number(scene: Scene) -> None:
+    said = scene.submitted.revision.retraction
+    await scene.change_revision(retraction=tuple(
+        each.model_copy(update={"text": "SSN 123-45-6789."}) for each in said
+    ))  # fmt: skip
+    await taken_back_again(scene)
+
+
 async def refused_before(scene: Scene) -> None:
     """By a gate; then what was wrong is mended, and the message comes again."""
     await a_lost_phone(scene)
@@ -395,6 +469,7 @@ KEY, USABLE = (passkey, "objection"), (Passkey, "usable")
 CHANGED, LAPSES = (update_module, "changed_facts"), (update_module, "lapses_by")
 STAND, OVER = (update_module, "may_stand"), (update_module, "is_over")
 PROOF = (approval, "_proof")
+TAKE = (approval, "take_back")
 JUDGE, COMMAND = (gate, "judge_decision"), (gate, "_command_then")
 
 CHECKS = [
@@ -464,6 +539,16 @@ CHECKS = [
     Check(CHANGED, '("type", "place")', '("type",)', it_is_somewhere_else_now, "facts_changed"),
     Check(CHANGED, "facts.get(phrase.fact) != phrase.fact_value", "False",
           it_is_somewhere_else_now, "facts_changed"),
+    Check(TAKE, "require(order.person, Act.TAKE_BACK)", "None", taken_back_by_who_may_not,
+          "not_your_act"),
+    Check(TAKE, "base.digest == order.released.digest", "True",
+          taken_back_in_words_rewritten_since, "not_prepared"),
+    Check(TAKE, "and base.retraction", "", taken_back_in_no_words, "not_prepared"),
+    Check(TAKE, "said == prepared", "True", taken_back_in_other_words, "not_prepared"),
+    Check(TAKE, "order.decision.verdict is Verdict.APPROVED", "True", taking_back_declined,
+          "not_prepared"),
+    Check(TAKE, "refusal := _policy(said, contact)", "refusal := None", taken_back_with_a_number,
+          "policy_blocked"),
     Check(POLICY, "area=revision.area", "area=None", a_number_in_the_area, "policy_blocked"),
     Check(FOUND, "blocked := blocking(findings)", "blocked := []", a_number, "policy_blocked"),
     Check(FOUND, "unexplained := wanting(findings, reasons)", "unexplained := []",
@@ -493,6 +578,9 @@ UNNOTICED = {
     (LAPSES, "speaks_of_now"): "its two halves have rows of their own",
     (JUDGE, "releases.of_revision(tx, revision.id) is not None"):
         "a second release of a revision fails on a key of the database",
+    (TAKE, "approved"): "its two halves have rows of their own",
+    (JUDGE, "kept.proof is None"): "a retraction that is proven is no prepared one, or is the same",
+    (JUDGE, "revision.kind is UpdateKind.RETRACTION"): "another update is no prepared retraction",
     (JUDGE, "unlocked"): "a made-up message: there is no decision to release",
     (JUDGE, "request is None"): "the same",
     (JUDGE, "kept is None"): "the same; decisions are never taken away",
@@ -543,6 +631,12 @@ async def test_nothing_is_wrong_with_the_scene_itself(story: Story) -> None:
     assert await scene.judged() == "released"
 
 
+async def test_what_was_approved_for_that_takes_back(story: Story) -> None:
+    scene = await a_scene(story)
+    await taken_back_again(scene)
+    assert await scene.judged() == "released"
+
+
 async def test_who_commanded_then_decided_though_command_has_moved_since(story: Story) -> None:
     scene = await a_scene(story)
     await command_moved_after_it(scene)
@@ -555,6 +649,7 @@ REWRITTEN: dict[str, Any] = {
     "channels": ("public_page",), "media": ("0" * 64,), "corrects": "another",
     "expires_at": NOW + timedelta(days=2),
     "renderings": (Rendering(channel="public_page", headline="Gas leak", text="Go home."),),
+    "retraction": (Rendering(channel="public_page", headline="Gas leak", text="Go home."),),
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from broadcaster.approval import ApprovalRequest, RequestState, Verdict, to_keep
-from broadcaster.delivery import PostState
+from broadcaster.delivery import Next, PostState
 from broadcaster.errors import Refusal
 from broadcaster.incident import Status
 from broadcaster.ledger import (
@@ -25,7 +25,7 @@ from broadcaster.ledger import (
     schema,
 )
 from broadcaster.ledger.approvals import KeptDecision
-from broadcaster.ledger.attempts import Ended, Opened, Wanted
+from broadcaster.ledger.attempts import Closing, Ended, Opened, Wanted
 from broadcaster.orders import Decide, SubmitRevision, ask_to_keep, facts_of, submit_revision
 from broadcaster.record import Kind
 from broadcaster.roster import Role
@@ -313,6 +313,22 @@ async def test_a_newer_update_ends_what_it_replaces_of_what_is_held(story: Story
     await story.released(incident, replaces=(release.id,))
     outcome = await attempted(story, release.id)
     assert isinstance(outcome, Ended) and outcome.then.state is PostState.REPLACED
+
+
+async def test_what_may_have_arrived_stays_in_doubt(story: Story) -> None:
+    """A try that nobody knows the end of, and another to come; then the fact changes."""
+    release, _ = await story.released(await story.reported())
+    opened = await attempted(story, release.id)
+    assert isinstance(opened, Opened)
+
+    def in_doubt(tx: Tx) -> None:
+        [lease] = leases.take(tx, ["channel:public_page"], "test", timedelta(seconds=30)).values()
+        again = Next(PostState.WAITING, next_look=tx.now, why="Away.")
+        attempts.close(tx, [Closing(opened, lease, "InDoubt", again)])
+
+    await story.ledger.write(in_doubt)
+    await moved(story)
+    assert await states(story, release.id) == {PostState.HELD, PostState.IN_DOUBT}
 
 
 async def test_what_is_being_sent_is_left_to_its_attempt(story: Story) -> None:
