@@ -86,6 +86,8 @@ class Judge:
     def _untrue(self, release: sqlite3.Row, keeps: str | None) -> Iterator[str]:
         """What a release says that is not so now, unless all of it was signed with `keeps`."""
         revision = self.revisions[release["revision_id"]]
+        if revision["kind"] in ("correction", "retraction"):
+            return  # what it mends is out, whatever has become of it since
         incident = json.loads(self.incidents[revision["incident_id"]]["body"])
         changes: list[list[str | None]] = []
         for name, phrase in revision["words"].items():
@@ -295,7 +297,8 @@ class Judge:
             yield "posts that were not approved, or approved ones missing"
         for post in self.posts.values():
             release = self.releases.get(post["release_id"])
-            if release is not None and post["state"] in ("planned", "waiting"):
+            ended = release is None or release["stopped_at"] or post["replaced_by"]
+            if release is not None and not ended and post["state"] in ("planned", "waiting"):
                 for untrue in self._untrue(release, release["keeps"]):
                     yield f"a post that would go: {untrue}"
 

@@ -32,6 +32,7 @@ from webauthn.helpers import bytes_to_base64url
 
 from broadcaster import passkey
 from broadcaster.approval import ApprovalRequest, Decision, RequestState, Verdict, to_keep
+from broadcaster.delivery import Next, PostState
 from broadcaster.errors import Refusal
 from broadcaster.handover import record_command
 from broadcaster.incident import Report, Status
@@ -43,6 +44,7 @@ from broadcaster.ledger import (
     open_ledger,
     passkeys,
     people,
+    posts,
     releases,
     reports,
 )
@@ -56,6 +58,7 @@ from broadcaster.orders import (
     renew_request,
     stop_release,
     submit_revision,
+    take_back,
     withdraw_request,
 )
 from broadcaster.passkey import decision_challenge
@@ -391,6 +394,26 @@ class Protocol(RuleBasedStateMachine):
             self.requests.append(request)
             self.whoever_commands_decides(0, Verdict.APPROVED, meanwhile, knowing=True)
 
+    @precondition(lambda self: self.released)
+    @rule(back=BACK, who=PERSONS, out=st.booleans(), message=st.booleans())
+    def what_is_out_is_taken_back(self, back: int, who: str, out: bool, message: bool) -> None:
+        """By whoever; the channel has it, or has not begun."""
+        release = self.released[-1 - back % len(self.released)]
+        if out:
+            self.write(lambda tx: posts.turn(tx, [
+                posts.Turn(post, Next(PostState.POSTED)) for post in posts.of_release(tx, release)
+                if post.channel == PAGE.name
+            ]))  # fmt: skip
+        order = self.ordered(lambda tx: take_back(tx, release, self.persons[who]))
+        if order is None:
+            return
+        kept = self.read(lambda tx: approvals.decision_of(tx, order.request.id))
+        assert kept is not None
+        MET["taken back"] += 1
+        self.decisions.append(kept.decision.id)
+        if message:
+            self._gate(kept.decision.id)
+
     # --- what must hold ---
 
     @invariant()
@@ -555,7 +578,9 @@ def test_what_lapsed_and_what_is_held_is_kept_by_who_commands() -> None:
         machine.the_protocol_was_kept()
         machine.what_is_held_is_asked_about(0, "Lee", True, "the facts change")
         machine.the_protocol_was_kept()
+        machine.what_is_out_is_taken_back(0, "Kim", out=True, message=True)
+        machine.the_protocol_was_kept()
     finally:
         machine.teardown()
-    assert (MET["facts_changed"], MET["gate: released"]) == (1, 1)
+    assert (MET["facts_changed"], MET["gate: released"], MET["taken back"]) == (1, 2, 1)
     assert (MET["gate: kept"], MET["gate: facts_changed"]) == (1, 1)

@@ -32,6 +32,8 @@ from broadcaster.update import (
     lapses_by,
     may_stand,
     render,
+    retraction_of,
+    retraction_text,
     short_code,
 )
 from tests.broadcaster.values import PLACE, a_revision, some_words
@@ -69,6 +71,7 @@ COVERED: list[tuple[str, Any]] = [
     ("replaces", ("release-1",)),
     ("corrects", "release-1"),
     ("expires_at", NOW + timedelta(hours=24, microseconds=1)),
+    ("retraction", a_rendering(text="We take it back.")),
 ]
 OUTSIDE: dict[str, Any] = {
     "words": some_words(guidance=Phrase(text="Other.", origin=Origin.TYPED)),
@@ -112,6 +115,20 @@ def test_the_digest_is_what_it_was() -> None:
     })  # fmt: skip
     tagged = b"incident-alert-broadcaster/revision/1\0" + said
     assert revision.digest == hashlib.sha256(tagged).hexdigest()
+
+
+def test_a_retraction_is_what_was_prepared_where_it_is_wanted() -> None:
+    words, (ours,), (county,) = some_words(), a_rendering(text="No."), a_rendering(channel="county")
+    assert retraction_text(words, 3) == (
+        f"DHSPD: We take back our update #3 (Gas leak, {PLACE}). Do not act on it."
+    )
+    base = a_revision(channels=("public_page", "county"), retraction=(ours, county), number=3)
+    said = retraction_of(base, "release-3", ["public_page"], id="revision-4", update_id="update-4",
+                         number=4, compiled_at=NOW)  # fmt: skip
+    assert (said.kind, said.corrects, said.replaces) == ("retraction", "release-3", ("release-3",))
+    assert (said.renderings, said.channels, said.retraction) == ((ours,), ("public_page",), ())
+    assert (said.number, said.expires_at) == (4, NOW + timedelta(hours=24))
+    assert (said.area, said.world, said.compiled_by) == (base.area, base.world, base.compiled_by)
 
 
 @given(TEXT, TEXT.filter(bool), st.timezones(), st.integers(0, 10**6))
