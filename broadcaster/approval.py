@@ -1,7 +1,8 @@
 """The gate's rule: a decision becomes a release, or a refusal that says why.
 
 The desk asks `objection` before it records a decision; the gate asks it again, alone, of what the
-ledger holds, and only `decide` makes a `Release` (DESIGN.md "The job").
+ledger holds, and only `decide` makes a `Release` (DESIGN.md "The job"); of a retraction that was
+approved with the words that it takes back, `take_back` does.
 """
 
 from __future__ import annotations
@@ -19,13 +20,25 @@ from broadcaster.errors import Kind, Refusal
 from broadcaster.incident import NAMESPACE, Command
 from broadcaster.passkey import Passkey, Site, decision_challenge
 from broadcaster.policy import Finding, blocking, screen, wanting
-from broadcaster.roster import Person, Role
-from broadcaster.update import Revision, changed_facts, short_code
+from broadcaster.roster import Act, Person, Role, require
+from broadcaster.update import (
+    Change,
+    Revision,
+    facts_digest,
+    is_over,
+    lapses_by,
+    may_stand,
+    retraction_of,
+    short_code,
+)
 from broadcaster.world import Exercise, Frozen, Live, W
 
 #: A gate that comes this late asks again instead of releasing (security facts §1).
 GATE_MAY_BE_LATE = timedelta(seconds=60)
 GATE_LATE = "gate_late"
+
+#: What the gate makes of an approval that goes out: a release, or what was held of one goes on.
+RELEASED, KEPT = "released", "kept"
 
 
 class Verdict(StrEnum):
@@ -44,7 +57,7 @@ class RequestState(StrEnum):
     RETURNED = "returned"  #: decided: back to the PIO with a note
     DECLINED = "declined"  #: decided: not to be said
     WITHDRAWN = "withdrawn"  #: the PIO took it back or put a newer one in its place
-    LAPSED = "lapsed"  #: a fact behind the words changed
+    LAPSED = "lapsed"  #: a fact behind the words changed; approved by who keeps them all the same
     EXPIRED = "expired"  #: nobody decided in time; renewed by one act
 
 
@@ -73,10 +86,12 @@ class Decision(Frozen):
     digest: str
     reason: str | None
     at: datetime
+    #: `update.facts_digest` of the changed facts in spite of which the words are kept.
+    keeps: str | None = None
 
 
 class Release(Frozen, Generic[W]):
-    """An approved revision. Only `decide` makes one."""
+    """An approved revision. Only `decide` makes one, and `take_back` of a retraction."""
 
     id: str
     world: W
@@ -112,6 +127,15 @@ class Case:
     proof: passkey.Json | None  #: what the person's passkey answered
     passkey: Passkey | None  #: the one that the answer names, as it stands now
     site: Site
+    keeps: str | None = None  #: as in Decision
+
+
+def to_keep(request: ApprovalRequest, changes: Sequence[Change], at: datetime) -> str | None:
+    """What whoever keeps these words signs of the facts; None where it is not asked or too late."""
+    asked = request.state is RequestState.LAPSED or (request.state is RequestState.OPEN and changes)
+    if not asked or at >= request.expires_at or is_over(changes):
+        return None
+    return facts_digest(changes)
 
 
 def asked_in_words(command: Command, commander_name: str | None) -> str:
@@ -173,18 +197,46 @@ def decide(
             "update_expired", "The update's own time has run out.", "Submit it with a new one.",
             kind=Kind.GONE,
         )  # fmt: skip
-    return Release(
-        id=str(uuid.uuid5(NAMESPACE, f"release\0{case.revision.id}")),
-        world=world,
-        revision_id=case.revision.id,
-        incident_id=case.revision.incident_id,
-        decision_id=decision_id,
-        digest=case.revision.digest,
-        channels=case.revision.channels,
-        replaces=case.revision.replaces,
-        released_at=now,
-        expires_at=case.revision.expires_at,
-    )
+    return _release(case.revision, decision_id, world, now)
+
+
+@dataclass(frozen=True)
+class TakingBack:
+    """All that an order to take a release back is judged by."""
+
+    retraction: Revision  #: what would be said
+    base: Revision  #: the words that are taken back
+    released: AnyRelease  #: as they were approved and released
+    decision: Decision
+    person: Person
+
+
+def take_back(order: TakingBack, world: W, *, now: datetime, contact: str = "") -> Release[W]:
+    """The release of a retraction that was approved together with the words that it takes back.
+
+    It is ordered and not approved again, by whoever may. Raises Refusal where it says anything
+    but what the digest of those words covered.
+    """
+    require(order.person, Act.TAKE_BACK)
+    said, base = order.retraction, order.base
+    prepared = retraction_of(
+        base, order.released.id, said.channels, id=said.id, update_id=said.update_id,
+        number=said.number, compiled_at=said.compiled_at,
+    )  # fmt: skip
+    approved = base.digest == order.released.digest and base.retraction
+    if not (approved and said == prepared and order.decision.verdict is Verdict.APPROVED):
+        raise not_prepared()
+    if refusal := _policy(said, contact):
+        raise refusal
+    return _release(said, order.decision.id, world, now)
+
+
+def not_prepared() -> Refusal:
+    """What is told about a retraction that nobody approved."""
+    return Refusal(
+        "not_prepared", "These are not the words that were approved for taking it back.",
+        "Write a retraction, and have it approved.", kind=Kind.FORBIDDEN,
+    )  # fmt: skip
 
 
 def policy_objection(
@@ -234,9 +286,26 @@ def _policy(revision: Revision, contact: str) -> Refusal | None:
     return policy_objection(findings, revision.policy_reasons, attested=revision.attested)
 
 
-def request_digest(request_id: str, verdict: str, digest: str, reason: str | None) -> str:
+def _release(revision: Revision, decision_id: str, world: W, now: datetime) -> Release[W]:
+    return Release(
+        id=str(uuid.uuid5(NAMESPACE, f"release\0{revision.id}")),
+        world=world,
+        revision_id=revision.id,
+        incident_id=revision.incident_id,
+        decision_id=decision_id,
+        digest=revision.digest,
+        channels=revision.channels,
+        replaces=revision.replaces,
+        released_at=now,
+        expires_at=revision.expires_at,
+    )
+
+
+def request_digest(
+    request_id: str, verdict: str, digest: str, reason: str | None, keeps: str | None = None
+) -> str:
     """What "the same decision again" means when an idempotency key comes twice."""
-    parts = "\0".join((request_id, verdict, digest, reason or ""))
+    parts = "\0".join((request_id, verdict, digest, reason or "", *([keeps] if keeps else [])))
     return hashlib.sha256(parts.encode()).hexdigest()
 
 
@@ -255,7 +324,9 @@ def _state(case: Case) -> Refusal | None:
     if state is RequestState.EXPIRED:
         return _expired()
     if state is RequestState.LAPSED:
-        return _lapsed(("a fact",))
+        kept = case.verdict is Verdict.APPROVED and case.keeps is not None
+        in_time = case.at < case.request.expires_at
+        return None if kept and in_time else _lapsed(lapses_by(case.revision, case.facts), in_time)
     why = f"This update was already {state}."
     if state is RequestState.WITHDRAWN:
         why = "The PIO took this submission back, or put a newer one in its place."
@@ -318,7 +389,7 @@ def _words(case: Case) -> Refusal | None:
 def _proof(case: Case) -> Refusal | None:
     """That this person's passkey signed this verdict on these words, for this request."""
     request = case.request
-    signed = decision_challenge(request.nonce, request.id, case.verdict, case.digest)
+    signed = decision_challenge(request.nonce, request.id, case.verdict, case.digest, case.keeps)
     return passkey.objection(
         case.proof, case.passkey, person_id=case.person.id, site=case.site, challenge=signed,
         world=case.revision.world,
@@ -326,10 +397,11 @@ def _proof(case: Case) -> Refusal | None:
 
 
 def _facts(case: Case) -> Refusal | None:
+    """That the words are still so, or that the Commander signed what is no longer so."""
     if case.verdict is not Verdict.APPROVED:
         return None
-    changed = changed_facts(case.revision.words, case.facts)
-    return _lapsed(changed) if changed else None
+    changes = lapses_by(case.revision, case.facts)
+    return None if may_stand(changes, case.keeps) else _lapsed(changes)
 
 
 def _reason(case: Case) -> Refusal | None:
@@ -350,10 +422,12 @@ def _expired() -> Refusal:
     )
 
 
-def _lapsed(changed: tuple[str, ...]) -> Refusal:
+def _lapsed(changes: Sequence[Change], in_time: bool = True) -> Refusal:
+    what = "; ".join(change.in_words for change in changes) or "and back again"
+    anew = "Have the PIO submit the update again with what is true now."
+    if in_time and not is_over(changes):
+        anew = f"Keep these words, knowing it, or return them. {anew}"
     return Refusal(
-        "facts_changed",
-        f"The incident has changed since these words were written ({', '.join(changed)}).",
-        "Return it, or have the PIO submit the update again with what is true now.",
-        kind=Kind.CONFLICT,
-    )
+        "facts_changed", f"The incident has changed since these words were written ({what}).", anew,
+        kind=Kind.CONFLICT, facts={"changed": what},
+    )  # fmt: skip

@@ -8,7 +8,7 @@ by tenacity's stop and wait objects, and kept in the ledger as `next_look`.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -19,7 +19,7 @@ import tenacity
 from broadcaster.approval import Release
 from broadcaster.channel import Channel, Idempotency
 from broadcaster.incident import NAMESPACE
-from broadcaster.update import Rendering, Words, changed_facts
+from broadcaster.update import Change, Rendering, may_stand
 from broadcaster.world import Frozen, W
 
 #: Full jitter, at most 30 s between tries (facts/security-reliability-ux.md §3).
@@ -49,6 +49,11 @@ class PostState(StrEnum):
     def unsent(self) -> bool:
         """Provably not before the public, and still on its way."""
         return self in (PostState.PLANNED, PostState.WAITING, PostState.HELD)
+
+    @property
+    def out(self) -> bool:
+        """Before the public, or perhaps so."""
+        return self in (PostState.POSTED, PostState.SENDING, PostState.IN_DOUBT)
 
 
 _ENDED = frozenset({
@@ -180,8 +185,8 @@ class Standing:
     replaced_by: str | None
     digest_released: str
     digest: str  #: of the words that would be sent, computed from them now
-    words: Words
-    facts: Mapping[str, str | None]  #: what the incident's facts are now
+    changes: Sequence[Change]  #: the facts in those words that are no longer so
+    keeps: str | None  #: of which of them the Commander knew
     in_doubt: bool  #: whether an earlier attempt may have reached the public
 
 
@@ -219,11 +224,12 @@ def _against(standing: Standing, now: datetime) -> Next | None:
             why="The words in the ledger are not the words that were approved. Nothing was sent; "
             "run `broadcaster verify`.",
         )
-    if changed := changed_facts(standing.words, standing.facts):
+    if not may_stand(standing.changes, standing.keeps):
+        changed = "; ".join(change.in_words for change in standing.changes)
         return Next(
             PostState.HELD,
-            why=f"The incident has changed since these words were approved "
-            f"({', '.join(changed)}). Nothing was sent; submit an update with what is true now.",
+            why=f"The incident has changed since these words were approved ({changed}). Nothing "
+            "was sent.",
         )
     return None
 

@@ -75,6 +75,7 @@ def edit_words(
     revision = base.model_copy(update={
         "id": str(uuid.uuid4()), "renderings": renderings,
         "channels": tuple(each.channel for each in renderings),
+        "retraction": tuple(each for each in base.retraction if each.channel in order.texts),
         "compiled_at": approvals.after_the_last(tx, base.update_id), "edited_by": person.id,
         "attested": attested, "attested_by": base.attested_by if same_words else person.id,
         "policy_reasons": {each.rule: reasons[each.rule] for each in findings},

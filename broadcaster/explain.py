@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from broadcaster.approval import (
+    KEPT,
+    RELEASED,
     AnyRelease,
     ApprovalRequest,
     RequestState,
@@ -148,7 +150,8 @@ class _Looked:
     @property
     def submitted(self) -> Json:
         """What the record noted when it, or what it was edited from, was submitted."""
-        revision_id = self.revision.id
+        ordered = self.entry(Kind.RETRACTION_ORDERED, revision_id=self.revision.id)
+        revision_id = ordered["public"]["prepared_in"] if ordered else self.revision.id
         while edit := self.entry(Kind.REVISION_EDITED, revision_id=revision_id):
             revision_id = edit["public"]["edits"]
         entry = self.entry(Kind.REVISION_SUBMITTED, revision_id=revision_id)
@@ -369,10 +372,21 @@ def _asked_and_decided(tx: Tx, seen: _Looked, kept: approvals.Kept) -> Iterable[
                          f"{seen.name(entry['actor'])} at {at}: "
                          f"{entry['public']['code']}.")  # fmt: skip
     decided = approvals.decision_of(tx, request.id)
-    if decided is not None:
+    if ordered := seen.entry(Kind.RETRACTION_ORDERED, revision_id=seen.revision.id):
+        yield Reason(
+            "389.4.1", what, True,
+            f"Its words were approved with those that it takes back, release "
+            f"{ordered['public']['release_id']}; {seen.name(ordered['actor'])} ordered it at "
+            f"{_time(datetime.fromisoformat(ordered['at']))}.",
+        )  # fmt: skip
+    elif decided is not None:
         verdict = decided.decision.verdict
         note = f': "{decided.decision.reason}"' if decided.decision.reason else ""
         who = seen.name(decided.decision.person_id)
+        if decided.decision.keeps:
+            said = seen.entry(Kind.DECISION_RECORDED, decision_id=decided.decision.id)
+            changed = ", ".join(said["public"]["keeps"]) if said else ""
+            note += f" knowing what has changed in them since ({changed or 'nothing any more'})"
         yield Reason(
             "389.4.1", what, verdict is Verdict.APPROVED,
             f"{asked}; {who} {verdict} the words #{short_code(decided.decision.digest)} at "
@@ -396,7 +410,7 @@ def _gate(seen: _Looked) -> Iterable[Reason]:
     what = "the gate: right person, right words, still true, policy clean"
     if decision.outcome is None:
         yield Reason("389.4.1", what, None, "It has not judged the decision yet.")
-    elif seen.release is not None:
+    elif seen.release is not None and decision.outcome in (RELEASED, KEPT):
         yield Reason("389.4.1", what, True, f"Released at {_time(seen.release.released_at)}.")
     else:
         clause = "389.5" if decision.outcome.startswith("policy") else "389.4.1"

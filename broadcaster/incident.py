@@ -21,6 +21,9 @@ from broadcaster.world import Frozen, World
 #: Ids that must be the same whenever the same thing is named come from this namespace.
 NAMESPACE = uuid.UUID("5b7d3f0e-6c5f-5a0a-9a63-1f4c51f9a389")
 
+#: Whether an incident goes on, as a fact behind the words.
+OPEN, CLOSED = "open", "closed"
+
 #: A source without its own rule closes an incident after this long without a word.
 CLOSES_AFTER = timedelta(hours=12)
 
@@ -214,7 +217,11 @@ class Incident(Frozen):
     @property
     def facts(self) -> dict[str, str | None]:
         """What the incident's facts are now, for telling whether words still hold."""
-        return {"type": self.type.value, "place": self.place.value if self.place else None}
+        return {
+            "type": self.type.value,
+            "place": self.place.value if self.place else None,
+            "status": OPEN if self.open else CLOSED,
+        }
 
 
 def incident_id(world: World, source: str, number: str) -> str:

@@ -27,10 +27,11 @@ from broadcaster.approval import (
 from broadcaster.authority import Authority, Content, content_of
 from broadcaster.authority import objection as authority_objection
 from broadcaster.channel import AnyChannel
+from broadcaster.delivery import PostState
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
 from broadcaster.handover import How, commander_name, locked, move
-from broadcaster.incident import Incident
+from broadcaster.incident import NAMESPACE, Incident
 from broadcaster.ledger import (
     Tx,
     approvals,
@@ -40,6 +41,7 @@ from broadcaster.ledger import (
     outbox,
     passkeys,
     people,
+    posts,
     releases,
 )
 from broadcaster.passkey import Json, Passkey, Site, decision_challenge, id_of
@@ -50,13 +52,19 @@ from broadcaster.update import (
     EXPIRES_AFTER,
     LONGEST_EXPIRY,
     SLOT,
+    Change,
+    Origin,
     Revision,
     UpdateKind,
     Words,
     changed_facts,
     clean,
     compose,
+    is_over,
+    lapses_by,
     render,
+    retraction_of,
+    retraction_text,
     short_code,
     unfilled,
 )
@@ -103,6 +111,8 @@ class Decide(Frozen):
     #: What the person's passkey answered to `passkey.decision_challenge` (WebAuthn's
     #: AuthenticationResponseJSON).
     proof: dict[str, Any] | None = None
+    #: The digest of the changed facts that the page showed: these words are kept, knowing them.
+    keeps: Annotated[str, Field(min_length=64, max_length=64)] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,14 +137,21 @@ def submit_revision(
     content = content_of(order.kind, incident_open=incident.open)
     authority, lapsed = _authorized(tx, person, content)
     chosen = _chosen(order, channels)
-    _still_true(order.words, incident)
+    _still_true(changed_facts(order.words, incident.facts))
     _nothing_else_waits(tx, order, person)
     update_id, number = _update(tx, order)
     text = order.text.strip() or compose(order.words)
+    if order.kind is UpdateKind.ALL_CLEAR:
+        _says_how_it_ended(order.words, text)
     filled({"text": text} | {f"text_{name}": own for name, own in order.own_texts.items()})
     expires_at = _expiry(order, tx.now)
     area = area_of(order.words)
     renderings = render(tx.world, chosen, order.words, text, order.own_texts)
+    retraction = (
+        ()
+        if order.kind is UpdateKind.RETRACTION
+        else render(tx.world, chosen, order.words, retraction_text(order.words, number), {})
+    )
     reasons = {rule: clean(why, f"reason_{rule}") for rule, why in order.policy_reasons.items()}
     findings = screen(order.words, renderings, contact=contact)
     if refusal := policy_objection(findings, reasons, attested=order.attested):
@@ -158,6 +175,8 @@ def submit_revision(
         compiled_at=approvals.after_the_last(tx, update_id),
         attested=order.attested,
         policy_reasons={each.rule: reasons[each.rule] for each in findings},
+        incident_open=incident.open,
+        retraction=retraction,
     )
     approvals.add_revision(tx, revision)
     tx.trace = incidents.trace(tx, incident.id)
@@ -227,7 +246,7 @@ def renew_request(tx: Tx, request_id: str, person: Person) -> ApprovalRequest:
         )  # fmt: skip
     content = content_of(revision.kind, incident_open=incident.open)
     authority, lapsed = _authorized(tx, person, content)
-    _still_true(revision.words, incident)
+    _still_true(lapses_by(revision, incident.facts))
     request = approvals.open_request(tx, revision, incident.command)
     tx.record(Kind.REQUEST_RENEWED, actor=person.id, incident_id=incident.id,
               request_id=request.id, renews=old.id, digest=request.digest,
@@ -267,7 +286,7 @@ def decide(tx: Tx, order: Decide, person: Person, site: Site) -> approvals.KeptD
     case = case_of(
         tx, incident, request, revision, person, site, verdict=order.verdict,
         digest=order.digest if order.revision_id == revision.id else "", reason=reason,
-        proof=order.proof, key=key,
+        proof=order.proof, key=key, keeps=order.keeps,
     )  # fmt: skip
     if refusal := objection(case) or passkeys.counted(tx, key, order.proof):
         tx.record(Kind.DECISION_REFUSED, actor=person.id, incident_id=request.incident_id,
@@ -278,8 +297,9 @@ def decide(tx: Tx, order: Decide, person: Person, site: Site) -> approvals.KeptD
         command = move(tx, incident.incident, [person.id], How.TAKEN, actor=person.id)
     decision = Decision(
         id=str(uuid.uuid4()), request_id=request.id, person_id=person.id, verdict=order.verdict,
-        digest=order.digest, reason=reason, at=tx.now,
+        digest=order.digest, reason=reason, at=tx.now, keeps=order.keeps,
     )  # fmt: skip
+    kept_facts = lapses_by(revision, case.facts) if order.keeps else ()
     recorded = approvals.add_decision(tx, decision, command, order.idempotency_key, order.proof)
     approvals.end_request(tx, request, RequestState(order.verdict.value), reason)
     if order.verdict is Verdict.APPROVED:
@@ -288,8 +308,99 @@ def decide(tx: Tx, order: Decide, person: Person, site: Site) -> approvals.KeptD
               decision_id=decision.id, request_id=request.id, verdict=str(order.verdict),
               digest=decision.digest, code=short_code(decision.digest), epoch=command.epoch,
               passkey_id=id_of(order.proof),
-              private={"reason": reason})  # fmt: skip
+              keeps=[change.name for change in kept_facts] if order.keeps else None,
+              private={"reason": reason} | changes_told(kept_facts))  # fmt: skip
     return recorded
+
+
+def take_back(tx: Tx, release_id: str, person: Person) -> Submitted:
+    """Orders the retraction that was approved with a release, where that is out. Raises Refusal.
+
+    No passkey and nobody's approval: its words were in the digest that the Commander signed, and
+    the gate releases these alone. What had not begun is not sent any more.
+    """
+    require(person, Act.TAKE_BACK)
+    exercises.require_running(tx)
+    found = releases.get(tx, release_id)
+    if found is None:
+        raise no_such_release()
+    incident = locked(tx, found.incident_id)
+    base = approvals.revision(tx, found.revision_id)
+    assert base is not None, "a release's revision is a foreign key"
+    id_ = str(uuid.uuid5(NAMESPACE, f"retraction\0{release_id}"))
+    if approvals.revision(tx, id_) is not None:
+        raise Refusal(
+            "already_taken_back", "This was taken back already.",
+            "Look at the incident's page for what stands now.", kind=Sort.CONFLICT,
+        )  # fmt: skip
+    out = [post.channel for post in posts.of_release(tx, release_id) if post.state.out]
+    if not out or not base.retraction:
+        raise Refusal(
+            "nothing_to_take_back",
+            "Nothing of this is out." if not out else "No retraction was prepared with it.",
+            "Press Stop: what has not begun is then not sent." if not out
+            else "Write a retraction, and have it approved.",
+            kind=Sort.CONFLICT,
+        )  # fmt: skip
+    number = approvals.next_number(tx, found.incident_id)
+    update_id = approvals.add_update(tx, found.incident_id, number, UpdateKind.RETRACTION)
+    revision = retraction_of(base, release_id, out, id=id_, update_id=update_id, number=number,
+                             compiled_at=tx.now)  # fmt: skip
+    approvals.add_revision(tx, revision)
+    tx.trace = incidents.trace(tx, found.incident_id)
+    command = incident.incident.command
+    request = approvals.open_request(tx, revision, command)
+    approvals.end_request(tx, request, RequestState.APPROVED, None)
+    decision = Decision(
+        id=str(uuid.uuid4()), request_id=request.id, person_id=person.id,
+        verdict=Verdict.APPROVED, digest=revision.digest, reason=None, at=tx.now,
+    )  # fmt: skip
+    approvals.add_decision(tx, decision, command, id_, None)
+    outbox.decision_recorded(tx, decision.id, found.incident_id)
+    tx.record(Kind.RETRACTION_ORDERED, actor=person.id, incident_id=found.incident_id,
+              release_id=release_id, revision_id=revision.id, prepared_in=base.id,
+              request_id=request.id, decision_id=decision.id, number=number,
+              digest=revision.digest, channels=list(revision.channels),
+              private={f"text_{r.channel}": r.text for r in revision.renderings})  # fmt: skip
+    return Submitted(revision, request)
+
+
+def ask_to_keep(tx: Tx, release_id: str, person: Person) -> ApprovalRequest:
+    """Asks the Commander whether what is held of a release may go as it stands. Raises Refusal.
+
+    A request for the same words: what is signed is that they are kept, knowing what has changed.
+    """
+    if not person.may(Act.DECIDE):
+        require(person, Act.COMPILE)
+    exercises.require_running(tx)
+    found = releases.get(tx, release_id)
+    if found is None:
+        raise no_such_release()
+    incident = locked(tx, found.incident_id)
+    revision = approvals.revision(tx, found.revision_id)
+    assert revision is not None, "a release's revision is a foreign key"
+    changes = lapses_by(revision, facts_of(incident))
+    held = any(post.state is PostState.HELD for post in posts.of_release(tx, release_id))
+    if not held or releases.stopped_at(tx, release_id) or is_over(changes):
+        raise Refusal(
+            "nothing_to_keep", "Nothing is held of this release that the Commander could let go.",
+            "Look at what stands on its page, and submit an update with what is true now.",
+            kind=Sort.CONFLICT,
+        )  # fmt: skip
+    if approvals.open_requests(tx, found.incident_id):
+        raise _something_waits()
+    tx.trace = incidents.trace(tx, found.incident_id)
+    request = approvals.open_request(tx, revision, incident.incident.command)
+    tx.record(Kind.KEEP_ASKED, actor=person.id, incident_id=found.incident_id,
+              request_id=request.id, release_id=release_id, digest=request.digest,
+              changed=[change.name for change in changes],
+              private=changes_told(changes))  # fmt: skip
+    return request
+
+
+def changes_told(changes: Sequence[Change]) -> dict[str, str]:
+    """What changed, for the record's private fields: a place is nobody's until it is released."""
+    return {"changes": "; ".join(change.in_words for change in changes)} if changes else {}
 
 
 def practised(tx: Tx, order: Decide, person: Person, site: Site) -> Decide:
@@ -297,7 +408,8 @@ def practised(tx: Tx, order: Decide, person: Person, site: Site) -> Decide:
     kept = approvals.request(tx, order.request_id)
     if order.proof is not None or kept is None:
         return order
-    signed = decision_challenge(kept.request.nonce, kept.request.id, order.verdict, order.digest)
+    request = kept.request
+    signed = decision_challenge(request.nonce, request.id, order.verdict, order.digest, order.keeps)
     proof = passkeys.practice_answer(tx, person.id, site=site, challenge=signed)
     return order.model_copy(update={"proof": proof})
 
@@ -311,10 +423,7 @@ def stop_release(tx: Tx, release_id: str, person: Person) -> datetime:
     require(person, Act.STOP)
     release = releases.get(tx, release_id)
     if release is None:
-        raise Refusal(
-            "no_such_release", "There is no such release.", "Open it from its incident's page.",
-            kind=Sort.NOT_FOUND,
-        )  # fmt: skip
+        raise no_such_release()
     if releases.stop(tx, release_id):
         tx.record(Kind.RELEASE_STOPPED, actor=person.id, incident_id=release.incident_id,
                   release_id=release_id)  # fmt: skip
@@ -324,7 +433,7 @@ def stop_release(tx: Tx, release_id: str, person: Person) -> datetime:
 def case_of(
     tx: Tx, incident: incidents.Kept, request: ApprovalRequest, revision: Revision, person: Person,
     site: Site, *, digest: str, verdict: Verdict = Verdict.APPROVED, reason: str | None = None,
-    proof: Json | None = None, key: Passkey | None = None,
+    proof: Json | None = None, key: Passkey | None = None, keeps: str | None = None,
 ) -> Case:  # fmt: skip
     """What a person who decides now is judged by."""
     command = incident.incident.command
@@ -333,7 +442,7 @@ def case_of(
         head_revision_id=approvals.head_revision_id(tx, revision.update_id), person=person,
         verdict=verdict, digest=digest, reason=reason, command=command,
         commander_name=commander_name(tx, command), facts=facts_of(incident), at=tx.now,
-        proof=proof, passkey=key, site=site,
+        proof=proof, passkey=key, site=site, keeps=keeps,
     )  # fmt: skip
 
 
@@ -352,7 +461,7 @@ def _again(
 ) -> approvals.KeptDecision | Refusal:
     """The answer to a decision on a request that has one already."""
     same_key = earlier.idempotency_key == order.idempotency_key
-    same = request_digest(order.request_id, order.verdict, order.digest, reason)
+    same = request_digest(order.request_id, order.verdict, order.digest, reason, order.keeps)
     if same_key and earlier.decision.person_id == person.id:
         if same == earlier.request_digest:
             return earlier
@@ -394,6 +503,14 @@ def _request(tx: Tx, request_id: str) -> tuple[Incident, ApprovalRequest]:
     return incident, kept.request
 
 
+def no_such_release() -> Refusal:
+    """What whoever names an unknown release is told."""
+    return Refusal(
+        "no_such_release", "There is no such release.", "Open it from its incident's page.",
+        kind=Sort.NOT_FOUND,
+    )  # fmt: skip
+
+
 def no_such_request() -> Refusal:
     """What whoever names an unknown request is told."""
     return Refusal(
@@ -402,15 +519,16 @@ def no_such_request() -> Refusal:
     )  # fmt: skip
 
 
-def _still_true(words: Words, incident: Incident) -> None:
+def _still_true(changes: Sequence[Change]) -> None:
     """Words whose facts have moved are not put before anybody: the gate would refuse them."""
-    if changed := changed_facts(words, incident.facts):
+    if changes:
+        what = "; ".join(change.in_words for change in changes)
         raise Refusal(
             "facts_changed",
-            f"The incident has changed since these words were begun ({' and '.join(changed)}).",
+            f"The incident has changed since these words were begun ({what}).",
             "Look at what is reported now, mend the words where they need it, and send them again.",
             kind=Sort.CONFLICT,
-            field=changed[0],
+            field=changes[0].name,
         )
 
 
@@ -425,6 +543,25 @@ def filled(texts: Mapping[str, str]) -> None:
                 "slot_empty", f"The text still holds {SLOT}: something must be written there.",
                 "Write what is right in its place.", field=field,
             )  # fmt: skip
+
+
+def _says_how_it_ended(words: Words, text: str) -> None:
+    """An all clear says how it ended, where another update says what to do: in a person's words.
+
+    Raises Refusal.
+    """
+    how = clean(words.guidance.text, "guidance")
+    if not how or unfilled(how) or words.guidance.origin is not Origin.TYPED:
+        raise Refusal(
+            "slot_empty", "The all clear does not say how it ended.",
+            'Write it in a sentence or two, as in "The gas company has closed the line."',
+            field="guidance",
+        )  # fmt: skip
+    if how not in clean(text, "text"):
+        raise Refusal(
+            "slot_empty", "The text does not say how it ended, as you wrote it above.",
+            "Put it into the text, or empty the text to have it composed again.", field="text",
+        )  # fmt: skip
 
 
 def _chosen(order: SubmitRevision, channels: Sequence[AnyChannel]) -> list[AnyChannel]:

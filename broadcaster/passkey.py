@@ -89,9 +89,15 @@ class Registered(Frozen):
     aaguid: str  #: the authenticator's model; zeros where it does not tell
 
 
-def decision_challenge(nonce: str, request_id: str, verdict: str, digest: str) -> bytes:
-    """What a passkey signs to decide: 32 bytes bound to one request, one verdict, these words."""
-    return _signed(DECISION_TAG, nonce, request_id, verdict, digest)
+def decision_challenge(
+    nonce: str, request_id: str, verdict: str, digest: str, keeps: str | None = None
+) -> bytes:
+    """What a passkey signs to decide: 32 bytes bound to one request, one verdict, these words.
+
+    `keeps`: the digest of the changed facts in spite of which the words are kept.
+    """
+    kept = () if keeps is None else (keeps,)
+    return _signed(DECISION_TAG, nonce, request_id, verdict, digest, *kept)
 
 
 def acceptance_challenge(nonce: str, incident_id: str, offer_id: str, epoch: int) -> bytes:

@@ -44,6 +44,7 @@ class Act(StrEnum):
     TRANSFER_COMMAND = "move command without its Commander"
     DECIDE = "decide about an update"
     STOP = "stop what is going out"
+    TAKE_BACK = "take back what is out, in the words approved for that"
     SETTLE_PROBLEM = "settle a problem"
     APPROVE_DEVICE = "approve or revoke a device of somebody's"
     GRANT_AUTHORITY = "grant or revoke authority to post"
@@ -66,6 +67,7 @@ MAY: dict[Act, frozenset[Role]] = {
     Act.TRANSFER_COMMAND: frozenset({Role.WATCH_COMMANDER}),
     Act.DECIDE: frozenset({Role.COMMANDER, Role.WATCH_COMMANDER}),
     Act.STOP: _SWORN,
+    Act.TAKE_BACK: _SWORN,
     Act.SETTLE_PROBLEM: frozenset({Role.PIO, Role.WATCH_COMMANDER, Role.SUPERVISOR}),
     Act.APPROVE_DEVICE: frozenset({Role.WATCH_COMMANDER, Role.SUPERVISOR}),
     Act.GRANT_AUTHORITY: frozenset({Role.CHIEF}),
@@ -83,6 +85,7 @@ CLAUSE: dict[Act, str] = {
     Act.RECORD_COMMAND: "389.4.1",
     Act.DECIDE: "389.4.1",
     Act.STOP: "389.5",
+    Act.TAKE_BACK: "389.5",
     Act.APPROVE_DEVICE: "389.3",
     Act.GRANT_AUTHORITY: "389.3",
     Act.RECORD_TRAINING: "389.8",

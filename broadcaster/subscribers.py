@@ -57,6 +57,10 @@ class UpdateReleased(Message):
     renderings: tuple[Rendering, ...] = Field(
         description="What each channel says in each language, word for word."
     )
+    retraction: tuple[Rendering, ...] = Field(
+        description="What each channel would say to take this back: approved with it, said only "
+        "in a retraction."
+    )
     digest: str = Field(description="SHA-256 over all that was approved, in hexadecimal digits.")
 
 
@@ -83,5 +87,6 @@ def update_released(
         release_id=release.id, number=revision.number, kind=revision.kind,
         released_at=release.released_at, expires_at=release.expires_at,
         replaces=revision.replaces, corrects=revision.corrects, languages=revision.languages,
-        area=revision.area, renderings=revision.renderings, digest=release.digest,
+        area=revision.area, renderings=revision.renderings,
+        retraction=revision.retraction, digest=release.digest,
     )  # fmt: skip

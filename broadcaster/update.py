@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -18,10 +18,15 @@ from pydantic import Field
 
 from broadcaster.channel import AnyChannel
 from broadcaster.errors import Refusal
+from broadcaster.incident import CLOSED, OPEN
+from broadcaster.type_names import type_in_words
 from broadcaster.world import Frozen, World
 
 #: Hashed before the content, so that a digest of one scheme never passes for another's.
 DIGEST_TAG = b"incident-alert-broadcaster/revision/1\0"
+
+#: Hashed before the facts in spite of which a Commander keeps the words.
+FACTS_TAG = b"incident-alert-broadcaster/facts/1\0"
 
 #: How long a released update stands where the PIO names no other time.
 EXPIRES_AFTER = timedelta(hours=24)
@@ -42,6 +47,11 @@ class UpdateKind(StrEnum):
     CORRECTION = "correction"
     RETRACTION = "retraction"
     ALL_CLEAR = "all clear"
+
+    @property
+    def mends(self) -> bool:
+        """Whether it is about words that were wrong: then it is needed whatever has changed."""
+        return self in (UpdateKind.CORRECTION, UpdateKind.RETRACTION)
 
 
 class Origin(StrEnum):
@@ -113,6 +123,10 @@ class Revision(Frozen):
     attested_by: str | None = None
     #: Why the compiler goes on in spite of a soft finding, by the rule's id.
     policy_reasons: dict[str, str] = Field(default_factory=dict)
+    #: Whether the incident was open when this was compiled: an update then lapses as it closes.
+    incident_open: bool = True
+    #: What each channel says to take these words back: prepared with them, and approved with them.
+    retraction: tuple[Rendering, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -133,13 +147,15 @@ class Revision(Frozen):
 #: somebody has changed them.
 _COVERED = (
     "id", "update_id", "incident_id", "world", "kind", "number", "area", "languages", "channels",
-    "renderings", "media", "replaces", "corrects", "expires_at",
+    "renderings", "media", "replaces", "corrects", "expires_at", "retraction",
 )  # fmt: skip
 
 
 def digest(revision: Revision) -> str:
     """SHA-256 over the version tag and RFC 8785 canonical JSON of all that approval covers."""
     covered = revision.model_dump(mode="json", include=set(_COVERED))
+    if not revision.retraction:  # so that what was approved before there was one stays approved
+        covered.pop("retraction", None)
     return hashlib.sha256(DIGEST_TAG + rfc8785.dumps(covered)).hexdigest()
 
 
@@ -167,6 +183,27 @@ def compose(words: Words) -> str:
 
 def headline(words: Words) -> str:
     return f"{words.hazard.text}, {words.place.text}" if words.place.text else words.hazard.text
+
+
+def retraction_text(words: Words, number: int) -> str:
+    """What is said to take an update back, ready before anybody needs it."""
+    source, what = words.source.text.strip(), headline(words)
+    said = f"We take back our update #{number} ({what}). Do not act on it."
+    return f"{source}: {said}" if source else said
+
+
+def retraction_of(
+    base: Revision, release_id: str, channels: Collection[str], *,
+    id: str, update_id: str, number: int, compiled_at: datetime,
+) -> Revision:  # fmt: skip
+    """The retraction that was approved with a wording, on those of its channels that said it."""
+    return base.model_copy(update={
+        "id": id, "update_id": update_id, "kind": UpdateKind.RETRACTION, "number": number,
+        "channels": tuple(name for name in base.channels if name in channels),
+        "renderings": tuple(each for each in base.retraction if each.channel in channels),
+        "retraction": (), "replaces": (release_id,), "corrects": release_id,
+        "expires_at": compiled_at + EXPIRES_AFTER, "compiled_at": compiled_at,
+    })  # fmt: skip
 
 
 #: Invisible characters that turn text round (Unicode bidi controls): what an eye approves would
@@ -250,10 +287,61 @@ def render(
     return tuple(renderings)
 
 
-def changed_facts(words: Words, facts: Mapping[str, str | None]) -> tuple[str, ...]:
-    """Which facts behind the words are no longer what the incident says (lapse)."""
+class Change(Frozen):
+    """A fact that stands in the words, and that is no longer so."""
+
+    name: Literal["source", "hazard", "place", "guidance", "time", "status"]
+    was: str | None
+    now: str | None
+
+    @property
+    def in_words(self) -> str:
+        """`place: Oak St is now Elm St`."""
+        was, now = (
+            type_in_words(value or "") if self.name == "hazard" else value or "not known"
+            for value in (self.was, self.now)
+        )
+        return f"{self.name}: {was} is now {now}"
+
+
+def changed_facts(words: Words, facts: Mapping[str, str | None]) -> tuple[Change, ...]:
+    """The facts behind the words that are no longer what the incident says."""
     return tuple(
-        name
+        Change(name=name, was=phrase.fact_value, now=facts.get(phrase.fact))
         for name, phrase in words.phrases().items()
         if phrase.fact in ("type", "place") and facts.get(phrase.fact) != phrase.fact_value
     )
+
+
+def lapses_by(revision: Revision, facts: Mapping[str, str | None]) -> tuple[Change, ...]:
+    """What makes a wording lapse: the facts that changed since it was compiled.
+
+    An update lapses with its incident, too. A correction or a retraction never does: the words
+    that it mends are out, and stay wrong.
+    """
+    if revision.kind.mends:
+        return ()
+    changed = changed_facts(revision.words, facts)
+    speaks_of_now = revision.kind is UpdateKind.UPDATE and revision.incident_open
+    if speaks_of_now and facts.get("status") == CLOSED:
+        return (*changed, Change(name="status", was=OPEN, now=CLOSED))
+    return changed
+
+
+def facts_digest(changes: Sequence[Change]) -> str:
+    """What a Commander signs who keeps words though these facts changed: exactly these."""
+    told = [[change.name, change.was, change.now] for change in changes]
+    return hashlib.sha256(FACTS_TAG + rfc8785.dumps(told)).hexdigest()
+
+
+def is_over(changes: Sequence[Change]) -> bool:
+    """Whether the incident is over of which the words speak: nobody can keep such words."""
+    return any(change.name == "status" for change in changes)
+
+
+def may_stand(changes: Sequence[Change], keeps: str | None) -> bool:
+    """Whether words may be said: nothing has changed, or a Commander signed exactly this much.
+
+    `keeps`: the `facts_digest` that was signed.
+    """
+    return not changes or (keeps == facts_digest(changes) and not is_over(changes))

@@ -1,7 +1,7 @@
 """Compile: a report becomes part of its incident, and may suggest an update.
 
 Wakes on `incident.reports`. Decides what the incident now is, what to suggest, and whether a
-changed fact stands in words that wait for approval.
+changed fact stands in words that wait for approval, or to be sent.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from zoneinfo import ZoneInfo
 
 from broadcaster.approval import RequestState
 from broadcaster.incident import Incident, Report, fold
-from broadcaster.ledger import Tx, approvals, incidents, reports
-from broadcaster.orders import facts_of
+from broadcaster.ledger import Tx, approvals, attempts, incidents, reports
+from broadcaster.orders import changes_told, facts_of
 from broadcaster.record import Kind
 from broadcaster.suggestion import suggest, why_suggest
-from broadcaster.update import UpdateKind, changed_facts
+from broadcaster.update import lapses_by
+from streams.ends import note_end
 
 ACTOR = "compile"
 
@@ -58,8 +59,7 @@ def _compile(tx: Tx, kept: reports.Kept, department: str, zone: ZoneInfo) -> Non
     _note(tx, before, after)
     _suggest(tx, before, after, department, zone)
     if known is not None:
-        closed = known.incident.open and not after.open
-        lapse(tx, incidents.Kept(after, known.public_id), closed=closed, actor=ACTOR)
+        lapse(tx, incidents.Kept(after, known.public_id), actor=ACTOR)
 
 
 def _folded(tx: Tx, before: Incident | None, report: Report) -> Incident:
@@ -104,22 +104,22 @@ def _suggest(
         tx.record(Kind.UPDATE_SUGGESTED, actor=ACTOR, incident_id=after.id, why=why)
 
 
-def lapse(tx: Tx, incident: incidents.Kept, *, closed: bool, actor: str) -> None:
-    """Ends requests whose words say what is no longer so: nobody may approve them any more.
-
-    `closed`: whether the incident has just closed. Then no update of it stands; an all clear, a
-    correction and a retraction do.
+def lapse(tx: Tx, incident: incidents.Kept, *, actor: str) -> None:
+    """Ends requests whose words say what is no longer so, and holds their posts that have not
+    begun: from now on nobody may approve such words but a Commander who keeps them, knowing it.
     """
     for waiting in approvals.open_requests(tx, incident.incident.id):
         revision = approvals.revision(tx, waiting.request.revision_id)
         assert revision is not None, "a request's revision is a foreign key"
-        changed = list(changed_facts(revision.words, facts_of(incident)))
-        if closed and revision.kind is UpdateKind.UPDATE:
-            changed.append("status: closed")
-        if changed and (kept := approvals.lock_request(tx, waiting.request.id)):
+        changes = lapses_by(revision, facts_of(incident))
+        if changes and (kept := approvals.lock_request(tx, waiting.request.id)):
             if kept.request.state is not RequestState.OPEN:
                 continue  # decided meanwhile
-            why = f"The incident changed ({', '.join(changed)}) while this waited."
+            told = changes_told(changes)
+            why = f"The incident changed while this waited ({told['changes']})."
             approvals.end_request(tx, waiting.request, RequestState.LAPSED, why)
             tx.record(Kind.REQUEST_LAPSED, actor=actor, incident_id=incident.incident.id,
-                      request_id=waiting.request.id, changed=changed)  # fmt: skip
+                      request_id=waiting.request.id, changed=[each.name for each in changes],
+                      private=told)  # fmt: skip
+    for ended in attempts.hold_lapsed(tx, incident):
+        note_end(tx, ended.post, ended.public_id, ended.then, actor=actor)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import uuid
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,20 +31,17 @@ from broadcaster.delivery import (
     Happened,
     InDoubt,
     Message,
-    Next,
-    PostState,
-    Receipt,
     Refused,
     TryLater,
     after,
 )
 from broadcaster.errors import LedgerAway
-from broadcaster.ledger import Ledger, Tx, attempts, leases, outbox, posts
+from broadcaster.ledger import Ledger, Tx, attempts, leases, posts
 from broadcaster.ledger.attempts import Closing, Ended, Opened, Outcome, Wanted
 from broadcaster.ledger.leases import Lease, LeaseLost
 from broadcaster.record import Kind
-from broadcaster.subscribers import PostSettled
 from streams.batch import Batch
+from streams.ends import note_end
 from streams.lease import LASTS, RENEW_EVERY
 from streams.within import noticed
 
@@ -429,7 +425,7 @@ def _open_due(
                       post_id=outcome.post.id, channel=outcome.post.channel,
                       attempt=outcome.number, digest=outcome.digest)  # fmt: skip
         elif isinstance(outcome, Ended):
-            _note_end(tx, outcome.post, outcome.public_id, outcome.then, None)
+            note_end(tx, outcome.post, outcome.public_id, outcome.then, actor=ACTOR)
     return outcomes, next_look
 
 
@@ -440,7 +436,8 @@ def _note_ends(tx: Tx, several: Sequence[_Sent]) -> Sequence[bool | Exception]:
     for closing, is_news in zip(closings, news, strict=True):
         if is_news is True:
             opened = closing.opened
-            _note_end(tx, opened.post, opened.public_id, closing.then, closing.receipt)
+            note_end(tx, opened.post, opened.public_id, closing.then, closing.receipt,
+                     actor=ACTOR)  # fmt: skip
     return news
 
 
@@ -453,35 +450,3 @@ def _closing(tx: Tx, sent: _Sent) -> Closing:
 
 def _outcome(happened: Happened) -> str:
     return "receipt" if happened.error is None else type(happened.error).__name__
-
-
-_KINDS = {
-    PostState.POSTED: Kind.POST_DELIVERED,
-    PostState.WAITING: Kind.POST_DEFERRED,
-    PostState.REFUSED: Kind.POST_REFUSED,
-    PostState.IN_DOUBT: Kind.POST_IN_DOUBT,
-    PostState.REPLACED: Kind.POST_REPLACED,
-    PostState.EXPIRED: Kind.POST_EXPIRED,
-    PostState.STOPPED: Kind.POST_STOPPED,
-    PostState.HELD: Kind.POST_HELD,
-}
-
-
-def _note_end(
-    tx: Tx, post: posts.Kept, public_id: str, then: Next, receipt: Receipt | None
-) -> None:
-    """Puts what became of a post on the record, and tells subscribers where it has ended."""
-    tx.trace = post.trace
-    tx.record(
-        _KINDS[then.state], actor=ACTOR, incident_id=post.incident_id, post_id=post.id,
-        channel=post.channel, remote_id=receipt.remote_id if receipt else None,
-        url=receipt.url if receipt else None,
-        next_look=then.next_look.isoformat() if then.next_look else None,
-        private={"why": then.why},
-    )  # fmt: skip
-    if then.state.ended:
-        outbox.post_settled(tx, PostSettled(
-            message_id=str(uuid.uuid4()), world=tx.world, incident=public_id,
-            release_id=post.release_id, post_id=post.id, channel=post.channel, state=then.state,
-            url=receipt.url if receipt else None, settled_at=tx.now,
-        ))  # fmt: skip

@@ -10,7 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from broadcaster.approval import GATE_LATE, Case, Release, RequestState, Verdict, decide
+from broadcaster.approval import (
+    GATE_LATE,
+    KEPT,
+    RELEASED,
+    Case,
+    Decision,
+    Release,
+    RequestState,
+    TakingBack,
+    Verdict,
+    decide,
+    not_prepared,
+    take_back,
+)
 from broadcaster.delivery import plan
 from broadcaster.errors import Refusal
 from broadcaster.handover import commander_name
@@ -29,12 +42,12 @@ from broadcaster.ledger import (
 from broadcaster.orders import facts_of
 from broadcaster.passkey import Site, id_of
 from broadcaster.record import Kind
+from broadcaster.roster import Person
 from broadcaster.subscribers import update_released
-from broadcaster.update import Revision
+from broadcaster.update import Revision, UpdateKind
 from broadcaster.world import W
 
 ACTOR = "gate"
-RELEASED = "released"
 
 
 def judge_decision(
@@ -62,28 +75,64 @@ def judge_decision(
         case, revision = _case(tx, kept, incident, site)
         try:
             exercises.require_running(tx)
-            releases.require_none(tx, revision.id)
-            release = decide(case, decision_id, world, now=tx.now, contact=contact)
+            if kept.proof is None and revision.kind is UpdateKind.RETRACTION:
+                order = _taking_back(tx, kept.decision, revision, case.person)
+                release = take_back(order, world, now=tx.now, contact=contact)
+            else:
+                release = decide(case, decision_id, world, now=tx.now, contact=contact)
         except Refusal as refusal:
             _refused(tx, kept, incident, refusal)
             return True
-        release = _after_the_last(tx, release)
-        releases.add(tx, release, revision)
-        posts.replace(tx, release.replaces, release.id)
-        posts.add(tx, plan(release), release.released_at)
-        outbox.update_released(tx, update_released(
-            release, revision, incident=incident.public_id,
-            incident_url=incident_url(incident.public_id),
-        ))  # fmt: skip
-        approvals.judged(tx, decision_id, RELEASED, None)
-        tx.record(Kind.UPDATE_RELEASED, actor=ACTOR, incident_id=release.incident_id,
-                  release_id=release.id, revision_id=revision.id, decision_id=decision_id,
-                  number=revision.number, digest=release.digest,
-                  channels=list(release.channels))  # fmt: skip
-        tx.changed(f"request:{request.request.id}")
+        if releases.of_revision(tx, revision.id) is not None:
+            _let_go(tx, kept, release)
+        else:
+            _release(tx, kept, _after_the_last(tx, release), revision, incident, incident_url)
         return True
 
     return step
+
+
+def _taking_back(tx: Tx, decision: Decision, retraction: Revision, person: Person) -> TakingBack:
+    """What an order to take back is judged by: the release, and its words, as the ledger has them.
+
+    Raises Refusal where there is no such release.
+    """
+    released = releases.get(tx, retraction.corrects or "")
+    base = approvals.revision(tx, released.revision_id) if released else None
+    if released is None or base is None:
+        raise not_prepared()
+    return TakingBack(retraction, base, released, decision, person)
+
+
+def _release(
+    tx: Tx, kept: approvals.KeptDecision, release: Release[W], revision: Revision,
+    incident: incidents.Kept, incident_url: Callable[[str], str],
+) -> None:  # fmt: skip
+    """Keeps a new release, plans its posts, and tells of it."""
+    releases.add(tx, release, revision, kept.decision.keeps)
+    posts.replace(tx, release.replaces, release.id)
+    posts.add(tx, plan(release), release.released_at)
+    outbox.update_released(tx, update_released(
+        release, revision, incident=incident.public_id,
+        incident_url=incident_url(incident.public_id),
+    ))  # fmt: skip
+    approvals.judged(tx, release.decision_id, RELEASED, None)
+    tx.record(Kind.UPDATE_RELEASED, actor=ACTOR, incident_id=release.incident_id,
+              release_id=release.id, revision_id=revision.id, decision_id=release.decision_id,
+              number=revision.number, digest=release.digest,
+              channels=list(release.channels))  # fmt: skip
+    tx.changed(f"request:{kept.decision.request_id}")
+
+
+def _let_go(tx: Tx, kept: approvals.KeptDecision, release: Release[W]) -> None:
+    """Words that are released already are kept: what is held of them goes on, and nothing new."""
+    releases.keep(tx, release.id, kept.decision.keeps)
+    let_go = posts.let_go(tx, release.id)
+    approvals.judged(tx, kept.decision.id, KEPT, None)
+    tx.record(Kind.WORDS_KEPT, actor=ACTOR, incident_id=release.incident_id,
+              release_id=release.id, decision_id=kept.decision.id,
+              channels=[post.channel for post in let_go])  # fmt: skip
+    tx.changed(f"request:{kept.decision.request_id}", f"release:{release.id}")
 
 
 def _after_the_last(tx: Tx, release: Release[W]) -> Release[W]:
@@ -113,7 +162,7 @@ def _case(
             reason=decision.reason, command=command,
             commander_name=commander_name(tx, command), facts=facts_of(incident),
             at=decision.at, proof=kept.proof, passkey=passkeys.get(tx, id_of(kept.proof)),
-            site=site,
+            site=site, keeps=decision.keeps,
         ),
         revision,
     )  # fmt: skip

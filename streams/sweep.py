@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from broadcaster.delivery import Next, PostState
 from broadcaster.incident import Fact, Status
 from broadcaster.ledger import Tx, approvals, incidents, outbox, posts, reports
 from broadcaster.orders import expire_request
 from broadcaster.record import Kind
 from streams.compile import lapse
+from streams.ends import note_end
 
 #: Rows of a kind in one sweep: bounds how long it holds the ledger's one writer.
 AT_MOST = 500
@@ -35,7 +37,7 @@ class Swept:
 
 def sweep(tx: Tx) -> Swept:
     """The step: calls again what is past its `next_look`, and ends what has run out."""
-    posts.of_stopped(tx)
+    _stopped(tx)
     swept = Swept(
         reports=reports.look_again(tx, limit=AT_MOST),
         requests=_requests(tx),
@@ -64,6 +66,15 @@ def _requests(tx: Tx) -> int:
     return len(due)
 
 
+def _stopped(tx: Tx) -> None:
+    """What still waits of stopped releases is ended: by deliver, or here where it is held."""
+    posts.of_stopped(tx)
+    then = Next(PostState.STOPPED, why="The release was stopped before this was sent.")
+    for post, public_id in posts.held_of_stopped(tx):
+        posts.turn(tx, [posts.Turn(post, then)])
+        note_end(tx, post, public_id, then, actor="sweep")
+
+
 def _close_silent(tx: Tx) -> int:
     """Closes incidents of whose source nothing was heard for its `closes_after`."""
     silent = incidents.silent_too_long(tx, limit=AT_MOST)
@@ -78,6 +89,6 @@ def _close_silent(tx: Tx) -> int:
         incidents.save(tx, closed)
         tx.record(Kind.INCIDENT_CLOSED, actor="sweep", incident_id=closed.id,
                   why="nothing heard from its source")  # fmt: skip
-        lapse(tx, incidents.Kept(closed, kept.public_id), closed=True, actor="sweep")
+        lapse(tx, incidents.Kept(closed, kept.public_id), actor="sweep")
         tx.trace = None
     return len(silent)

@@ -37,7 +37,7 @@ from broadcaster.orders import (
 from broadcaster.passkey import Site
 from broadcaster.roster import Person, Role
 from broadcaster.suggestion import words
-from broadcaster.update import UpdateKind
+from broadcaster.update import Origin, Phrase, UpdateKind
 from broadcaster.world import Exercise
 from streams.compile import compile_reports
 from streams.gate import judge_decision
@@ -112,10 +112,14 @@ class Story:
     ) -> Submitted:
         kept = await self.ledger.read(lambda tx: incidents.get(tx, incident_id))
         assert kept is not None
+        said = words(kept.incident, department="DHSPD", zone=ZONE, now=self.clock.at)
+        if kind is UpdateKind.ALL_CLEAR:
+            ended = Phrase(text="The leak is closed.", origin=Origin.TYPED)
+            said = said.model_copy(update={"guidance": ended})
         order = SubmitRevision(
             incident_id=incident_id, kind=kind, text=text, replaces=replaces, update_id=update_id,
             channels=tuple(each.name for each in channels), attested=True,
-            words=words(kept.incident, department="DHSPD", zone=ZONE, now=self.clock.at),
+            words=said,
         )  # fmt: skip
         return await self.ledger.write(
             lambda tx: submit_revision(tx, order, self.pio, list(channels), contact=contact)

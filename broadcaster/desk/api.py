@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 from pydantic import Field
 
-from broadcaster.approval import AnyRelease, ApprovalRequest, RequestState, Verdict
+from broadcaster.approval import AnyRelease, ApprovalRequest, RequestState, Verdict, to_keep
 from broadcaster.channel import AnyChannel, CountRule
 from broadcaster.delivery import PostState
 from broadcaster.desk import asyncapi, openapi
@@ -25,6 +25,7 @@ from broadcaster.desk.checks import Check, checks
 from broadcaster.desk.decision import decided, prover
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.handover import accepted
+from broadcaster.desk.lapsed import FactChange, OldWords, old_words, told
 from broadcaster.desk.openapi import Call, Nothing, Operation, SignedOperation
 from broadcaster.desk.preview import Preview, Previewed, preview
 from broadcaster.edit import EditWords, edit_words
@@ -46,16 +47,19 @@ from broadcaster.orders import (
     Decide,
     SubmitRevision,
     Submitted,
+    ask_to_keep,
+    facts_of,
     name_of,
     renew_request,
     stop_release,
     submit_revision,
+    take_back,
     withdraw_request,
 )
 from broadcaster.policy import screen
 from broadcaster.roster import Act, Person, require
 from broadcaster.trace import adopted
-from broadcaster.update import Rendering, Revision, UpdateKind, Words, short_code
+from broadcaster.update import Rendering, Revision, UpdateKind, Words, lapses_by, short_code
 from broadcaster.world import Frozen, World
 
 _log = structlog.get_logger(__name__)
@@ -250,7 +254,8 @@ class RequestView(Frozen):
     code: str
     nonce: str = Field(
         description="For what a passkey signs to decide: SHA-256 of `iab/approve/v1`, NUL, then "
-        "nonce, request id, verdict and digest, with a NUL between each two."
+        "nonce, request id, verdict and digest, with a NUL between each two; to keep the words, "
+        "then NUL and `keeps`."
     )
     state: RequestState
     why: str | None
@@ -502,6 +507,9 @@ class ApprovalDetail(Frozen):
     expires_at: datetime = Field(description="When the update itself ends, if it is released.")
     words: Words
     renderings: tuple[RenderingView, ...]
+    retraction: tuple[RenderingView, ...] = Field(
+        description="What takes it back, prepared: approved with these words, in the same digest."
+    )
     replaces: tuple[int, ...] = Field(description="Numbers of updates whose unsent posts it ends.")
     corrects: int | None
     changes: Changes | None = Field(
@@ -515,6 +523,16 @@ class ApprovalDetail(Frozen):
     )
     attested_by_name: str | None = Field(
         description="Who states it: the compiler, or a Commander who changed the words."
+    )
+    changed: tuple[FactChange, ...] = Field(
+        description="Facts in the words that are no longer so, while nobody has decided."
+    )
+    keeps: str | None = Field(
+        description="For an approval that keeps the words in spite of `changed`: the decision's "
+        "`keeps`, which the passkey signs after the digest. Null: nobody is asked that."
+    )
+    old_words: tuple[OldWords, ...] = Field(
+        description="What was released of this incident and is no longer so: where it is out."
     )
     decided: DecidedView | None
     release: ReleaseView | None
@@ -565,6 +583,20 @@ async def stop(call: Call[Nothing]) -> ReleaseView:
         return _release(tx, release, releases.numbers(tx, release.incident_id)[release.id])
 
     return await call.desk.ledger.write(step, urgent=True)
+
+
+async def take_it_back(call: Call[Nothing]) -> SubmittedView:
+    return await call.desk.ledger.write(
+        lambda tx: _submitted(tx, take_back(tx, call.part("release_id"), call.person)), urgent=True
+    )
+
+
+async def keep(call: Call[Nothing]) -> RequestView:
+    def step(tx: Tx) -> RequestView:
+        request = ask_to_keep(tx, call.part("release_id"), call.person)
+        return _request(tx, approvals.Kept(request, called_at=None, why=None))
+
+    return await call.desk.ledger.write(step)
 
 
 async def renew(call: Call[Nothing]) -> RequestView:
@@ -669,6 +701,8 @@ def approval_detail(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
     incident = incidents.get(tx, kept.request.incident_id)
     assert revision is not None and incident is not None, "a request's foreign keys"
     decided = approvals.decision_of(tx, kept.request.id)
+    changes = lapses_by(revision, facts_of(incident))
+    waits = kept.request.state in (RequestState.OPEN, RequestState.LAPSED)
     release = releases.of_revision(tx, revision.id)
     numbers = releases.numbers(tx, revision.incident_id)
     channels = {channel.name: channel for channel in desk.channels}
@@ -682,6 +716,9 @@ def approval_detail(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
         renderings=tuple(
             _rendering(each, channels.get(each.channel)) for each in revision.renderings
         ),
+        retraction=tuple(
+            _rendering(each, channels.get(each.channel)) for each in revision.retraction
+        ),
         replaces=tuple(numbers[release_id] for release_id in revision.replaces),
         corrects=numbers[revision.corrects] if revision.corrects else None,
         changes=since_last_release(tx, revision),
@@ -692,6 +729,9 @@ def approval_detail(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
         ),
         attested=revision.attested,
         attested_by_name=name_of(tx, revision.attested_by or revision.compiled_by),
+        changed=told(changes, incident.incident) if waits else (),
+        keeps=to_keep(kept.request, changes, tx.now),
+        old_words=old_words(tx, incident),
         decided=DecidedView(
             decision=_decision(decided), person_name=name_of(tx, decided.decision.person_id),
             outcome=decided.outcome, why=decided.why,
@@ -806,6 +846,18 @@ OPERATIONS: tuple[Operation[Any], ...] = (
         "POST", "/api/v1/releases/{release_id}/stop", "stopRelease",
         "Keeps back what has not begun to be sent. What is out stays out.",
         Nothing, ReleaseView, stop, (Kind.FORBIDDEN, Kind.NOT_FOUND),
+    ),
+    Operation(
+        "POST", "/api/v1/releases/{release_id}/take-back", "takeBack",
+        "Releases the retraction that was approved with a release, on the channels where it is "
+        "out.",
+        Nothing, SubmittedView, take_it_back,
+        (Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.CONFLICT), status=201,
+    ),
+    Operation(
+        "POST", "/api/v1/releases/{release_id}/keep", "askToKeep",
+        "Asks the Commander whether what is held of a release may go as it stands.",
+        Nothing, RequestView, keep, (Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.CONFLICT), status=201,
     ),
     Operation(
         "POST", "/api/v1/preview", "preview",

@@ -190,6 +190,7 @@ def _order(request: web.Request, fields: Mapping[str, str]) -> Decide:
             reason=fields.get(f"reason_{verdict}", "").strip() or None,
             idempotency_key=fields.get("idempotency_key", ""),
             proof=json.loads(proof) if (proof := fields.get("proof")) else None,
+            keeps=fields.get("keeps") or None if verdict == Verdict.APPROVED else None,
         )
     except (ValidationError, ValueError):
         raise Refusal(
@@ -269,9 +270,10 @@ async def _page(
             for waiting in approvals.open_requests(tx, kept.request.incident_id)
             if waiting.request.id != kept.request.id
         ]
+        detail = approval_detail(tx, desk, kept)
         return Look(
-            approval_detail(tx, desk, kept), next(iter(newer), None),
-            asked(tx, desk, kept, person), incident.incident.command,
+            detail, next(iter(newer), None),
+            asked(tx, desk, kept, person, detail.keeps), incident.incident.command,
             handover.command_view(tx, desk, incident.incident, person),
             calls.unopened(tx, kept.request.id, person.id),
         )  # fmt: skip
@@ -285,6 +287,7 @@ async def _page(
         it.request.state is RequestState.OPEN and it.request.expires_at <= it.now
     )
     waits = it.request.state is RequestState.OPEN and not expired
+    over = any(change.name == "status" for change in it.changed)
     own = person.id == it.compiled_by
     return page(
         request,
@@ -295,18 +298,21 @@ async def _page(
         title=f"{it.words.hazard.text}, {it.area}",
         reported=type_in_words(it.incident.type),
         said=said_once(((each.channel, each.text) for each in it.renderings), titles),
+        takes_back=said_once(((each.channel, each.text) for each in it.retraction), titles),
         counts={each.channel: each for each in it.renderings},
         changed=changed(it.changes.channels, titles) if it.changes else (),
         most_hunks=MOST_HUNKS,
         unverified=unverified(it.words),
         waits=waits,
         expired=expired,
+        over=over,
         newer=seen.newer,
         own=own,
-        mine=waits and not own and may_decide(person, command),
+        mine=(waits or it.keeps is not None) and not own and may_decide(person, command),
         moved=person.id == it.request.asked or person.id in command.former,
         at=seen.at,
         may_stop=person.may(Act.STOP),
+        may_compile=person.may(Act.COMPILE),
         may_ask_again=expired and person.may(Act.COMPILE),
         asked=asked_in_words(command, commanders_in_words(command, seen.at.names, " or ")),
         passkey_asks=passkey_asks,

@@ -30,6 +30,7 @@ from broadcaster.update import (
     Revision,
     UpdateKind,
     Words,
+    changed_facts,
     compose,
 )
 from broadcaster.world import World
@@ -122,7 +123,12 @@ class Typed:
 
     def with_facts(self, incident: Incident) -> Typed:
         """The same words, beside what the incident is now."""
-        return replace(self, seen=incident.facts)
+        return replace(self, seen=facts_seen(incident))
+
+
+def facts_seen(incident: Incident) -> dict[str, str | None]:
+    """The incident's facts that a form shows."""
+    return {fact: incident.facts[fact] for fact in FACT_OF.values()}
 
 
 def from_words(said: Words, incident: Incident, channels: Sequence[AnyChannel]) -> Typed:
@@ -132,7 +138,7 @@ def from_words(said: Words, incident: Incident, channels: Sequence[AnyChannel]) 
             name: TypedPhrase(phrase.text, phrase.origin, phrase.text, phrase.verified)
             for name, phrase in said.phrases().items()
         },
-        seen=incident.facts,
+        seen=facts_seen(incident),
         channels=tuple(channel.name for channel in channels),
     )
 
@@ -179,8 +185,41 @@ def from_revision(
     return replace(typed, text=common, own_texts=own)
 
 
+def with_new_facts(
+    revision: Revision, incident: Incident, world: World, *, department: str,
+    channels: Sequence[AnyChannel], zone: ZoneInfo, now: datetime,
+) -> Typed:  # fmt: skip
+    """The same update, with what is reported now put in the place of what changed.
+
+    A place stands in the words as it was reported. Another type brings its own hazard and what to
+    do from its template, and nothing where it has none.
+    """
+    typed = from_revision(revision, incident, world, channels=channels, same_update=True,
+                          zone=zone, now=now)  # fmt: skip
+    fresh = words(incident, department=department, zone=zone, now=now).phrases()
+    moved = {change.name for change in changed_facts(revision.words, incident.facts)}
+    moved |= {"guidance"} if "hazard" in moved else set()
+    anew = {name: fresh[name] for name in moved}
+
+    def put_in(said: str) -> str:
+        for name, phrase in anew.items():
+            if old := revision.words.phrases()[name].text:
+                said = said.replace(old, phrase.text)
+        return said
+
+    return replace(
+        typed, text=put_in(typed.text),
+        own_texts={name: put_in(own) for name, own in typed.own_texts.items()},
+        phrases={**typed.phrases, **{
+            name: TypedPhrase(phrase.text, phrase.origin, phrase.text)
+            for name, phrase in anew.items()
+        }},
+    )  # fmt: skip
+
+
 def all_clear(typed: Typed, zone: ZoneInfo, now: datetime) -> Typed:
-    """The same incident, said to be over; how it ended is for a person to say."""
+    """The same incident, said to be over. How it ended is left open: nothing is sent before a
+    person has said it (`orders`)."""
     hazard = typed.phrases["hazard"].text
     over = f"All clear: {hazard[:1].lower()}{hazard[1:]}" if hazard else "All clear"
     at = f"As of {now.astimezone(zone):%H:%M %Z}."
@@ -190,7 +229,7 @@ def all_clear(typed: Typed, zone: ZoneInfo, now: datetime) -> Typed:
         phrases={
             **typed.phrases,
             "hazard": TypedPhrase(over, Origin.TEMPLATE, over),
-            "guidance": TypedPhrase("", Origin.TYPED, ""),
+            "guidance": TypedPhrase(SLOT, Origin.TYPED, SLOT),
             "time": TypedPhrase(at, Origin.TEMPLATE, at),
         },
     )

@@ -16,10 +16,13 @@ from broadcaster.roster import Person
 T = TypeVar("T")
 
 
-def asked(tx: Tx, desk: Desk, kept: approvals.Kept, person: Person) -> dict[str, Json] | None:
+def asked(
+    tx: Tx, desk: Desk, kept: approvals.Kept, person: Person, keeps: str | None
+) -> dict[str, Json] | None:
     """What this person's passkey is asked, by verdict; None where the desk answers for them.
 
-    That is, for a practice person at a desk for practice.
+    That is, for a practice person at a desk for practice. `keeps`: of the changed facts shown, in
+    spite of which an approval keeps the words.
     """
     allowed, request = own_passkeys(tx, desk, person), kept.request
     if allowed is None:
@@ -27,7 +30,10 @@ def asked(tx: Tx, desk: Desk, kept: approvals.Kept, person: Person) -> dict[str,
     return {
         str(verdict): options_to_prove(
             desk.site, allowed=allowed,
-            challenge=decision_challenge(request.nonce, request.id, verdict, request.digest),
+            challenge=decision_challenge(
+                request.nonce, request.id, verdict, request.digest,
+                keeps if verdict is Verdict.APPROVED else None,
+            ),
         )
         for verdict in Verdict
     }  # fmt: skip
@@ -62,7 +68,7 @@ async def prover(desk: Desk, order: Decide) -> Person:
         key = passkeys.get(tx, id_of(order.proof))
         person = people.get(tx, key.person_id) if key else None
         signed = decision_challenge(
-            kept.request.nonce, order.request_id, order.verdict, order.digest
+            kept.request.nonce, order.request_id, order.verdict, order.digest, order.keeps
         )
         if refusal := objection(
             order.proof, key, person_id=person.id if person else "", site=desk.site,

@@ -5,17 +5,19 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from aiohttp import web
 
-from broadcaster.approval import RequestState, asked_in_words
+from broadcaster.approval import RequestState, asked_in_words, to_keep
 from broadcaster.calling import Means
 from broadcaster.desk import composer, handover, reach
 from broadcaster.desk.approval import Said, said_once
 from broadcaster.desk.board import accept
 from broadcaster.desk.checks import PHRASES
-from broadcaster.desk.composer import Typed
+from broadcaster.desk.composer import FACT_OF, Typed
 from broadcaster.desk.deps import DESK, Desk
+from broadcaster.desk.lapsed import FactChange, OldWords, old_words, told
 from broadcaster.desk.middleware import status_of
 from broadcaster.desk.needs import may_decide
 from broadcaster.desk.preview import preview
@@ -38,6 +40,7 @@ from broadcaster.ledger import (
     reports,
 )
 from broadcaster.orders import (
+    no_such_request,
     renew_request,
     submit_revision,
     withdraw_request,
@@ -47,7 +50,7 @@ from broadcaster.record import Kind as Entry
 from broadcaster.roster import Act, Person, require
 from broadcaster.suggestion import TEMPLATES
 from broadcaster.type_names import type_in_words
-from broadcaster.update import Revision, UpdateKind, compose
+from broadcaster.update import Revision, UpdateKind, compose, lapses_by
 
 #: What says nothing in the story that another line does not: the record has it.
 LEFT_OUT = frozenset({Entry.ATTEMPT_STARTED, Entry.INCIDENT_OPENED, Entry.INCIDENT_CHANGED})
@@ -76,6 +79,9 @@ class View:
     names: Mapping[str, str]
     command: handover.CommandView
     on_public_page: bool
+    lapsed: Sequence[FactChange] = ()  #: by which the newest request lapsed
+    kept_until: datetime | None = None  #: until when whoever commands may keep its words
+    old: Sequence[OldWords] = ()  #: released, and no longer so
     calls: Sequence[calls.Kept] = ()  #: about the newest request
     telephones: Sequence[str] = ()  #: of whoever commands
 
@@ -104,17 +110,23 @@ def look(tx: Tx, incident_id: str, titles: Mapping[str, str], desk: Desk, person
     names = {person.id: person.name for person in everybody}
     request = standing.request.request if standing.request else None
     lines = records.lines(tx, incident_id=incident_id, limit=STORY)
+    revision = approvals.revision(tx, request.revision_id) if request else None
+    lapsed = request is not None and request.state is RequestState.LAPSED
+    changes = lapses_by(revision, kept.incident.facts) if revision and lapsed else ()
     return View(
         kept=kept,
         standing=standing,
         suggestion=incidents.suggestion(tx, incident_id),
-        revision=approvals.revision(tx, request.revision_id) if request else None,
+        revision=revision,
         posts=posts.of_release(tx, standing.release.id) if standing.release else (),
         earlier=_earlier(tx, incident_id),
         story=[tell(line, names, titles) for line in lines if line.kind not in LEFT_OUT],
         names=names,
         command=handover.command_view(tx, desk, kept.incident, person),
         on_public_page=bool(publications.of_incident(tx, kept.public_id)),
+        lapsed=told(changes, kept.incident),
+        kept_until=request.expires_at if request and to_keep(request, changes, tx.now) else None,
+        old=old_words(tx, kept),
         calls=calls.of_request(tx, request.id) if request else (),
         telephones=_telephones(tx, kept.incident.command),
     )
@@ -167,9 +179,10 @@ def begin(view: View, desk: Desk, query: Mapping[str, str]) -> Start:
         revision = _revision(view, revision_id)
         return _again(view, desk, revision, same_update=wanted == "returned")
     if not wanted and unreleased and view.standing.request:
-        state = view.standing.request.request.state
-        if state is not RequestState.LAPSED:
+        if view.standing.request.request.state is not RequestState.LAPSED:
             return _again(view, desk, unreleased, same_update=True)
+        if view.incident.open:
+            return Start(new_facts(unreleased, view.incident, desk), f"facts:{unreleased.id}")
     start = _fresh(view, desk, wanted)
     if query.get("kind") == str(UpdateKind.ALL_CLEAR):
         over = composer.all_clear(start.typed, desk.settings.zone, desk.clock.now())
@@ -195,6 +208,14 @@ def _correcting(view: View, desk: Desk, release_id: str, kind: UpdateKind) -> St
         channels=desk.channels, zone=desk.settings.zone, now=desk.clock.now(),
     )  # fmt: skip
     return Start(typed, f"{kind}:{release_id}")
+
+
+def new_facts(revision: Revision, incident: Incident, desk: Desk) -> Typed:
+    """The same update, with what is reported now put in the place of what changed."""
+    return composer.with_new_facts(
+        revision, incident, desk.settings.world, department=desk.settings.department,
+        channels=desk.channels, zone=desk.settings.zone, now=desk.clock.now(),
+    )  # fmt: skip
 
 
 def _fresh(view: View, desk: Desk, wanted: str) -> Start:
@@ -262,6 +283,7 @@ async def act(request: web.Request) -> web.Response:
     acts: dict[str, Callable[[Tx], str]] = {
         "take_back": lambda tx: _take_back(tx, str(form.get("request_id", "")), person),
         "ask_again": lambda tx: _ask_again(tx, str(form.get("request_id", "")), person),
+        "new_facts": lambda tx: _send_new_facts(tx, desk, person, texts),
     }
     chosen = str(form.get("act", ""))
     if chosen in ("send", "preview"):
@@ -291,6 +313,23 @@ def _take_back(tx: Tx, request_id: str, person: Person) -> str:
 def _ask_again(tx: Tx, request_id: str, person: Person) -> str:
     renew_request(tx, request_id, person)
     return "done=asked-again"
+
+
+def _send_new_facts(tx: Tx, desk: Desk, person: Person, fields: Mapping[str, str]) -> str:
+    """Submits what lapsed again, with what was reported when the button was shown put in."""
+    kept = approvals.request(tx, fields.get("request_id", ""))
+    if kept is None:
+        raise no_such_request()
+    incident = incidents.lock(tx, kept.request.incident_id)
+    revision = approvals.revision(tx, kept.request.revision_id)
+    assert incident is not None and revision is not None, "a request's foreign keys"
+    typed = replace(
+        new_facts(revision, incident.incident, desk), attested="attested" in fields,
+        seen={name: fields.get(f"seen_{name}") or None for name in FACT_OF.values()},
+    )  # fmt: skip
+    order = typed.order(kept.request.incident_id, tx.now)
+    submit_revision(tx, order, person, desk.channels, contact=desk.settings.contact)
+    return "done=sent"
 
 
 async def _close(desk: Desk, incident_id: str, person: Person, form: Mapping[str, object]) -> None:
@@ -361,6 +400,8 @@ async def _page(
         fresh=fresh,
         start=start,
         chosen="from" in request.query,
+        facts_seen=composer.facts_seen(incident),
+        anew=_anew(view, desk, titles),
         composed=compose(typed.words),
         shown=shown,
         rules=sorted(RULES, key=lambda rule: rule.severity is not Severity.HARD),
@@ -396,6 +437,20 @@ def _waiting(view: View, desk: Desk) -> bool:
 def _said(view: View, titles: Mapping[str, str]) -> Sequence[Said]:
     renderings = view.revision.renderings if view.revision else ()
     return said_once(((each.channel, each.text) for each in renderings), titles)
+
+
+def _anew(view: View, desk: Desk, titles: Mapping[str, str]) -> Sequence[Said]:
+    """What lapsed, as it would be sent again with what is reported now."""
+    request, unreleased = view.standing.request, _unreleased(view)
+    if request is None or request.request.state is not RequestState.LAPSED:
+        return ()
+    if unreleased is None or not view.incident.open:
+        return ()
+    typed = new_facts(unreleased, view.incident, desk)
+    shown = preview(desk.settings.world, desk.channels, typed.preview(), contact="").channels
+    return said_once(
+        ((each.channel, each.text) for each in shown if each.channel in typed.channels), titles
+    )
 
 
 def _number(view: View, typed: Typed) -> int:

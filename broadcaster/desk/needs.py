@@ -8,7 +8,8 @@ from datetime import datetime
 from enum import IntEnum
 from zoneinfo import ZoneInfo
 
-from broadcaster.approval import RequestState, asked_in_words
+from broadcaster.approval import KEPT, RELEASED, RequestState, asked_in_words
+from broadcaster.delivery import PostState
 from broadcaster.desk.marks import STATES
 from broadcaster.desk.story import STATUS_WORDS
 from broadcaster.handover import OFFER_LIVES
@@ -17,7 +18,7 @@ from broadcaster.ledger import board
 from broadcaster.roster import Act, Person, Role
 from broadcaster.suggestion import promised
 from broadcaster.type_names import type_in_words
-from broadcaster.update import UpdateKind, changed_facts
+from broadcaster.update import UpdateKind, changed_facts, lapses_by, may_stand
 
 
 class Need(IntEnum):
@@ -184,16 +185,23 @@ def _came_back(standing: board.Standing, seen: Seen) -> _Found | None:
         )  # fmt: skip
     if request.state is RequestState.LAPSED:
         return _Found(Need.CAME_BACK, at, "exclamation", "Lapsed", kept.why or "")
-    if decision and request.state is RequestState.APPROVED and decision.outcome != "released":
+    if (
+        decision
+        and request.state is RequestState.APPROVED
+        and decision.outcome not in (RELEASED, KEPT)
+    ):
         why = "Approved, and not released"
         return _Found(Need.CAME_BACK, at, "exclamation", why, decision.why or "")
     return None
 
 
 def _channel(standing: board.Standing, seen: Seen) -> _Found | None:
-    if not standing.need_a_look:
+    lapsed = standing.revision and lapses_by(standing.revision, standing.kept.incident.facts)
+    several = [each for each in standing.need_a_look
+               if not lapsed or each.state is not PostState.HELD]  # fmt: skip
+    if not several:  # what changed facts hold is told with them
         return None
-    post = standing.need_a_look[0]
+    post = several[0]
     shape, word, _ = STATES[str(post.state)]
     return _Found(
         Need.CHANNEL, post.since, shape, f"{seen.channels.get(post.channel, post.channel)}: {word}",
@@ -206,8 +214,9 @@ def _changed(standing: board.Standing, seen: Seen) -> _Found | None:
     if revision is None or not incident.open:
         return None
     moved = changed_facts(revision.words, incident.facts)
-    if moved:
-        why = f"The {' and the '.join(moved)} changed since the public was told"
+    if not may_stand(moved, standing.keeps):
+        what = " and the ".join(each.name for each in moved)
+        why = f"The {what} changed since the public was told"
         return _Found(Need.CHANGED, _newest(standing), "exclamation", why, _suggestion(standing))
     if _unanswered(standing):
         why = f"Suggested: update #{standing.next_number}"

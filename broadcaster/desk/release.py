@@ -8,18 +8,20 @@ from datetime import datetime
 
 from aiohttp import web
 
-from broadcaster.approval import AnyRelease
+from broadcaster.approval import AnyRelease, asked_in_words
 from broadcaster.delivery import PostState
 from broadcaster.desk.approval import said_once
 from broadcaster.desk.deps import DESK
+from broadcaster.desk.lapsed import old_words
 from broadcaster.desk.middleware import status_of
 from broadcaster.desk.session import fields_of, require_person, same_site
 from broadcaster.desk.templating import page
 from broadcaster.errors import Kind, Refusal
-from broadcaster.ledger import Tx, approvals, attempts, people, posts, releases
-from broadcaster.orders import stop_release
+from broadcaster.handover import commander_name
+from broadcaster.ledger import Tx, approvals, attempts, incidents, people, posts, releases
+from broadcaster.orders import ask_to_keep, stop_release, take_back
 from broadcaster.roster import Act, require
-from broadcaster.update import Revision
+from broadcaster.update import Rendering, Revision
 
 #: What follows, by state, where nothing is to be looked up.
 NEXT: Mapping[PostState, str] = {
@@ -31,7 +33,8 @@ NEXT: Mapping[PostState, str] = {
     PostState.REFUSED: "Have somebody look at this channel's account or receiver, then submit the "
     "update again.",
     PostState.IN_DOUBT: "Look at the channel itself. Nothing is sent again before somebody has.",
-    PostState.HELD: "Submit an update with what is true now.",
+    PostState.HELD: "It waits for an update that takes its place, for Stop, or, where facts "
+    "changed, for the Commander to keep these words.",
     PostState.STOPPED: "Nothing more was sent here.",
     PostState.EXPIRED: "Submit the update again if it should still be said.",
     PostState.RETRACTED: "Nothing more.",
@@ -56,6 +59,14 @@ class View:
     channels: Sequence[OnChannel]
     names: Mapping[str, str]
     stopped_at: datetime | None
+    may_be_kept: bool  #: whether the Commander may let go what is held
+    commander: str  #: who is asked
+
+    @property
+    def retraction(self) -> Sequence[Rendering]:
+        """What would be said, where it is out, to take it back."""
+        out = {each.post.channel for each in self.channels if each.post.state.out}
+        return [each for each in self.revision.retraction if each.channel in out]
 
     @property
     def can_be_stopped(self) -> bool:
@@ -73,7 +84,9 @@ def look(tx: Tx, release_id: str) -> View:
         )  # fmt: skip
     revision = approvals.revision(tx, release.revision_id)
     decision = approvals.decision(tx, release.decision_id)
-    assert revision is not None and decision is not None, "a release's foreign keys"
+    kept = incidents.get(tx, release.incident_id)
+    assert revision is not None and decision is not None and kept is not None, "its foreign keys"
+    command = kept.incident.command
     return View(
         release,
         revision,
@@ -84,7 +97,10 @@ def look(tx: Tx, release_id: str) -> View:
         ],
         {person.id: person.name for person in people.everybody(tx)},
         releases.stopped_at(tx, release.id),
-    )
+        any(each.release_id == release.id and each.held and each.may_be_kept
+            for each in old_words(tx, kept)),
+        asked_in_words(command, commander_name(tx, command)),
+    )  # fmt: skip
 
 
 routes = web.RouteTableDef()
@@ -108,6 +124,30 @@ async def stop(request: web.Request) -> web.Response:
     raise web.HTTPSeeOther(same_site(fields.get("next") or f"/releases/{release_id}"))
 
 
+@routes.post("/releases/{release_id}/take-back")
+async def take_it_back(request: web.Request) -> web.Response:
+    """Releases the retraction that was approved with these words, and opens what becomes of it."""
+    desk, person = request.app[DESK], require_person(request)
+    release_id = request.match_info["release_id"]
+    try:
+        ordered = await desk.ledger.write(lambda tx: take_back(tx, release_id, person), urgent=True)
+    except Refusal as refusal:
+        return await _page(request, refusal)
+    raise web.HTTPSeeOther(f"/a/{ordered.request.id}")
+
+
+@routes.post("/releases/{release_id}/keep")
+async def keep(request: web.Request) -> web.Response:
+    """Asks whoever commands whether what is held may go as it stands, and opens what was asked."""
+    desk, person = request.app[DESK], require_person(request)
+    release_id = request.match_info["release_id"]
+    try:
+        asked = await desk.ledger.write(lambda tx: ask_to_keep(tx, release_id, person))
+    except Refusal as refusal:
+        return await _page(request, refusal)
+    raise web.HTTPSeeOther(f"/a/{asked.id}")
+
+
 async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Response:
     desk, person = request.app[DESK], require_person(request)
     require(person, Act.READ)
@@ -120,8 +160,11 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
         titles=titles,
         following=NEXT,
         said=said_once(((r.channel, r.text) for r in view.revision.renderings), titles),
+        takes_back=said_once(((r.channel, r.text) for r in view.retraction), titles),
         may_stop=person.may(Act.STOP),
+        may_take_back=person.may(Act.TAKE_BACK),
         may_compile=person.may(Act.COMPILE),
+        may_ask_to_keep=person.may(Act.COMPILE) or person.may(Act.DECIDE),
         refusal=refusal,
         status=status_of(refusal) if refusal else 200,
     )

@@ -157,6 +157,10 @@ def _released(line: _Line) -> str:
     return f"Released update #{line['number']} to {where}"
 
 
+def _changes(line: _Line) -> str:
+    return line["changes"] or f"{line['changed'] or line['keeps']} changed"
+
+
 def _post(words: str) -> Callable[[_Line], str]:
     def told(line: _Line) -> str:
         channel = line.channels.get(line["channel"], line["channel"])
@@ -189,7 +193,8 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
         + (f"; left out {line['left_out']}" if line["left_out"] else "")
     ),
     Kind.REQUEST_RENEWED: "Asked again for the same words",
-    Kind.REQUEST_LAPSED: "The request lapsed: {changed} changed",
+    Kind.REQUEST_LAPSED: lambda line: f"The request lapsed: {_changes(line)}",
+    Kind.KEEP_ASKED: lambda line: f"Asked to let go what is held, as it stands: {_changes(line)}",
     Kind.REQUEST_EXPIRED: "Nobody decided in time: the request expired",
     Kind.REQUEST_WITHDRAWN: "Took the submission back",
     Kind.APPROVER_CALLED: _called,
@@ -200,9 +205,11 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.REQUEST_OPENED: "Opened the request",
     Kind.DECISION_RECORDED: lambda line: (
         f"{line['verdict'].capitalize()} the words #{line['code']}"
+        + (f", knowing what has changed: {_changes(line)}" if line["keeps"] else "")
     ),
     Kind.DECISION_REFUSED: "A decision ({verdict}) was refused: {code}",
     Kind.UPDATE_RELEASED: _released,
+    Kind.WORDS_KEPT: "What was held goes out as it stands: {channels}",
     Kind.RELEASE_REFUSED: "Not released: {code}",
     Kind.ATTEMPT_STARTED: _post("sending"),
     Kind.POST_DELIVERED: _post("posted"),
@@ -215,6 +222,7 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.POST_HELD: _post("held back"),
     Kind.PERSON_ADDED: "Added to the roster: {name}",
     Kind.ENROLMENT_ISSUED: lambda line: f"Sign-in link for {line.name('person_id')}",
+    Kind.RETRACTION_ORDERED: "Took it back, as #{number}, in the words approved for that",
     Kind.RELEASE_STOPPED: "Stopped: what had not begun is not sent",
     Kind.PASSKEY_ADDED: lambda line: f"Passkey enrolled for {line.name('person_id')}: {{name}}",
     Kind.PASSKEY_APPROVED: lambda line: f"Device approved for {line.name('person_id')}",

@@ -254,7 +254,9 @@ def add_decision(
     tx: Tx, decision: Decision, command: Command, idempotency_key: str, proof: Json | None
 ) -> KeptDecision:
     """Keeps a decision; an approval wakes the gate. The caller holds the request."""
-    same = request_digest(decision.request_id, decision.verdict, decision.digest, decision.reason)
+    same = request_digest(
+        decision.request_id, decision.verdict, decision.digest, decision.reason, decision.keeps
+    )
     approved = decision.verdict is Verdict.APPROVED
     tx.connection.execute(
         insert(schema.decisions).values(
@@ -358,6 +360,7 @@ def _kept_decision(row: Row[tuple[object, ...]]) -> KeptDecision:
         Decision(
             id=row.id, request_id=row.request_id, person_id=row.person_id,
             verdict=Verdict(row.verdict), digest=row.digest, reason=row.reason, at=row.at,
+            keeps=row.keeps,
         ),
         Command.model_validate_json(row.command),
         row.idempotency_key,

@@ -19,7 +19,7 @@ from broadcaster.ledger import incidents, leases, posts, releases, schema
 from broadcaster.ledger.leases import Lease, LeaseLost
 from broadcaster.ledger.posts import Kept, Turn
 from broadcaster.ledger.tx import Tx
-from broadcaster.update import Revision
+from broadcaster.update import Revision, lapses_by
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,9 @@ class Ended:
     public_id: str
 
 
+#: What may be tried.
+_TRIED = (PostState.PLANNED, PostState.WAITING)
+
 #: What came of an attempt that was wanted; an error keeps that post back and no other.
 Outcome = Opened | Ended | Exception
 
@@ -93,9 +96,8 @@ def open_(tx: Tx, wanted: Sequence[Wanted]) -> dict[str, Outcome]:
         each.post_id: lost[each.lease] for each in wanted if each.lease in lost
     }
     asked = {each.post_id: each for each in wanted if each.lease not in lost}
-    tried = (PostState.PLANNED, PostState.WAITING)
     released = _released_of(tx, asked)  # held before their posts: a stop comes before, or after
-    several = [post for post in posts.locked(tx, asked) if post.state in tried]
+    several = [post for post in posts.locked(tx, asked) if post.state in _TRIED]
     about = incidents.several(tx, {post.incident_id for post in several})
     doubtful = _in_doubt(tx, [post.id for post in several])
     for post in several:
@@ -112,6 +114,7 @@ class _Released:
 
     expires_at: datetime
     stopped: bool
+    keeps: str | None
     digest_released: str
     revision: Revision
     digest: str
@@ -130,6 +133,7 @@ def _released_of(tx: Tx, post_ids: Collection[str]) -> dict[str, _Released | Exc
 
 _RELEASED = select(
     schema.releases.c.id, schema.releases.c.body, schema.releases.c.stopped_at,
+    schema.releases.c.keeps,
     schema.revisions.c.body.label("words"),
 ).join(schema.revisions, schema.revisions.c.id == schema.releases.c.revision_id)  # fmt: skip
 
@@ -148,7 +152,7 @@ def _read(tx: Tx, query: Select[Any]) -> dict[str, _Released | Exception]:
         except ValueError as unreadable:
             found[row.id] = unreadable
         else:
-            found[row.id] = _Released(release.expires_at, row.stopped_at is not None,
+            found[row.id] = _Released(release.expires_at, row.stopped_at is not None, row.keeps,
                                       release.digest, revision, revision.digest)  # fmt: skip
     return found
 
@@ -165,13 +169,32 @@ def _judged(
     standing = Standing(
         release_expires_at=released.expires_at, stopped=released.stopped,
         replaced_by=post.replaced_by, digest_released=released.digest_released,
-        digest=released.digest, words=released.revision.words, facts=about.incident.facts,
-        in_doubt=in_doubt,
+        digest=released.digest, changes=lapses_by(released.revision, about.incident.facts),
+        keeps=released.keeps, in_doubt=in_doubt,
     )  # fmt: skip
     instead = before_attempt(standing, now=tx.now)
     if instead is not None:
         return Ended(post, instead, about.public_id)
     return Opened(post, post.attempts + 1, released.revision, released.digest, about.public_id)
+
+
+def hold_lapsed(tx: Tx, incident: incidents.Kept) -> list[Ended]:
+    """Holds what has not begun of an incident's posts where it is no longer as they say.
+
+    The caller holds the incident. The attempt asks the same again: this only says it at once, and
+    leaves to it whatever else has become of them.
+    """
+    waiting = [post.id for post in posts.of_incident(tx, incident.incident.id)
+               if post.state in _TRIED]  # fmt: skip
+    released = _released_of(tx, waiting)
+    several = [post for post in posts.locked(tx, waiting) if post.state in _TRIED]
+    doubtful = _in_doubt(tx, [post.id for post in several])
+    judged = [_judged(tx, post, released[post.release_id], incident, post.id in doubtful)
+              for post in several]  # fmt: skip
+    held = (PostState.HELD, PostState.IN_DOUBT)
+    ended = [each for each in judged if isinstance(each, Ended) and each.then.state in held]
+    posts.turn(tx, [Turn(each.post, each.then) for each in ended])
+    return ended
 
 
 def _note(tx: Tx, asked: Mapping[str, Wanted], outcomes: Mapping[str, Outcome]) -> None:

@@ -33,6 +33,7 @@ class Standing:
     decision: approvals.KeptDecision | None = None  #: on the newest request
     release: AnyRelease | None = None  #: the newest
     revision: Revision | None = None  #: the newest release's
+    keeps: str | None = None  #: the changed facts in spite of which that was kept
     next_number: int = 1
     need_a_look: list[posts.Kept] = field(default_factory=list)  #: of the newest release
 
@@ -102,6 +103,7 @@ def _released(tx: Tx, ids: Sequence[str], found: dict[str, Standing]) -> None:
         standing.release = releases.get(tx, release_id)
         assert standing.release is not None, "its id was just read"
         standing.revision = approvals.revision(tx, standing.release.revision_id)
+        standing.keeps = releases.keeps(tx, release_id)
         standing.need_a_look = [
             post for post in posts.of_release(tx, release_id) if str(post.state) in _NEED_A_LOOK
         ]

@@ -120,7 +120,7 @@ def _rights(connection: Connection, roles: Roles) -> list[str]:
         "ALTER TABLE outbox ENABLE ROW LEVEL SECURITY",
         "ALTER TABLE decisions ENABLE ROW LEVEL SECURITY",
         *_policies("outbox", desk, worker, topics),
-        *_policies("decisions", desk, worker, "outcome IS DISTINCT FROM 'released'"),
+        *_policies("decisions", desk, worker, "COALESCE(outcome, '') NOT IN ('released', 'kept')"),
     ]
 
 

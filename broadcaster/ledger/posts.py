@@ -201,6 +201,34 @@ def of_stopped(tx: Tx) -> int:
     ).rowcount  # fmt: skip
 
 
+def held_of_stopped(tx: Tx) -> list[tuple[Kept, str]]:
+    """What is held of stopped releases, and will never go; each with its incident's public id."""
+    table, stopped, about = schema.posts.c, schema.releases.c, schema.incidents.c
+    rows = tx.connection.execute(
+        select(schema.posts, about.public_id)
+        .join(schema.incidents, about.id == table.incident_id)
+        .where(
+            table.state == str(PostState.HELD),
+            table.release_id.in_(select(stopped.id).where(stopped.stopped_at.is_not(None))),
+        )
+        .order_by(table.id)
+        .with_for_update(of=schema.posts)
+    )
+    return [(kept(row), row.public_id) for row in rows]
+
+
+def let_go(tx: Tx, release_id: str) -> list[Kept]:
+    """Has what is held of a release tried again, and wakes deliver; answers what that is.
+
+    The attempt judges each as ever.
+    """
+    held = [post for post in of_release(tx, release_id) if post.state is PostState.HELD]
+    turn(tx, [Turn(post, Next(PostState.WAITING, next_look=tx.now)) for post in held])
+    for post in held:
+        outbox.post_planned(tx, post.id, post.incident_id, post.channel)
+    return held
+
+
 def hold_unknown(tx: Tx, channels: Sequence[str]) -> None:
     """Holds what was to go to channels that are in the settings no more: nobody would end it.
 

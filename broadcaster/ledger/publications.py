@@ -11,7 +11,7 @@ from sqlalchemy import Row, Select, insert, select
 
 from broadcaster.ledger import approvals, posts, releases, schema
 from broadcaster.ledger.tx import Tx
-from broadcaster.update import Revision
+from broadcaster.update import Revision, UpdateKind
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Publication:
     corrects: str | None
     #: What people are asked to do, where the approved text says just that.
     guidance: str | None
+    #: How it ended, in an all clear whose approved text says just that.
+    ended: str | None
 
 
 def publish(tx: Tx, post_id: str) -> str:
@@ -122,11 +124,13 @@ def _query() -> Select[tuple[Any, ...]]:
 
 def _publication(row: Row[tuple[object, ...]]) -> Publication:
     revision = Revision.model_validate_json(row.revision)
-    guidance = revision.words.guidance.text.strip()
+    said = revision.words.guidance.text.strip()
+    said_so = said if said and said in row.text else None
+    over = revision.kind is UpdateKind.ALL_CLEAR
     return Publication(
         post_id=row.post_id, incident_id=row.incident_id, incident_public_id=row.public_id,
         number=row.number, kind=row.kind, headline=row.headline, text=row.text, area=row.area,
         digest=row.digest, published_at=row.published_at, expires_at=row.expires_at,
         release_id=row.release_id, corrects=revision.corrects,
-        guidance=guidance if guidance and guidance in row.text else None,
+        guidance=None if over else said_so, ended=said_so if over else None,
     )  # fmt: skip

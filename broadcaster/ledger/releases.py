@@ -9,7 +9,6 @@ from sqlalchemy import func, insert, select, update
 
 from broadcaster.approval import AnyRelease, Release
 from broadcaster.delivery import PostState
-from broadcaster.errors import Kind, Refusal
 from broadcaster.ledger import schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.update import Revision
@@ -18,17 +17,34 @@ from broadcaster.world import W
 _ANY_RELEASE: TypeAdapter[AnyRelease] = TypeAdapter(AnyRelease)
 
 
-def add(tx: Tx, release: Release[W], revision: Revision) -> None:
-    """Keeps a release. One a revision: a second for the same revision fails on its key."""
+def add(tx: Tx, release: Release[W], revision: Revision, keeps: str | None = None) -> None:
+    """Keeps a release. One a revision: a second for the same revision fails on its key.
+
+    `keeps`: the digest of the changed facts in spite of which it was approved.
+    """
     tx.connection.execute(
         insert(schema.releases).values(
             id=release.id, revision_id=release.revision_id, decision_id=release.decision_id,
             incident_id=release.incident_id, body=release.model_dump_json(),
             number=revision.number, released_at=release.released_at,
-            expires_at=release.expires_at,
+            expires_at=release.expires_at, keeps=keeps,
         )
     )  # fmt: skip
     tx.changed("board", f"incident:{release.incident_id}", f"release:{release.id}")
+
+
+def keep(tx: Tx, release_id: str, keeps: str | None) -> None:
+    """Notes in spite of which changed facts a release goes on."""
+    tx.connection.execute(
+        update(schema.releases).where(schema.releases.c.id == release_id).values(keeps=keeps)
+    )
+
+
+def keeps(tx: Tx, release_id: str) -> str | None:
+    """The digest of the changed facts in spite of which a release goes on."""
+    return tx.connection.execute(
+        select(schema.releases.c.keeps).where(schema.releases.c.id == release_id)
+    ).scalar()
 
 
 def get(tx: Tx, release_id: str) -> AnyRelease | None:
@@ -74,15 +90,6 @@ def stopped_at(tx: Tx, release_id: str) -> datetime | None:
 
 def of_revision(tx: Tx, revision_id: str) -> AnyRelease | None:
     return _first(tx, schema.releases.c.revision_id == revision_id)
-
-
-def require_none(tx: Tx, revision_id: str) -> None:
-    """Raises Refusal where a revision is released already; a key of the table stands behind it."""
-    if of_revision(tx, revision_id) is not None:
-        raise Refusal(
-            "already_released", "These words are released already, on another request.",
-            "Nothing is to be done: they go out once.", kind=Kind.CONFLICT,
-        )  # fmt: skip
 
 
 def of_incident(tx: Tx, incident_id: str) -> list[AnyRelease]:

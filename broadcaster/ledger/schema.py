@@ -374,6 +374,8 @@ decisions = Table(
     Column("command", Text, nullable=False),
     #: The passkey's answer, for the gate to look at by itself (WebAuthn JSON).
     Column("proof", Text),
+    #: The digest of the changed facts in spite of which the words are kept.
+    Column("keeps", Text),
     #: What the gate made of it: `released`, or the refusal's code and words.
     Column("outcome", Text),
     Column("why", Text),
@@ -393,6 +395,8 @@ releases = Table(
     Column("released_at", Instant, nullable=False, index=True),
     Column("expires_at", Instant, nullable=False),
     Column("stopped_at", Instant),
+    #: As in the decision by which it goes on.
+    Column("keeps", Text),
 )
 
 # --- Delivery ---------------------------------------------------------------------------------

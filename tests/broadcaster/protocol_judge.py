@@ -29,10 +29,12 @@ Json = dict[str, Any]
 
 REVISION_TAG = b"incident-alert-broadcaster/revision/1\0"
 DECISION_TAG = b"iab/approve/v1\0"
+FACTS_TAG = b"incident-alert-broadcaster/facts/1\0"
 COVERED = (
     "id", "update_id", "incident_id", "world", "kind", "number", "area", "languages", "channels",
-    "renderings", "media", "replaces", "corrects", "expires_at",
+    "renderings", "media", "replaces", "corrects", "expires_at", "retraction",
 )  # fmt: skip
+MAY_TAKE_BACK = {"pio", "commander", "watch-commander", "supervisor"}
 LATE = timedelta(seconds=60)
 PRESENT_AND_VERIFIED = 0b101
 
@@ -62,23 +64,42 @@ class Judge:
         """Whatever the protocol forbids and this ledger holds."""
         yield from self._once_each()
         for decision in self.decisions.values():
-            if decision["id"] not in self._forged:
+            if decision["id"] not in self._forged and not self._ordered(decision):
                 for fault in self._decision(decision):
                     yield f"decision {decision['verdict']}: {fault}"
         for release in self.releases.values():
             for fault in self._release(release):
                 yield f"release: {fault}"
+        for decision in self.decisions.values():
+            if decision["outcome"] == "kept":
+                for fault in self._kept(decision):
+                    yield f"kept: {fault}"
         yield from self._posts()
 
     def truth_of(self, release_id: str) -> Iterator[str]:
-        """Whether a release says what its incident now is: to be asked when it has just come."""
-        revision = self.revisions[self.releases[release_id]["revision_id"]]
+        """Whether a release says what its incident now is, or its Commander signed exactly what it
+        does not: to be asked when it has just come."""
+        release = self.releases[release_id]
+        for untrue in self._untrue(release, self.decisions[release["decision_id"]]["keeps"]):
+            yield f"release: {untrue}"
+
+    def _untrue(self, release: sqlite3.Row, keeps: str | None) -> Iterator[str]:
+        """What a release says that is not so now, unless all of it was signed with `keeps`."""
+        revision = self.revisions[release["revision_id"]]
+        if revision["kind"] in ("correction", "retraction"):
+            return  # what it mends is out, whatever has become of it since
         incident = json.loads(self.incidents[revision["incident_id"]]["body"])
+        changes: list[list[str | None]] = []
         for name, phrase in revision["words"].items():
             if phrase["fact"] in ("type", "place"):
                 now = (incident[phrase["fact"]] or {}).get("value")
                 if phrase["fact_value"] != now:
-                    yield f"release: its {name} says {phrase['fact_value']}, and it is {now}"
+                    changes.append([name, phrase["fact_value"], now])
+        over = revision["incident_open"] and incident["closed_at"] is not None
+        if over and revision["kind"] == "update":
+            yield "it speaks of an incident that is over"
+        elif keeps != facts_digest(changes):
+            yield from (f"its {name} says {was}, and it is {now}" for name, was, now in changes)
 
     # --- one decision a request, one release a revision ---
 
@@ -117,7 +138,7 @@ class Judge:
             yield "on other words than those that stand"
         if self._newer(revision, before=at):
             yield "on words of which a newer wording stood"
-        yield from self._ended_before(request["id"], at)
+        yield from self._ended_before(decision, at)
         yield from self._proof(decision, request, at)
 
     def _commands(self, person: str, incident: str, at: int) -> bool:
@@ -143,9 +164,11 @@ class Judge:
         same = [each for each in wordings if self.revisions[each]["update_id"] == update]
         return same[-1:] != [revision["id"]]
 
-    def _ended_before(self, request: str, before: int) -> Iterator[str]:
-        for kind in ("RequestWithdrawn", "RequestExpired", "RequestLapsed"):
-            number = self._number(kind, request_id=request)
+    def _ended_before(self, decision: sqlite3.Row, before: int) -> Iterator[str]:
+        """What lapsed may be kept, by a decision that says of which facts."""
+        kinds = ["RequestWithdrawn", "RequestExpired"]
+        for kind in kinds if decision["keeps"] else [*kinds, "RequestLapsed"]:
+            number = self._number(kind, request_id=decision["request_id"])
             if number is not None and number < before:
                 yield f"after {kind}"
 
@@ -164,7 +187,8 @@ class Judge:
         revoked = self._number("PasskeyRevoked", passkey_id=proof["id"])
         if revoked is not None and revoked < at:
             yield "with a revoked device"
-        parts = (request["nonce"], request["id"], decision["verdict"], decision["digest"])
+        parts = [request["nonce"], request["id"], decision["verdict"], decision["digest"]]
+        parts += [decision["keeps"]] if decision["keeps"] else []
         challenge = hashlib.sha256(DECISION_TAG + "\0".join(parts).encode()).digest()
         text = json.dumps(proof["response"])
         if not signed(text, passkey["public_key"], challenge, self._origin):
@@ -182,24 +206,74 @@ class Judge:
         """Whether one valid approval stands behind these very words, and nothing took it back."""
         body = json.loads(release["body"])
         decision = self.decisions[release["decision_id"]]
-        request = self.requests[decision["request_id"]]
         revision = self.revisions[release["revision_id"]]
         at = self._number("UpdateReleased", release_id=release["id"])
         if at is None:
             yield "is not on the record"
             return
-        yield from self._decision(decision)
-        yield from self._ended_before(request["id"], at)
-        if decision["verdict"] != "approved" or decision["outcome"] != "released":
-            yield f"of a decision {decision['verdict']}, outcome {decision['outcome']}"
-        if request["state"] != "approved":
-            yield f"of a request that is {request['state']}"
-        if request["revision_id"] != revision["id"]:
-            yield "of another revision than was asked about"
+        if self._ordered(decision):
+            yield from self._taken_back(decision, revision, at)
+        else:
+            yield from self._went_out(decision, revision, at)
+        if decision["outcome"] != "released":
+            yield f"of a decision of outcome {decision['outcome']}"
+        signed = {each["keeps"] for each in self.decisions.values()
+                  if self.requests[each["request_id"]]["revision_id"] == revision["id"]
+                  and each["outcome"] in ("released", "kept")}  # fmt: skip
+        if release["keeps"] and release["keeps"] not in signed:
+            yield "kept for facts that nobody signed"
         if not body["digest"] == decision["digest"] == digest(revision):
             yield "of other words than were approved"
         if body["world"] != revision["world"]:
             yield "in another world than its words"
+
+    def _ordered(self, decision: sqlite3.Row) -> bool:
+        """Whether it orders a retraction that was prepared, which nobody approves again."""
+        revision = self.revisions[self.requests[decision["request_id"]]["revision_id"]]
+        told = self._number("RetractionOrdered", decision_id=decision["id"])
+        return revision["kind"] == "retraction" and decision["proof"] is None and told is not None
+
+    def _taken_back(self, decision: sqlite3.Row, revision: Json, at: int) -> Iterator[str]:
+        """Whether every word of a retraction was in a digest that was approved and released."""
+        ordered = self._number("RetractionOrdered", decision_id=decision["id"])
+        if ordered is None or ordered > at:
+            yield "taken back by nobody's order"
+        if not set(self._roles(decision["person_id"])) & MAY_TAKE_BACK:
+            yield "taken back by who may not"
+        released = self.releases.get(revision["corrects"])
+        if released is None:
+            yield "takes back what was never released"
+            return
+        base = self.revisions[released["revision_id"]]
+        if json.loads(released["body"])["digest"] != digest(base):
+            yield "takes back words that were not approved"
+        if any(each not in base["retraction"] for each in revision["renderings"]):
+            yield "in words that were not approved for it"
+        if {each["channel"] for each in revision["renderings"]} != set(revision["channels"]):
+            yield "on a channel for which no words were approved"
+
+    def _kept(self, decision: sqlite3.Row) -> Iterator[str]:
+        """Whether as much stands behind what is let go as behind a release."""
+        at = self._number("WordsKept", decision_id=decision["id"])
+        if at is None:
+            yield "is not on the record"
+            return
+        revision = self.revisions[self.requests[decision["request_id"]]["revision_id"]]
+        if revision["id"] not in {row["revision_id"] for row in self.releases.values()}:
+            yield "words that nobody released"
+        yield from self._went_out(decision, revision, at)
+
+    def _went_out(self, decision: sqlite3.Row, revision: Json, at: int) -> Iterator[str]:
+        """Whether a decision by which words go out is a valid approval of them at that time."""
+        request = self.requests[decision["request_id"]]
+        yield from self._decision(decision)
+        yield from self._ended_before(decision, at)
+        if decision["verdict"] != "approved":
+            yield f"of a decision {decision['verdict']}"
+        if request["state"] != "approved":
+            yield f"of a request that is {request['state']}"
+        if request["revision_id"] != revision["id"]:
+            yield "of another revision than was asked about"
         if self._newer(revision, before=at):
             yield "of words of which a newer wording stood"
         since = _time(self.record[at - 1]["at"]) - _time(decision["at"])
@@ -221,6 +295,12 @@ class Judge:
                     for row in self.releases.values()}  # fmt: skip
         if {k: sorted(v) for k, v in planned.items()} != approved:
             yield "posts that were not approved, or approved ones missing"
+        for post in self.posts.values():
+            release = self.releases.get(post["release_id"])
+            ended = release is None or release["stopped_at"] or post["replaced_by"]
+            if release is not None and not ended and post["state"] in ("planned", "waiting"):
+                for untrue in self._untrue(release, release["keeps"]):
+                    yield f"a post that would go: {untrue}"
 
     def _number(self, kind: str, **fields: object) -> int | None:
         """The place on the record of the first such entry."""
@@ -251,9 +331,15 @@ def _time(text: str) -> datetime:
     return found.replace(tzinfo=None)
 
 
+def facts_digest(changes: list[list[str | None]]) -> str:
+    """SHA-256 over the tag and canonical JSON of each changed fact: its name, before, and now."""
+    text = json.dumps(changes, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(FACTS_TAG + text.encode()).hexdigest()
+
+
 def digest(revision: Json) -> str:
     """SHA-256 over the tag and RFC 8785 canonical JSON of what approval covers."""
-    covered = {name: revision[name] for name in COVERED}
+    covered = {name: revision[name] for name in COVERED if name != "retraction" or revision[name]}
     text = json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(REVISION_TAG + text.encode()).hexdigest()
 

@@ -17,12 +17,13 @@ from broadcaster.approval import (
     decide,
     objection,
     request_digest,
+    to_keep,
 )
 from broadcaster.errors import Kind, Refusal
 from broadcaster.incident import Command
 from broadcaster.passkey import Site
 from broadcaster.roster import Person, Role
-from broadcaster.update import Phrase
+from broadcaster.update import Change, Phrase, facts_digest, lapses_by
 from tests.broadcaster.values import (
     COMMANDER,
     PIO,
@@ -47,6 +48,13 @@ def request(**fields: Any) -> dict[str, Any]:
     return {"request": a_request(REVISION, **fields)}
 
 
+LAPSED = request(state=RequestState.LAPSED)
+MOVED: dict[str, str | None] = {"type": "GASLEAK", "place": "Elm St", "status": "open"}
+AWAY = MOVED | {"place": "Palm Dr"}
+OVER = MOVED | {"place": PLACE, "status": "closed"}
+KEEPS, KEEPS_OVER = (facts_digest(lapses_by(REVISION, facts)) for facts in (MOVED, OVER))
+
+
 #: What is different from an approval that stands, and how it is refused.
 REFUSED: list[tuple[str, dict[str, Any], str, Kind]] = [
     ("decided before", request(state=RequestState.APPROVED), "already_approved", Kind.CONFLICT),
@@ -54,6 +62,24 @@ REFUSED: list[tuple[str, dict[str, Any], str, Kind]] = [
     ("declined before", request(state=RequestState.DECLINED), "already_declined", Kind.CONFLICT),
     ("taken back", request(state=RequestState.WITHDRAWN), "already_withdrawn", Kind.CONFLICT),
     ("lapsed", request(state=RequestState.LAPSED), "facts_changed", Kind.CONFLICT),
+    ("lapsed, and approved as if it had not", {**LAPSED, "facts": MOVED}, "facts_changed",
+     Kind.CONFLICT),
+    ("lapsed, and kept for other facts", {**LAPSED, "facts": AWAY, "keeps": KEEPS},
+     "facts_changed", Kind.CONFLICT),
+    ("lapsed, kept, and it is over", {**LAPSED, "facts": OVER, "keeps": KEEPS_OVER},
+     "facts_changed", Kind.CONFLICT),
+    ("lapsed, and kept too late",
+     request(state=RequestState.LAPSED, expires_at=NOW + timedelta(minutes=1))
+     | {"facts": MOVED, "keeps": KEEPS}, "facts_changed", Kind.CONFLICT),
+    ("lapsed, and returned", {**LAPSED, "facts": MOVED, "keeps": KEEPS, "reason": "It moved.",
+     "verdict": Verdict.RETURNED}, "facts_changed", Kind.CONFLICT),
+    ("lapsed, and kept by its compiler", {**LAPSED, "facts": MOVED, "keeps": KEEPS, "person": PIO},
+     "own_words", Kind.FORBIDDEN),
+    ("kept, and the passkey signed an approval alone",
+     {**LAPSED, "facts": MOVED, "keeps": KEEPS, "proof": a_proof(
+         a_request(REVISION), "approved", REVISION.digest)}, "passkey_not_proven",
+     Kind.FORBIDDEN),
+    ("the incident is over", {"facts": OVER}, "facts_changed", Kind.CONFLICT),
     ("expired", request(state=RequestState.EXPIRED), "request_expired", Kind.GONE),
     ("in the very second", request(expires_at=NOW + timedelta(minutes=1)), "request_expired",
      Kind.GONE),
@@ -118,12 +144,40 @@ STANDS: list[tuple[str, dict[str, Any]]] = [
     ("returned after a change",
      {"verdict": Verdict.RETURNED, "reason": "It moved.", "facts": {"type": "EXPLOS"}}),
     ("declined after a change", {"verdict": Verdict.DECLINED, "facts": {}}),
+    ("kept after a change", {"facts": MOVED, "keeps": KEEPS}),
+    ("kept after it lapsed", {**LAPSED, "facts": MOVED, "keeps": KEEPS}),
+    ("kept after it lapsed, and is so again", {**LAPSED, "keeps": KEEPS}),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("different", [row[1] for row in STANDS], ids=[row[0] for row in STANDS])
 def test_what_stands(different: dict[str, Any]) -> None:
     assert objection(a_case(**different)) is None
+
+
+CHANGES = lapses_by(REVISION, MOVED)
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "seconds", "asked"),
+    [
+        (RequestState.OPEN, (), 60, False),
+        (RequestState.OPEN, CHANGES, 60, True),
+        (RequestState.LAPSED, CHANGES, 60, True),
+        (RequestState.LAPSED, (), 60, True),
+        (RequestState.LAPSED, CHANGES, 600, False),
+        (RequestState.LAPSED, lapses_by(REVISION, OVER), 60, False),
+        (RequestState.APPROVED, CHANGES, 60, False),
+        (RequestState.WITHDRAWN, CHANGES, 60, False),
+        (RequestState.EXPIRED, CHANGES, 60, False),
+    ],
+)
+def test_when_a_commander_is_asked_to_keep_words(
+    state: RequestState, changes: tuple[Change, ...], seconds: int, asked: bool
+) -> None:
+    one = a_request(REVISION, state=state)
+    keeps = to_keep(one, changes, NOW + timedelta(seconds=seconds))
+    assert keeps == (facts_digest(changes) if asked else None)
 
 
 # --- The gate ---------------------------------------------------------------------------------
@@ -327,6 +381,7 @@ def test_only_what_meets_every_condition_is_released(
 
 def test_the_same_decision_again_is_told_from_another() -> None:
     one = request_digest("request-1", "approved", "digest", None)
+    assert one != request_digest("request-1", "approved", "digest", None, KEEPS)
     assert one == request_digest("request-1", "approved", "digest", None)
     others = [
         request_digest("request-2", "approved", "digest", None),

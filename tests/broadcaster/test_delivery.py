@@ -26,7 +26,7 @@ from broadcaster.delivery import (
     plan,
     post_id,
 )
-from broadcaster.update import Rendering
+from broadcaster.update import Change, Rendering, facts_digest
 from tests.broadcaster.values import a_release, a_revision
 from tests.story import EXERCISE, HOOK, NOW, PAGE
 
@@ -39,13 +39,18 @@ def standing(**fields: object) -> Standing:
     return Standing(**{
         "release_expires_at": LATER, "stopped": False, "replaced_by": None,
         "digest_released": revision.digest, "digest": revision.digest,
-        "words": revision.words,
-        "facts": {"type": "GASLEAK", "place": "1200 block of Oak St"}, "in_doubt": False,
+        "changes": (), "keeps": None, "in_doubt": False,
     } | fields)  # type: ignore[arg-type]  # fmt: skip
 
 
 def test_a_post_may_be_tried_while_nothing_stands_against_it() -> None:
     assert before_attempt(standing(), now=NOW) is None
+    assert before_attempt(standing(changes=MOVED, keeps=facts_digest(MOVED)), now=NOW) is None
+
+
+MOVED = (Change(name="place", was="Oak St", now="Elm St"),)
+AWAY = (Change(name="place", was="Oak St", now="Palm Dr"),)
+OVER = (Change(name="status", was="open", now="closed"),)
 
 
 AGAINST: list[tuple[dict[str, object], PostState]] = [
@@ -54,8 +59,9 @@ AGAINST: list[tuple[dict[str, object], PostState]] = [
     ({"release_expires_at": NOW}, PostState.EXPIRED),
     ({"release_expires_at": NOW - timedelta(seconds=1)}, PostState.EXPIRED),
     ({"digest_released": "0" * 64}, PostState.HELD),
-    ({"facts": {"type": "EXPLOS", "place": "1200 block of Oak St"}}, PostState.HELD),
-    ({"facts": {"type": "GASLEAK", "place": None}}, PostState.HELD),
+    ({"changes": MOVED}, PostState.HELD),
+    ({"changes": AWAY, "keeps": facts_digest(MOVED)}, PostState.HELD),
+    ({"changes": OVER, "keeps": facts_digest(OVER)}, PostState.HELD),
 ]
 
 

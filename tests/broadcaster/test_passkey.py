@@ -122,6 +122,13 @@ def test_what_is_no_answer(answer: passkey.Json) -> None:
     assert refused.value.code == "passkey_not_proven"
 
 
+def test_what_is_kept_is_signed_too() -> None:
+    """An approval proves no keeping of the words, and a keeping of other facts none of these."""
+    parts = ("nonce", "request", "approved", "digest")
+    asks = {passkey.decision_challenge(*parts, keeps) for keeps in (None, "a" * 64, "b" * 64)}
+    assert len(asks) == 3
+
+
 PARTS = st.text(max_size=8)
 
 

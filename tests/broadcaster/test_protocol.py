@@ -31,7 +31,8 @@ from hypothesis.stateful import (
 from webauthn.helpers import bytes_to_base64url
 
 from broadcaster import passkey
-from broadcaster.approval import ApprovalRequest, Decision, RequestState, Verdict
+from broadcaster.approval import ApprovalRequest, Decision, RequestState, Verdict, to_keep
+from broadcaster.delivery import Next, PostState
 from broadcaster.errors import Refusal
 from broadcaster.handover import record_command
 from broadcaster.incident import Report, Status
@@ -43,22 +44,28 @@ from broadcaster.ledger import (
     open_ledger,
     passkeys,
     people,
+    posts,
+    releases,
     reports,
 )
 from broadcaster.ledger.approvals import KeptDecision
 from broadcaster.orders import (
     Decide,
     SubmitRevision,
+    ask_to_keep,
     decide,
+    facts_of,
     renew_request,
     stop_release,
     submit_revision,
+    take_back,
     withdraw_request,
 )
 from broadcaster.passkey import decision_challenge
 from broadcaster.record import Kind
 from broadcaster.roster import Person, Role
 from broadcaster.suggestion import words
+from broadcaster.update import lapses_by
 from streams.compile import compile_reports
 from streams.gate import judge_decision
 from streams.sweep import sweep
@@ -92,7 +99,7 @@ IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 #: In which way a decision may not be as it should be.
 DIFFERS = (
     "person", "person", "person", "phone", "device", "verdict", "nonce", "another's words",
-    "altered words", "site", "proof", "too late",
+    "altered words", "site", "proof", "too late", "other facts", "facts not signed",
 )  # fmt: skip
 #: What may happen between the decision and the gate.
 MEANWHILE = (
@@ -294,12 +301,18 @@ class Protocol(RuleBasedStateMachine):
 
     # --- the Commander, and those who are not ---
 
-    @rule(back=BACK, verdict=VERDICTS, meanwhile=st.sampled_from(MEANWHILE))
-    def whoever_commands_decides(self, back: int, verdict: Verdict, meanwhile: str) -> None:
-        """On a phone of theirs, about what it shows; something happens; the gate hears of it."""
+    @rule(back=BACK, verdict=VERDICTS, meanwhile=st.sampled_from(MEANWHILE), knowing=st.booleans())
+    def whoever_commands_decides(
+        self, back: int, verdict: Verdict, meanwhile: str, knowing: bool
+    ) -> None:
+        """On a phone of theirs, about what it shows; something happens; the gate hears of it.
+
+        `knowing`: of what has changed in the words since, where something has.
+        """
         request = self._request(back)
         who = self._commander(request.incident_id)
-        recorded = self._send(who, self._order(request, who, verdict))
+        keeps = self._keeps(request) if knowing and verdict is Verdict.APPROVED else None
+        recorded = self._send(who, self._order(request, who, verdict, keeps=keeps))
         self._meanwhile(meanwhile, request, who)
         if recorded and meanwhile != "the message is lost":
             self._gate(recorded)
@@ -321,12 +334,15 @@ class Protocol(RuleBasedStateMachine):
         about = second if differs == "nonce" else request
         signed = Verdict.DECLINED if differs == "verdict" else verdict
         phone = self.phones[who if differs == "phone" else decides][differs == "device"]
+        keeps = {"other facts": "f" * 64, "facts not signed": self._keeps(request)}.get(differs)
         proof = phone.answers(
-            decision_challenge(about.nonce, about.id, signed, shown),
+            decision_challenge(
+                about.nonce, about.id, signed, shown, keeps if differs == "other facts" else None
+            ),
             ELSEWHERE if differs == "site" else SITE.origin,
         )
         order = order.model_copy(
-            update={"digest": shown, "proof": None if differs == "proof" else proof}
+            update={"digest": shown, "proof": None if differs == "proof" else proof, "keeps": keeps}
         )
         recorded = (self._forge if past_the_desk else self._send)(decides, order)
         if recorded and other == 0:
@@ -363,6 +379,41 @@ class Protocol(RuleBasedStateMachine):
         release = self.released[-1 - back % len(self.released)]
         self.ordered(lambda tx: stop_release(tx, release, self.persons[who]))
 
+    @precondition(lambda self: self.released)
+    @rule(back=BACK, who=PERSONS, moves=st.booleans(), meanwhile=st.sampled_from(MEANWHILE))
+    def what_is_held_is_asked_about(self, back: int, who: str, moves: bool, meanwhile: str) -> None:
+        """What is out is no longer so, or is not so by now; its Commander keeps it."""
+        release = self.released[-1 - back % len(self.released)]
+        about = self.read(lambda tx: releases.get(tx, release))
+        assert about is not None
+        if moves:
+            number = next(n for n, each in self.incidents.items() if each == about.incident_id)
+            self.a_report(number, "GASLEAK", f"{len(self.requests)}00 block of Elm St",
+                          Status.ACTIVE)  # fmt: skip
+        if request := self.ordered(lambda tx: ask_to_keep(tx, release, self.persons[who])):
+            self.requests.append(request)
+            self.whoever_commands_decides(0, Verdict.APPROVED, meanwhile, knowing=True)
+
+    @precondition(lambda self: self.released)
+    @rule(back=BACK, who=PERSONS, out=st.booleans(), message=st.booleans())
+    def what_is_out_is_taken_back(self, back: int, who: str, out: bool, message: bool) -> None:
+        """By whoever; the channel has it, or has not begun."""
+        release = self.released[-1 - back % len(self.released)]
+        if out:
+            self.write(lambda tx: posts.turn(tx, [
+                posts.Turn(post, Next(PostState.POSTED)) for post in posts.of_release(tx, release)
+                if post.channel == PAGE.name
+            ]))  # fmt: skip
+        order = self.ordered(lambda tx: take_back(tx, release, self.persons[who]))
+        if order is None:
+            return
+        kept = self.read(lambda tx: approvals.decision_of(tx, order.request.id))
+        assert kept is not None
+        MET["taken back"] += 1
+        self.decisions.append(kept.decision.id)
+        if message:
+            self._gate(kept.decision.id)
+
     # --- what must hold ---
 
     @invariant()
@@ -394,7 +445,12 @@ class Protocol(RuleBasedStateMachine):
 
     def _request(self, back: int) -> ApprovalRequest:
         """One that waits, if any does; else, and now and then, one of those before."""
-        waiting = self.read(lambda tx: [each.request for each in approvals.open_requests(tx)])
+        undecided = (RequestState.OPEN, RequestState.LAPSED)
+        states = self.read(lambda tx: {
+            each.request.id: each.request.state for incident in self.incidents.values()
+            for each in approvals.requests_of(tx, incident)
+        })  # fmt: skip
+        waiting = [each for each in self.requests if states[each.id] in undecided]
         some = waiting if back < 2 and waiting else self.requests
         return some[-1 - back % len(some)]
 
@@ -405,18 +461,30 @@ class Protocol(RuleBasedStateMachine):
         return next((name for name, p in self.persons.items() if p.id == commands), "Kim")
 
     def _order(
-        self, request: ApprovalRequest, who: str, verdict: Verdict, which: int | None = None
+        self, request: ApprovalRequest, who: str, verdict: Verdict, keeps: str | None = None
     ) -> Decide:
         """What a person's page sends after a touch, on the phone that still serves."""
-        if which is None:
-            kept = self.read(lambda tx: passkeys.get(tx, self.phones[who][0].id))
-            which = 0 if kept is not None and kept.usable else 1
-        challenge = decision_challenge(request.nonce, request.id, verdict, request.digest)
+        kept = self.read(lambda tx: passkeys.get(tx, self.phones[who][0].id))
+        which = 0 if kept is not None and kept.usable else 1
+        challenge = decision_challenge(request.nonce, request.id, verdict, request.digest, keeps)
         return Decide(
             request_id=request.id, verdict=verdict, revision_id=request.revision_id,
             digest=request.digest, reason=None if verdict is Verdict.APPROVED else "Which side?",
             idempotency_key=str(uuid4()), proof=self.phones[who][which].answers(challenge),
+            keeps=keeps,
         )  # fmt: skip
+
+    def _keeps(self, request: ApprovalRequest) -> str | None:
+        """What the page has signed of the facts that changed in the words."""
+
+        def look(tx: Tx) -> str | None:
+            kept, revision = (approvals.request(tx, request.id),
+                              approvals.revision(tx, request.revision_id))  # fmt: skip
+            incident = incidents.get(tx, request.incident_id)
+            assert kept is not None and revision is not None and incident is not None
+            return to_keep(kept.request, lapses_by(revision, facts_of(incident)), tx.now)
+
+        return self.read(look)
 
     def _send(self, who: str, order: Decide) -> str | None:
         """Answers the id of the decision, if it is a new one."""
@@ -428,7 +496,7 @@ class Protocol(RuleBasedStateMachine):
         if answer.decision.id in self.decisions:
             MET["the same answer again"] += 1
             return None
-        MET[f"recorded {order.verdict}"] += 1
+        MET[f"recorded {order.verdict}{', knowing' if order.keeps else ''}"] += 1
         self.decisions.append(answer.decision.id)
         return answer.decision.id
 
@@ -450,10 +518,11 @@ class Protocol(RuleBasedStateMachine):
             decision = Decision(
                 id=str(uuid4()), request_id=order.request_id, person_id=person.id,
                 verdict=order.verdict, digest=order.digest, reason=order.reason, at=tx.now,
+                keeps=order.keeps,
             )  # fmt: skip
             approvals.add_decision(tx, decision, incident.incident.command, "forged-key",
                                    order.proof)  # fmt: skip
-            if kept.request.state is RequestState.OPEN:
+            if kept.request.state in (RequestState.OPEN, RequestState.LAPSED):
                 approvals.end_request(tx, kept.request, RequestState(order.verdict.value), None)
             tx.record(Kind.DECISION_RECORDED, actor=person.id, request_id=order.request_id,
                       incident_id=kept.request.incident_id, decision_id=decision.id)  # fmt: skip
@@ -490,3 +559,28 @@ def test_the_protocol_is_kept_whatever_happens() -> None:
         ),
     )  # fmt: skip
     assert MET["released"] and MET["forged"] and MET["recorded approved"]
+
+
+def test_what_lapsed_and_what_is_held_is_kept_by_who_commands() -> None:
+    """The way that chance does not take in each run; the judge looks on."""
+    MET.clear()
+    machine = Protocol()
+    try:
+        machine.two_updates_wait("Ortiz", "Reyes")
+        machine.a_report("2026-1", "GASLEAK", "Elm St", Status.ACTIVE)
+        lapsed = next(each for each in machine.requests
+                      if each.incident_id == machine.incidents["2026-1"])  # fmt: skip
+        assert machine._send("Ortiz", machine._order(lapsed, "Ortiz", Verdict.APPROVED)) is None
+        knowing = machine._order(lapsed, "Ortiz", Verdict.APPROVED, machine._keeps(lapsed))
+        machine._gate(machine._send("Ortiz", knowing) or "")
+        machine.the_protocol_was_kept()
+        machine.what_is_held_is_asked_about(0, "Reyes", True, "nothing")
+        machine.the_protocol_was_kept()
+        machine.what_is_held_is_asked_about(0, "Lee", True, "the facts change")
+        machine.the_protocol_was_kept()
+        machine.what_is_out_is_taken_back(0, "Kim", out=True, message=True)
+        machine.the_protocol_was_kept()
+    finally:
+        machine.teardown()
+    assert (MET["facts_changed"], MET["gate: released"], MET["taken back"]) == (1, 2, 1)
+    assert (MET["gate: kept"], MET["gate: facts_changed"]) == (1, 1)

@@ -33,6 +33,13 @@ ALTERED = {
     "UPDATE approval_requests SET state = 'withdrawn'": "of a request that is withdrawn",
     "UPDATE approval_requests SET nonce = 'other'": "a passkey's answer to something else",
     "UPDATE decisions SET verdict = 'declined'": "of a decision declined",
+    "UPDATE decisions SET keeps = 'other'": "a passkey's answer to something else",
+    "UPDATE releases SET keeps = 'other'": "kept for facts that nobody signed",
+    "UPDATE decisions SET outcome = 'kept'": "kept: is not on the record",
+    "UPDATE incidents SET body = json_set(body, '$.place.value', 'Elm St')":
+        "a post that would go: its place says 1200 block of Oak St, and it is Elm St",
+    "UPDATE incidents SET body = json_set(body, '$.closed_at', '2026-11-22T22:00:00Z')":
+        "a post that would go: it speaks of an incident that is over",
     "UPDATE decisions SET outcome = 'gate_late'": "outcome gate_late",
     "UPDATE decisions SET proof = NULL": "without a passkey",
     "UPDATE decisions SET at = datetime(at, '-2 minutes')": "after the decision",

@@ -19,6 +19,7 @@ TABLE = {
     Act.TRANSFER_COMMAND: "--w---",
     Act.DECIDE: "-cw---",
     Act.STOP: "pcws--",
+    Act.TAKE_BACK: "pcws--",
     Act.SETTLE_PROBLEM: "p-ws--",
     Act.APPROVE_DEVICE: "--ws--",
     Act.GRANT_AUTHORITY: "----h-",

@@ -18,6 +18,7 @@ from broadcaster.update import (
     EXERCISE_MARK,
     LONGEST_HEADLINE,
     LONGEST_TEXT,
+    Change,
     Origin,
     Phrase,
     Rendering,
@@ -26,8 +27,13 @@ from broadcaster.update import (
     changed_facts,
     clean,
     compose,
+    facts_digest,
     headline,
+    lapses_by,
+    may_stand,
     render,
+    retraction_of,
+    retraction_text,
     short_code,
 )
 from tests.broadcaster.values import PLACE, a_revision, some_words
@@ -65,6 +71,7 @@ COVERED: list[tuple[str, Any]] = [
     ("replaces", ("release-1",)),
     ("corrects", "release-1"),
     ("expires_at", NOW + timedelta(hours=24, microseconds=1)),
+    ("retraction", a_rendering(text="We take it back.")),
 ]
 OUTSIDE: dict[str, Any] = {
     "words": some_words(guidance=Phrase(text="Other.", origin=Origin.TYPED)),
@@ -74,6 +81,7 @@ OUTSIDE: dict[str, Any] = {
     "attested_by": "the Commander",
     "attested": False,
     "policy_reasons": {"house-number": "The shelter."},
+    "incident_open": False,
 }
 
 
@@ -107,6 +115,20 @@ def test_the_digest_is_what_it_was() -> None:
     })  # fmt: skip
     tagged = b"incident-alert-broadcaster/revision/1\0" + said
     assert revision.digest == hashlib.sha256(tagged).hexdigest()
+
+
+def test_a_retraction_is_what_was_prepared_where_it_is_wanted() -> None:
+    words, (ours,), (county,) = some_words(), a_rendering(text="No."), a_rendering(channel="county")
+    assert retraction_text(words, 3) == (
+        f"DHSPD: We take back our update #3 (Gas leak, {PLACE}). Do not act on it."
+    )
+    base = a_revision(channels=("public_page", "county"), retraction=(ours, county), number=3)
+    said = retraction_of(base, "release-3", ["public_page"], id="revision-4", update_id="update-4",
+                         number=4, compiled_at=NOW)  # fmt: skip
+    assert (said.kind, said.corrects, said.replaces) == ("retraction", "release-3", ("release-3",))
+    assert (said.renderings, said.channels, said.retraction) == ((ours,), ("public_page",), ())
+    assert (said.number, said.expires_at) == (4, NOW + timedelta(hours=24))
+    assert (said.area, said.world, said.compiled_by) == (base.area, base.world, base.compiled_by)
 
 
 @given(TEXT, TEXT.filter(bool), st.timezones(), st.integers(0, 10**6))
@@ -159,12 +181,61 @@ def test_an_element_that_is_missing_leaves_no_gap() -> None:
     ],
 )
 def test_which_facts_no_longer_hold(facts: dict[str, str | None], changed: tuple[str]) -> None:
-    assert changed_facts(some_words(), facts) == changed
+    assert tuple(each.name for each in changed_facts(some_words(), facts)) == changed
 
 
 def test_typed_words_rest_on_no_fact() -> None:
     typed = some_words(hazard=phrase("Gas leak"), place=phrase(PLACE))
     assert changed_facts(typed, {}) == ()
+
+
+MOVED: dict[str, str | None] = {"type": "GASLEAK", "place": "Elm St", "status": "open"}
+OVER: dict[str, str | None] = {"type": "GASLEAK", "place": PLACE, "status": "closed"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "about_open", "facts", "changed"),
+    [
+        (UpdateKind.UPDATE, True, MOVED, ["place"]),
+        (UpdateKind.UPDATE, True, OVER, ["status"]),
+        (UpdateKind.UPDATE, True, MOVED | {"status": "closed"}, ["place", "status"]),
+        (UpdateKind.UPDATE, False, OVER, []),  # it never spoke of an incident that goes on
+        (UpdateKind.ALL_CLEAR, True, MOVED, ["place"]),
+        (UpdateKind.ALL_CLEAR, True, OVER, []),
+        (UpdateKind.CORRECTION, True, MOVED | OVER | {"place": "Elm St"}, []),
+        (UpdateKind.RETRACTION, True, MOVED | OVER | {"place": "Elm St"}, []),
+    ],
+)
+def test_what_makes_a_wording_lapse(
+    kind: UpdateKind, about_open: bool, facts: dict[str, str | None], changed: list[str]
+) -> None:
+    revision = a_revision(kind=kind, incident_open=about_open)
+    assert [each.name for each in lapses_by(revision, facts)] == changed
+
+
+def test_words_stand_in_spite_of_exactly_the_facts_that_were_signed() -> None:
+    moved, again = (changed_facts(some_words(), MOVED | {"place": place}) for place in "AB")
+    assert may_stand((), None) and may_stand((), facts_digest(moved))
+    assert may_stand(moved, facts_digest(moved))
+    assert not may_stand(moved, None) and not may_stand(moved, facts_digest(()))
+    assert not may_stand(again, facts_digest(moved))
+    over = lapses_by(a_revision(), OVER)
+    assert not may_stand(over, facts_digest(over)), "an incident that is over is kept by nobody"
+
+
+@pytest.mark.parametrize("differs", [{"name": "hazard"}, {"was": None}, {"now": "B"}])
+def test_what_is_signed_of_the_facts_is_all_that_was_shown(differs: dict[str, Any]) -> None:
+    change = Change(name="place", was=PLACE, now="A")
+    other = change.model_copy(update=differs)
+    assert facts_digest([change]) != facts_digest([other])
+    assert facts_digest([change, other]) != facts_digest([other, change])
+
+
+def test_a_change_in_words() -> None:
+    assert Change(name="place", was=PLACE, now=None).in_words == f"place: {PLACE} is now not known"
+    assert Change(name="hazard", was="GASLEAK", now="EXPLOS").in_words == (
+        "hazard: Gas leak is now Explosion"
+    )
 
 
 # --- What a text may hold ---------------------------------------------------------------------

@@ -63,9 +63,11 @@ def a_passkey(**fields: Any) -> Passkey:
     } | fields)  # fmt: skip
 
 
-def a_proof(request: ApprovalRequest, verdict: str, digest: str) -> dict[str, Any]:
+def a_proof(
+    request: ApprovalRequest, verdict: str, digest: str, keeps: str | None = None
+) -> dict[str, Any]:
     """What that passkey answers."""
-    signed = decision_challenge(request.nonce, request.id, verdict, digest)
+    signed = decision_challenge(request.nonce, request.id, verdict, digest, keeps)
     return practice.answer(_MADE.id, _PRIVATE, site=SITE, challenge=signed)
 
 
@@ -76,14 +78,17 @@ def a_case(**fields: Any) -> Case:
         "request": a_request(revision), "revision": revision, "head_revision_id": revision.id,
         "person": COMMANDER, "verdict": Verdict.APPROVED, "digest": revision.digest,
         "reason": None, "command": Command(person_id=COMMANDER.id, epoch=1, since=NOW),
-        "commander_name": COMMANDER.name, "facts": {"type": "GASLEAK", "place": PLACE},
+        "commander_name": COMMANDER.name,
+        "facts": {"type": "GASLEAK", "place": PLACE, "status": "open"},
         "at": NOW + timedelta(minutes=1), "site": SITE,
     }  # fmt: skip
     stands |= fields
     person: Person = stands["person"]
     proven = {
         "passkey": a_passkey(person_id=person.id),
-        "proof": a_proof(stands["request"], stands["verdict"], stands["digest"]),
+        "proof": a_proof(
+            stands["request"], stands["verdict"], stands["digest"], stands.get("keeps")
+        ),
     }
     return Case(**(proven | stands))
 

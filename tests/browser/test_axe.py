@@ -50,6 +50,10 @@ async def test_axe_finds_nothing(
     stage.decide(back, Verdict.RETURNED, reason="Say which lanes.")
     late = stage.submit(stage.report("6", type_="MVAINJY", place="Palm Dr"))
     stage.run_out(late.request.id)
+    moved = stage.report("8", type_="WIRES", place="Palm Dr")
+    stage.tell(moved)
+    lapsed = stage.submit(moved)
+    stage.report("8", type_="WIRES", place="Ironwood Dr")
     handed = stage.report("7", type_="HAZMAT", place="Mission Lakes Blvd")
     offered = stage.submit(handed)
     ortiz, park, reyes = (stage.people[name] for name in ("Sgt M. Ortiz", COMMANDER, PIO))
@@ -76,6 +80,7 @@ async def test_axe_finds_nothing(
         (COMMANDER, f"/a/{waiting.request.id}"), (PIO, f"/a/{waiting.request.id}"),
         (COMMANDER, f"/a/{late.request.id}"), (COMMANDER, f"/a/{back.request.id}"),
         (COMMANDER, f"/a/{offered.request.id}"), (COMMANDER, f"/incidents/{handed}"),
+        (COMMANDER, f"/a/{lapsed.request.id}"), (PIO, f"/incidents/{moved}"),
         (PIO, f"/releases/{release.id}"), (PIO, "/record"), (PIO, "/record?kind=PostDelivered"),
         (COMMANDER, "/me"), (PIO, "/people"), (CHIEF, "/people"), (PIO, "/requests"),
         (CHIEF, "/requests"),

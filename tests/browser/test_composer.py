@@ -189,6 +189,18 @@ async def test_closing_leads_to_an_all_clear(stage: Stage, open_as: Open) -> Non
     await page.get_by_role("link", name="Give the all clear").click()
     await expect(page.get_by_label("Hazard", exact=True)).to_have_value("All clear: gas leak")
     await expect(page.get_by_role("radio", name="All clear")).to_be_checked()
+    ended = page.get_by_label("How it ended", exact=True)
+    await expect(ended).to_have_value("[…]")
+    send = page.get_by_role("button", name="Send EXERCISE to")
+    await page.get_by_role("checkbox", name=STATEMENT).check()
+    await send.click()
+    await expect(page.get_by_role("alert")).to_contain_text("does not say how it ended")
+    await ended.fill("The gas company has closed the line.")
+    await send.click()
+    await expect(page.locator("#standing")).to_contain_text("waits for")
+    newest = stage.read(lambda tx: approvals.revisions_of(tx, incident))[0]
+    assert "gas leak, " in newest.rendering("public_page").text
+    assert "The gas company has closed the line." in newest.rendering("public_page").text
 
 
 async def test_who_may_not_write_is_told_who_may(stage: Stage, open_as: Open) -> None:

@@ -524,22 +524,25 @@ class Installation(ABC):
 
     async def decide(
         self, request: Json, verdict: str = "approved", *, by: str = COMMANDER,
-        reason: str | None = None, key: str | None = None,
+        reason: str | None = None, key: str | None = None, keeps: str | None = None,
     ) -> Answer:  # fmt: skip
         """A phone's tap: repeated under one key until it is answered."""
         key = key or str(uuid.uuid4())
-        return await insist(lambda: self.tap(request, verdict, by=by, reason=reason, key=key))
+        return await insist(
+            lambda: self.tap(request, verdict, by=by, reason=reason, key=key, keeps=keeps)
+        )
 
     async def tap(
         self, request: Json, verdict: str, *, by: str = COMMANDER, reason: str | None = None,
-        key: str,
+        key: str, keeps: str | None = None,
     ) -> Answer:  # fmt: skip
         """One try of a phone to tell a decision, and what was answered to it."""
         phone = await self.person(by)
         return await ask(
             phone.session, "POST", f"/api/v1/approval-requests/{request['id']}/decision",
             json={"request_id": request["id"], "verdict": verdict, "digest": request["digest"],
-                  "revision_id": request["revision_id"], "reason": reason, "idempotency_key": key},
+                  "revision_id": request["revision_id"], "reason": reason, "idempotency_key": key,
+                  "keeps": keeps},
         )  # fmt: skip
 
     async def request(self, request_id: str) -> Json:

@@ -197,9 +197,27 @@ async def test_words_lapse_when_a_fact_behind_them_changes(at: Installation) -> 
     await until("it lapsed", lapsed)
     late = await at.decide(request)
     assert (late.status, late.body["code"]) == (409, "facts_changed")
+    told = await at.request(request["id"])
+    assert [each["name"] for each in told["changed"]] == ["place"]
+    assert (await at.decide(request, keeps="0" * 64)).body["code"] == "facts_changed"
     second = await at.submit(await at.suggested(seen["incident"]["id"], "place changed"))
     assert (await at.decide(second)).good
     assert await states(at, second) == ALL_POSTED
+
+
+async def test_words_are_kept_by_who_knows_what_changed(at: Installation) -> None:
+    report = at.report()
+    request = await at.submit(await at.opened(**report))
+    number = report["incident_number"]
+    await at.send_report(at.report(incident_number=number, place="Pierson Blvd / Palm Dr"))
+
+    async def keeps() -> str | None:
+        found: str | None = (await at.request(request["id"]))["keeps"]
+        return found
+
+    signed = await until("it lapsed", keeps)
+    assert (await at.decide(request, keeps=signed)).good
+    assert await states(at, request) == ALL_POSTED
 
 
 # --- Delivery ---------------------------------------------------------------------------------

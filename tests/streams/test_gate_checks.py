@@ -33,10 +33,10 @@ from broadcaster.ledger import Tx, approvals, exercises, passkeys, people, relea
 from broadcaster.orders import Submitted
 from broadcaster.passkey import Passkey, Site, decision_challenge
 from broadcaster.roster import Person, Role
-from broadcaster.update import Rendering, UpdateKind
+from broadcaster.update import Change, Rendering, UpdateKind, facts_digest, retraction_of
 from streams import gate
 from tests.authenticator import PRESENT, Authenticator
-from tests.story import EXERCISE, INCIDENT_URL, NOW, SITE, Story
+from tests.story import EXERCISE, INCIDENT_URL, NOW, PAGE, SITE, Story
 
 ELSEWHERE = Site.at("https://alerts.example.evil.test")
 
@@ -89,12 +89,13 @@ class Scene:
         self, person: Person | None = None, *, verdict: Verdict = Verdict.APPROVED,
         digest: str | None = None, signed: ApprovalRequest | None = None,
         state: RequestState | None = None, phone: Authenticator | None = None,
-        command: Command | None = None,
+        command: Command | None = None, keeps: str | None = None, signs_keeps: bool = True,
     ) -> None:  # fmt: skip
         """Writes a decision and asks nothing; what is not named is as it should be."""
         who, request = person or self.lee, signed or self.request
         shown = digest or request.digest
-        challenge = decision_challenge(request.nonce, request.id, verdict, shown)
+        challenge = decision_challenge(request.nonce, request.id, verdict, shown,
+                                       keeps if signs_keeps else None)  # fmt: skip
         proof = (phone or self.phone).prove({
             "challenge": bytes_to_base64url(challenge), "allowCredentials": [{"id": self.key}],
         })  # fmt: skip
@@ -104,7 +105,7 @@ class Scene:
             assert kept is not None
             decision = Decision(
                 id=str(uuid4()), request_id=self.request.id, person_id=who.id,
-                verdict=verdict, digest=shown, reason="Why", at=tx.now,
+                verdict=verdict, digest=shown, reason="Why", at=tx.now, keeps=keeps,
             )  # fmt: skip
             held = command or Command(person_id=who.id, epoch=1, since=tx.now)
             approvals.add_decision(tx, decision, held, "no-key-at-all", proof)
@@ -124,8 +125,15 @@ class Scene:
         release = await self.story.ledger.read(
             lambda tx: releases.of_revision(tx, self.submitted.revision.id)
         )
-        assert (release is not None) == (kept.outcome in ("released", "already_released"))
+        assert (release is not None) == (kept.outcome == "released")
         return kept.outcome
+
+    async def release(self) -> str:
+        found = await self.story.ledger.read(
+            lambda tx: releases.of_revision(tx, self.submitted.revision.id)
+        )
+        assert found is not None
+        return found.id
 
     async def kept(self) -> tuple[str | None, str]:
         """The decision's outcome and the request's state, as the gate finds them."""
@@ -329,6 +337,100 @@ async def it_is_somewhere_else_now(scene: Scene) -> None:
     await scene.story.reported(place="Elm St", reported_at=scene.story.clock.at + timedelta(1))
 
 
+async def it_is_over(scene: Scene) -> None:
+    await scene.decide()
+    await scene.story.reported(status="Closed", reported_at=scene.story.clock.at + timedelta(1))
+
+
+async def kept_though_it_is_over(scene: Scene) -> None:
+    await scene.decide(keeps=facts_digest([Change(name="status", was="open", now="closed")]))
+    await scene.story.reported(status="Closed", reported_at=scene.story.clock.at + timedelta(1))
+
+
+async def kept_and_somewhere_else_again(scene: Scene) -> None:
+    """Lapsed for one place, kept knowing that; and now it is another place."""
+    await scene.story.reported(place="Elm St", reported_at=scene.story.clock.at + timedelta(1))
+    await scene.decide(keeps=facts_digest([_moved(scene, "Elm St")]))
+    await scene.story.reported(place="Palm Dr", reported_at=scene.story.clock.at + timedelta(2))
+
+
+async def approved_and_not_kept(scene: Scene) -> None:
+    """The Commander signed an approval and knew of no change; the desk says that they did."""
+    await scene.story.reported(place="Elm St", reported_at=scene.story.clock.at + timedelta(1))
+    await scene.decide(keeps=facts_digest([_moved(scene, "Elm St")]), signs_keeps=False)
+
+
+def _moved(scene: Scene, to: str) -> Change:
+    return Change(name="place", was=scene.submitted.revision.words.place.fact_value, now=to)
+
+
+async def taken_back_again(scene: Scene, order: Person | None = None, **fields: Any) -> None:
+    """What is out is taken back, in the words approved for that; `fields`: but for these."""
+    await scene.decide()
+    assert await scene.judged() == "released"
+    base, release = scene.submitted.revision, await scene.release()
+    story, who = scene.story, order or scene.story.pio
+    retraction = retraction_of(base, release, base.channels, id="retraction", number=2,
+                               update_id="its-update", compiled_at=story.clock.at)  # fmt: skip
+    said = retraction.model_copy(update=fields)
+
+    def step(tx: Tx) -> tuple[Submitted, str]:
+        update_id = approvals.add_update(tx, base.incident_id, 2, UpdateKind.RETRACTION)
+        revision = said.model_copy(update={"update_id": update_id})
+        approvals.add_revision(tx, revision)
+        held = Command()
+        request = approvals.open_request(tx, revision, held)
+        approvals.end_request(tx, request, RequestState.APPROVED, None)
+        decision = Decision(
+            id=str(uuid4()), request_id=request.id, person_id=who.id, verdict=Verdict.APPROVED,
+            digest=revision.digest, reason=None, at=tx.now,
+        )  # fmt: skip
+        approvals.add_decision(tx, decision, held, "take-back", None)
+        return Submitted(revision, request), decision.id
+
+    scene.submitted, scene.decision_id = await story.ledger.write(step)
+
+
+async def taken_back_in_other_words(scene: Scene) -> None:
+    other = Rendering(channel=PAGE.name, headline="Gas leak", text="Go home.")
+    await taken_back_again(scene, renderings=(other,))
+
+
+async def taken_back_by_who_may_not(scene: Scene) -> None:
+    lund = await scene.story.ledger.write(
+        lambda tx: people.add(tx, "Lund", [Role.RECORDS], actor="test")
+    )
+    await taken_back_again(scene, lund)
+
+
+async def taking_back_declined(scene: Scene) -> None:
+    await taken_back_again(scene)
+    await scene.set(schema.decisions, scene.decision_id, verdict="declined")
+
+
+async def taken_back_in_words_rewritten_since(scene: Scene) -> None:
+    """In what was approved, too, as the ledger has it by now."""
+    base = scene.submitted.revision
+    other = tuple(each.model_copy(update={"text": "Go home."}) for each in base.retraction)
+    await taken_back_again(scene, renderings=other)
+    body = base.model_copy(update={"retraction": other}).model_dump_json()
+    await scene.set(schema.revisions, base.id, body=body)
+
+
+async def taken_back_in_no_words(scene: Scene) -> None:
+    """Of what was approved before a retraction was prepared with it."""
+    await scene.change_revision(retraction=())
+    await taken_back_again(scene)
+
+
+async def taken_back_with_a_number(scene: Scene) -> None:
+    said = scene.submitted.revision.retraction
+    await scene.change_revision(retraction=tuple(
+        each.model_copy(update={"text": "SSN 123-45-6789."}) for each in said
+    ))  # fmt: skip
+    await taken_back_again(scene)
+
+
 async def refused_before(scene: Scene) -> None:
     """By a gate; then what was wrong is mended, and the message comes again."""
     await a_lost_phone(scene)
@@ -364,7 +466,10 @@ DECIDE, PERSON, WORDS = (approval, "decide"), (approval, "person_objection"), (a
 POLICY, FOUND = (approval, "_policy"), (approval, "policy_objection")
 STILL, TIME, FACTS = (approval, "_still_objected"), (approval, "_time"), (approval, "_facts")
 KEY, USABLE = (passkey, "objection"), (Passkey, "usable")
-CHANGED = (update_module, "changed_facts")
+CHANGED, LAPSES = (update_module, "changed_facts"), (update_module, "lapses_by")
+STAND, OVER = (update_module, "may_stand"), (update_module, "is_over")
+PROOF = (approval, "_proof")
+TAKE = (approval, "take_back")
 JUDGE, COMMAND = (gate, "judge_decision"), (gate, "_command_then")
 
 CHECKS = [
@@ -417,12 +522,33 @@ CHECKS = [
           without_a_finger, "passkey_not_proven"),
     Check(KEY, "TypeError):\n        return Refusal(", "TypeError):\n        () or Refusal(",
           signed_by_another_key, "passkey_not_proven"),
-    Check(FACTS, "_lapsed(changed) if changed", "None if changed", it_is_something_else_now,
+    Check(PROOF, "case.digest, case.keeps)", "case.digest)",
+          approved_and_not_kept, "passkey_not_proven"),
+    Check(FACTS, "may_stand(changes, case.keeps)", "True", it_is_something_else_now,
           "facts_changed"),
+    Check(STAND, "not changes or (keeps", "True or (keeps", it_is_somewhere_else_now,
+          "facts_changed"),
+    Check(STAND, "keeps == facts_digest(changes)", "keeps", kept_and_somewhere_else_again,
+          "facts_changed"),
+    Check(STAND, "not is_over(changes)", "True", kept_though_it_is_over, "facts_changed"),
+    Check(OVER, 'change.name == "status"', "False", kept_though_it_is_over, "facts_changed"),
+    Check(LAPSES, "revision.kind is UpdateKind.UPDATE and", "False and", it_is_over,
+          "facts_changed"),
+    Check(LAPSES, 'facts.get("status") == CLOSED', "False", it_is_over, "facts_changed"),
     Check(CHANGED, '("type", "place")', '("place",)', it_is_something_else_now, "facts_changed"),
     Check(CHANGED, '("type", "place")', '("type",)', it_is_somewhere_else_now, "facts_changed"),
     Check(CHANGED, "facts.get(phrase.fact) != phrase.fact_value", "False",
           it_is_somewhere_else_now, "facts_changed"),
+    Check(TAKE, "require(order.person, Act.TAKE_BACK)", "None", taken_back_by_who_may_not,
+          "not_your_act"),
+    Check(TAKE, "base.digest == order.released.digest", "True",
+          taken_back_in_words_rewritten_since, "not_prepared"),
+    Check(TAKE, "and base.retraction", "", taken_back_in_no_words, "not_prepared"),
+    Check(TAKE, "said == prepared", "True", taken_back_in_other_words, "not_prepared"),
+    Check(TAKE, "order.decision.verdict is Verdict.APPROVED", "True", taking_back_declined,
+          "not_prepared"),
+    Check(TAKE, "refusal := _policy(said, contact)", "refusal := None", taken_back_with_a_number,
+          "policy_blocked"),
     Check(POLICY, "area=revision.area", "area=None", a_number_in_the_area, "policy_blocked"),
     Check(FOUND, "blocked := blocking(findings)", "blocked := []", a_number, "policy_blocked"),
     Check(FOUND, "unexplained := wanting(findings, reasons)", "unexplained := []",
@@ -447,6 +573,14 @@ UNNOTICED = {
     (KEY, "answer is None"): "no answer names no passkey, so the next condition refuses it",
     (KEY, "passkey is None"): "the gate would fail on the passkey that is not there",
     (CHANGED, "phrase.fact in ('type', 'place')"): "its two facts have rows of their own",
+    (LAPSES, "revision.kind.mends"): "lets a correction go: the words that it mends are out",
+    (LAPSES, "revision.incident_open"): "lets be said what never spoke of an open incident",
+    (LAPSES, "speaks_of_now"): "its two halves have rows of their own",
+    (JUDGE, "releases.of_revision(tx, revision.id) is not None"):
+        "a second release of a revision fails on a key of the database",
+    (TAKE, "approved"): "its two halves have rows of their own",
+    (JUDGE, "kept.proof is None"): "a retraction that is proven is no prepared one, or is the same",
+    (JUDGE, "revision.kind is UpdateKind.RETRACTION"): "another update is no prepared retraction",
     (JUDGE, "unlocked"): "a made-up message: there is no decision to release",
     (JUDGE, "request is None"): "the same",
     (JUDGE, "kept is None"): "the same; decisions are never taken away",
@@ -497,6 +631,12 @@ async def test_nothing_is_wrong_with_the_scene_itself(story: Story) -> None:
     assert await scene.judged() == "released"
 
 
+async def test_what_was_approved_for_that_takes_back(story: Story) -> None:
+    scene = await a_scene(story)
+    await taken_back_again(scene)
+    assert await scene.judged() == "released"
+
+
 async def test_who_commanded_then_decided_though_command_has_moved_since(story: Story) -> None:
     scene = await a_scene(story)
     await command_moved_after_it(scene)
@@ -509,6 +649,7 @@ REWRITTEN: dict[str, Any] = {
     "channels": ("public_page",), "media": ("0" * 64,), "corrects": "another",
     "expires_at": NOW + timedelta(days=2),
     "renderings": (Rendering(channel="public_page", headline="Gas leak", text="Go home."),),
+    "retraction": (Rendering(channel="public_page", headline="Gas leak", text="Go home."),),
 }  # fmt: skip
 
 
@@ -529,10 +670,10 @@ async def test_what_the_digest_did_not_cover_could_be_rewritten(
     assert await scene.judged() == "released"
 
 
-async def test_a_second_release_of_a_revision_is_refused(
+async def test_a_second_release_of_a_revision_is_refused_by_the_database(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two requests for the same words, both approved; behind the check is a key of the table."""
+    """Two requests for the same words, both approved, and a gate that would release each."""
     scene = await a_scene(story)
     await scene.decide()
     assert await scene.judged() == "released"
@@ -541,11 +682,9 @@ async def test_a_second_release_of_a_revision_is_refused(
     second = await story.ledger.write(lambda tx: approvals.open_request(tx, revision, held))
     scene.submitted = Submitted(revision, second)
     await scene.decide()
-    with monkeypatch.context() as without:
-        without.setattr(releases, "require_none", lambda tx, revision_id: None)
-        with pytest.raises(IntegrityError):
-            await scene.judged()
-    assert await scene.judged() == "already_released"
+    monkeypatch.setattr(releases, "of_revision", lambda tx, revision_id: None)
+    with pytest.raises(IntegrityError):
+        await scene.judged()
 
 
 # --- Nothing is left out ----------------------------------------------------------------------

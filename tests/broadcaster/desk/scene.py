@@ -35,7 +35,7 @@ from broadcaster.ledger.attempts import Closing, Opened, Wanted
 from broadcaster.orders import Decide, SubmitRevision, Submitted, submit_revision
 from broadcaster.roster import Person, Role
 from broadcaster.suggestion import words
-from broadcaster.update import Rendering, UpdateKind, Words
+from broadcaster.update import Origin, Phrase, Rendering, UpdateKind, Words
 from streams.compile import compile_reports
 from streams.gate import judge_decision
 from tests.story import tapped
@@ -49,6 +49,9 @@ SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 PAGE = {"Accept": "text/html,application/xhtml+xml"}
 #: What a program of the department's own sends with a change.
 PROGRAM = {"X-Broadcaster": "1", "Content-Type": "application/json"}
+
+#: How it ended, in an all clear.
+ENDED = Phrase(text="The leak is closed.", origin=Origin.TYPED)
 
 CHANNELS: tuple[AnyChannel, ...] = (
     public_page("exercise"),
@@ -98,13 +101,14 @@ async def add_persons(ledger: Ledger) -> Persons:
 
 async def add_incident(
     ledger: Ledger, now: datetime, *, number: str = "2026-004417", type_: str = "GASLEAKO",
-    place: str | None = "66100 block of Pierson Blvd",
+    place: str | None = "66100 block of Pierson Blvd", **fields: object,
 ) -> incidents.Kept:  # fmt: skip
     """Reports an incident and compiles it."""
-    report = Report(
-        source="dhs-cad", message_id=f"m-{number}-{now.timestamp()}", number=number, type=type_,
-        place=place, priority=2, opened_at=now - timedelta(minutes=4), reported_at=now,
-    )  # fmt: skip
+    report = Report.model_validate({
+        "source": "dhs-cad", "message_id": f"m-{number}-{now.timestamp()}", "number": number,
+        "type": type_, "place": place, "priority": 2, "opened_at": now - timedelta(minutes=4),
+        "reported_at": now, **fields,
+    })  # fmt: skip
     accepted = await ledger.write(lambda tx: reports.accept(tx, report, actor="dhs-cad"))
     await ledger.write(compile_reports(report.id, department=DEPARTMENT, zone=ZONE))
     kept = await ledger.read(lambda tx: incidents.get(tx, accepted.incident_id))
@@ -123,6 +127,8 @@ def order_for(
         said = Words(**{
             **dict(said), "hazard": said.hazard.model_copy(update={"text": hazard}),
         })  # fmt: skip
+    if kind is UpdateKind.ALL_CLEAR:
+        said = said.model_copy(update={"guidance": ENDED})
     return SubmitRevision(
         incident_id=incident.incident.id, kind=kind, words=said, text=text, channels=channels,
         corrects=corrects, **({"attested": True} | more),

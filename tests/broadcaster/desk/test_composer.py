@@ -19,7 +19,7 @@ from broadcaster.errors import Refusal
 from broadcaster.incident import Incident, Report, fold
 from broadcaster.ledger import Ledger, approvals, incidents
 from broadcaster.orders import Submitted
-from broadcaster.update import Origin, UpdateKind, compose
+from broadcaster.update import SLOT, Origin, UpdateKind, compose
 from tests.broadcaster.desk import scene
 
 NOW = scene.a_time()
@@ -101,7 +101,8 @@ def test_an_all_clear_leaves_how_it_ended_to_a_person() -> None:
     typed = composer.all_clear(suggested(), scene.ZONE, NOW)
     assert typed.kind is UpdateKind.ALL_CLEAR
     assert typed.phrases["hazard"].text == "All clear: gas leak"
-    assert typed.phrases["guidance"].text == ""
+    assert typed.phrases["guidance"].text == SLOT
+    assert SLOT in compose(typed.words)
     assert "next update" not in typed.phrases["time"].text
 
 

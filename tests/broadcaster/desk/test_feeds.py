@@ -241,7 +241,7 @@ async def test_the_life_of_an_incident_in_cap(
     await scene.told(ledger, incident, persons, clock.now(), text="Not so.",
                      kind=UpdateKind.RETRACTION, corrects=second.id)  # fmt: skip
     clock.on(minutes=5)
-    await scene.told(ledger, incident, persons, clock.now(), text="It is closed.",
+    await scene.told(ledger, incident, persons, clock.now(), text="The leak is closed.",
                      kind=UpdateKind.ALL_CLEAR)  # fmt: skip
     fourth, third, two, first = await messages(reader)
     for message in (first, two, third, fourth):
@@ -272,7 +272,7 @@ def told(at: datetime, number: int = 1, **fields: object) -> Publication:
         "incident_public_id": "abcd2345", "number": number, "kind": "update",
         "headline": "Gas leak", "text": "Gas leak.", "area": "Pierson Blvd", "digest": "0" * 64,
         "published_at": at, "expires_at": at + timedelta(hours=1), "release_id": f"r{number}",
-        "corrects": None, "guidance": None, **fields,
+        "corrects": None, "guidance": None, "ended": None, **fields,
     })  # fmt: skip
 
 

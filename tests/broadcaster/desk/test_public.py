@@ -104,7 +104,7 @@ async def test_a_correction_says_what_was_wrong_and_since_when(
         text="It is Palm Drive, not Pierson Blvd.",
     )  # fmt: skip
     said = await text_of(reader, f"/p/{incident.public_id}")
-    assert "Correction of update #1, which was told at 14:02 PST" in said
+    assert "Correction of update #1, which was told at 14:02 PST. Right since 14:07 PST" in said
     assert "Corrected by update #2 at 14:07 PST. Do not go by these words." in said
 
 
@@ -129,7 +129,8 @@ async def test_an_all_clear_is_over(
         ledger, incident, persons, clock.now(), kind=UpdateKind.ALL_CLEAR,
         text="The leak is closed. You can open windows again.",
     )  # fmt: skip
-    assert "All clear" in await text_of(reader, f"/p/{incident.public_id}")
+    said = await text_of(reader, f"/p/{incident.public_id}")
+    assert "All clear" in said and "How it endedThe leak is closed." in said
     said = await text_of(reader, "/p")
     assert said.index("Nothing is being told now.") < said.index("Over")
 

@@ -134,8 +134,13 @@ async def has_its_release_tampered_with(story: Story, post: Kept) -> None:
 
 
 async def has_moved(story: Story, post: Kept) -> None:
-    story.clock.move(minutes=1)
-    await story.reported(place="Elm St")
+    """And compile has not said so of its posts."""
+    await change(
+        story,
+        "UPDATE incidents SET body = replace(body, '1200 block of Oak St', 'Elm St') "
+        "WHERE id = :id",
+        post.incident_id,
+    )
 
 
 async def change(story: Story, statement: str, id_: str) -> None:
