@@ -392,7 +392,7 @@ def _proof(case: Case) -> Refusal | None:
     signed = decision_challenge(request.nonce, request.id, case.verdict, case.digest, case.keeps)
     return passkey.objection(
         case.proof, case.passkey, person_id=case.person.id, site=case.site, challenge=signed,
-        world=case.revision.world,
+        world=case.revision.world, at=case.at,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from broadcaster import passkey
+from broadcaster.devices import count_failure
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
 from broadcaster.incident import Command, Incident, Offer, commanders_in_words
@@ -176,12 +177,26 @@ def end_offer(tx: Tx, incident_id: str, offer_id: str, person: Person) -> Comman
     concerned = person.id in (offer.by, offer.to) or command.held_by(person.id)
     if not concerned and not person.may(Act.TRANSFER_COMMAND):
         raise _not_offered(tx, offer)
-    _keep_offer(tx, incident, None)
-    how = "declined" if person.id == offer.to else "taken back"
-    tell = [each for each in (offer.by, offer.to) if each != person.id]
-    tx.record(Kind.COMMAND_OFFER_ENDED, actor=person.id, incident_id=incident_id,
-              offer_id=offer.id, to=offer.to, how=how, tell=tell)  # fmt: skip
+    _end_offer(tx, incident, offer, actor=person.id)
     return command.model_copy(update={"offer": None})
+
+
+def end_offers_to(tx: Tx, person_id: str, *, actor: str) -> None:
+    """Takes back every offer of command to a person, who can no longer be sure to answer it."""
+    for each in incidents.all_open(tx):
+        if each.incident.command.offer is None:
+            continue
+        incident = locked(tx, each.incident.id).incident
+        if (offer := incident.command.offer) and offer.to == person_id:
+            _end_offer(tx, incident, offer, actor=actor)
+
+
+def _end_offer(tx: Tx, incident: Incident, offer: Offer, *, actor: str) -> None:
+    _keep_offer(tx, incident, None)
+    how = "declined" if actor == offer.to else "taken back"
+    tell = [each for each in (offer.by, offer.to) if each != actor]
+    tx.record(Kind.COMMAND_OFFER_ENDED, actor=actor, incident_id=incident.id,
+              offer_id=offer.id, to=offer.to, how=how, tell=tell)  # fmt: skip
 
 
 def accept_command(tx: Tx, order: Accept, person: Person, site: Site) -> Command | Refusal:
@@ -276,7 +291,7 @@ def _objection(
     signed = acceptance_challenge(offer.nonce, order.incident_id, offer.id, command.epoch)
     refusal = passkey.objection(
         order.proof, key, person_id=person.id, site=site, challenge=signed, world=tx.world,
-        what="this offer of command",
+        at=tx.now, what="this offer of command",
     )  # fmt: skip
     return refusal or passkeys.counted(tx, key, order.proof)
 
@@ -285,6 +300,7 @@ _MINUTES = int(OFFER_LIVES.total_seconds() // 60)
 
 
 def _refused(tx: Tx, order: Accept, person: Person, refusal: Refusal) -> Refusal:
+    count_failure(tx, refusal, person)
     tx.record(Kind.ACCEPTANCE_REFUSED, actor=person.id, incident_id=order.incident_id,
               offer_id=order.offer_id[:64], code=refusal.code)  # fmt: skip
     return refusal

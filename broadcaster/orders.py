@@ -28,6 +28,7 @@ from broadcaster.authority import Authority, Content, content_of
 from broadcaster.authority import objection as authority_objection
 from broadcaster.channel import AnyChannel
 from broadcaster.delivery import PostState
+from broadcaster.devices import count_failure
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
 from broadcaster.handover import How, commander_name, locked, move
@@ -292,6 +293,7 @@ def decide(tx: Tx, order: Decide, person: Person, site: Site) -> approvals.KeptD
         tx.record(Kind.DECISION_REFUSED, actor=person.id, incident_id=request.incident_id,
                   request_id=request.id, verdict=str(order.verdict), code=refusal.code,
                   digest=order.digest[:64])  # fmt: skip
+        count_failure(tx, refusal, person)
         return refusal
     if command.person_id is None:
         command = move(tx, incident.incident, [person.id], How.TAKEN, actor=person.id)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,6 +37,18 @@ from broadcaster.world import Frozen, World
 
 DECISION_TAG = b"iab/approve/v1\0"
 ACCEPTANCE_TAG = b"iab/command/v1\0"
+DEVICE_TAG = b"iab/device/v1\0"
+UNLOCK_TAG = b"iab/unlock/v1\0"
+
+#: A device that stands in for another is approved for a shift, and no longer.
+LONGEST_SHIFT = timedelta(hours=12)
+
+#: So many proofs that did not fit, from a person's own session within this time, lock them (AC-7).
+FAILURES = 5
+WITHIN = timedelta(minutes=15)
+
+#: The code of an answer that does not fit what was asked.
+NOT_PROVEN = "passkey_not_proven"
 
 #: Longest name of a device.
 LONGEST_NAME = 60
@@ -61,6 +74,16 @@ class Site:
         return urlsplit(self.origin).hostname or ""
 
 
+class Lock(Frozen):
+    """From when until when a person proved nothing; without an end it holds still."""
+
+    at: datetime
+    ended_at: datetime | None
+
+    def holds(self, at: datetime) -> bool:
+        return self.at <= at and (self.ended_at is None or at < self.ended_at)
+
+
 class Passkey(Frozen):
     """One passkey of a person, as kept: the public half, and whether it may be used."""
 
@@ -73,10 +96,20 @@ class Passkey(Frozen):
     approved: bool  #: named, and approved by somebody who may, before its first use (389.3)
     revoked: bool
     practice: bool = False  #: kept by the desk itself for a practice person
+    linked: bool = False  #: made with a link of the roster: whoever gave it vouches for the device
+    approved_until: datetime | None = None  #: approved for a shift; None: for good
+    approval: Json | None = None  #: what the passkey of who approved it answered
+    voucher: Passkey | None = None  #: that passkey
+    voucher_may: bool = False  #: whether its owner is one who may approve devices
+    locks: tuple[Lock, ...] = ()  #: when its owner was locked
 
     @property
     def usable(self) -> bool:
         return self.approved and not self.revoked
+
+    def over(self, at: datetime) -> bool:
+        """Whether the shift that it was approved for is over."""
+        return self.approved_until is not None and at >= self.approved_until
 
 
 class Registered(Frozen):
@@ -106,6 +139,37 @@ def acceptance_challenge(nonce: str, incident_id: str, offer_id: str, epoch: int
     Its tag is its own, so an answer to it decides nothing, and a decision's accepts nothing.
     """
     return _signed(ACCEPTANCE_TAG, nonce, incident_id, offer_id, str(epoch))
+
+
+def device_challenge(device: Passkey, until: datetime | None) -> bytes:
+    """What a supervisor's passkey signs to approve a device: this key, of this person, so long."""
+    key = hashlib.sha256(device.public_key).hexdigest()
+    end = until.astimezone(UTC).isoformat() if until else ""
+    return _signed(DEVICE_TAG, device.id, key, device.person_id, end)
+
+
+def unlock_challenge(person_id: str, lock: Lock) -> bytes:
+    """What a supervisor's passkey signs to end one lock of one person."""
+    return _signed(UNLOCK_TAG, person_id, lock.at.astimezone(UTC).isoformat())
+
+
+def vouched(device: Passkey, *, site: Site, world: World) -> bool:
+    """Whether a device goes back to a link of the roster, by approvals that were signed (389.3).
+
+    Whoever can write the desk's tables can say that a device is approved; they cannot sign it.
+    """
+    if device.linked or device.practice:
+        return True
+    by = device.voucher
+    return (
+        by is not None
+        and device.approval is not None
+        and device.voucher_may
+        and by.person_id != device.person_id
+        and not (by.practice and world != "exercise")
+        and _answers(device.approval, by, site, device_challenge(device, device.approved_until))
+        and vouched(by, site=site, world=world)
+    )
 
 
 def _signed(tag: bytes, *parts: str) -> bytes:
@@ -160,12 +224,12 @@ def register(answer: Json, *, site: Site, challenge: bytes) -> Registered:
 
 def objection(
     answer: Json | None, passkey: Passkey | None, *, person_id: str, site: Site, challenge: bytes,
-    world: World, what: str = "these words and this decision",
+    world: World, at: datetime, what: str = "these words and this decision",
 ) -> Refusal | None:  # fmt: skip
     """Why an answer does not prove that this person meant this challenge; None if it does.
 
-    `passkey`: the one that the answer names, if the ledger knows it. User verification (finger,
-    face, device PIN) is required.
+    `passkey`: the one that the answer names, if the ledger knows it. `at`: when it was given. User
+    verification (finger, face, device PIN) is required.
     """
     if passkey and passkey.practice and world != "exercise":
         return Refusal(
@@ -191,6 +255,40 @@ def objection(
             "Use another device of yours, or have the Watch Commander approve this one.",
             kind=Kind.FORBIDDEN, field="proof",
         )  # fmt: skip
+    if passkey.over(at):
+        return Refusal(
+            "passkey_over", f"{passkey.name} was approved for a shift, which is over (389.3).",
+            "Use another device of yours, or have the Watch Commander approve this one again.",
+            kind=Kind.FORBIDDEN, field="proof",
+        )  # fmt: skip
+    if any(lock.holds(at) for lock in passkey.locks):
+        return Refusal(
+            "locked_out",
+            f"{FAILURES} answers of yours did not fit, so nothing is taken from you any more. What "
+            "waits for you goes on to who is called next.",
+            "Telephone the Watch Commander: a Supervisor or they can unlock you.",
+            kind=Kind.FORBIDDEN, field="proof",
+        )  # fmt: skip
+    if not vouched(passkey, site=site, world=world):
+        return Refusal(
+            "passkey_not_vouched",
+            f"Nobody who may has signed that {passkey.name} is approved (389.3).",
+            "Have the Watch Commander or a Supervisor approve it again, with their own passkey.",
+            kind=Kind.FORBIDDEN, field="proof",
+        )  # fmt: skip
+    if not _answers(answer, passkey, site, challenge):
+        return Refusal(
+            NOT_PROVEN,
+            f"Your passkey's answer does not fit {what}.",
+            "Read the page again, then press the button again.",
+            kind=Kind.FORBIDDEN,
+            field="proof",
+        )
+    return None
+
+
+def _answers(answer: Json, passkey: Passkey, site: Site, challenge: bytes) -> bool:
+    """Whether an answer is this passkey's, to this challenge, at this site, by its owner."""
     try:
         verify_authentication_response(
             credential=answer, expected_challenge=challenge, expected_rp_id=site.host,
@@ -198,14 +296,8 @@ def objection(
             credential_current_sign_count=0, require_user_verification=True,
         )  # fmt: skip
     except (WebAuthnException, ValueError, KeyError, TypeError):
-        return Refusal(
-            "passkey_not_proven",
-            f"Your passkey's answer does not fit {what}.",
-            "Read the page again, then press the button again.",
-            kind=Kind.FORBIDDEN,
-            field="proof",
-        )
-    return None
+        return False
+    return True
 
 
 def counter_of(answer: Json) -> int:

@@ -72,6 +72,10 @@ class Kind(StrEnum):
     PASSKEY_ADDED = "PasskeyAdded"
     PASSKEY_APPROVED = "PasskeyApproved"
     PASSKEY_REVOKED = "PasskeyRevoked"
+    PROOF_REFUSED = "ProofRefused"
+    PERSON_LOCKED = "PersonLocked"
+    PERSON_UNLOCKED = "PersonUnlocked"
+    SESSIONS_ENDED = "SessionsEnded"
     REACH_ADDED = "ReachAdded"
     REACH_ENDED = "ReachEnded"
     EXERCISE_ENDED = "ExerciseEnded"
@@ -84,6 +88,7 @@ class Kind(StrEnum):
     POSTING_REQUEST_SETTLED = "PostingRequestSettled"
     SIGNED_IN = "SignedIn"
     SIGNED_OUT = "SignedOut"
+    DEVICES_LOST = "DevicesLost"
 
 
 def salted_digest(salt: bytes, value: str) -> str:

@@ -20,6 +20,7 @@ from broadcaster.ledger import (
     Tx,
     incidents,
     open_ledger,
+    passkeys,
     people,
     posts,
     releases,
@@ -34,7 +35,7 @@ from broadcaster.orders import (
     practised,
     submit_revision,
 )
-from broadcaster.passkey import Site
+from broadcaster.passkey import Passkey, Registered, Site
 from broadcaster.roster import Person, Role
 from broadcaster.suggestion import words
 from broadcaster.update import Origin, Phrase, UpdateKind
@@ -150,6 +151,14 @@ class Story:
         assert release is not None
         planned = await self.ledger.read(lambda tx: posts.of_release(tx, release.id))
         return release, {post.channel: post for post in planned}
+
+
+def linked(tx: Tx, person: Person, made: Registered, name: str = "Phone") -> Passkey:
+    """A device that somebody made a passkey on with a link of the roster, and may use."""
+    token = people.enrol(tx, person.id, actor="test")
+    people.sign_in_by_link(tx, token, passkey_id=made.id)
+    passkeys.add(tx, person.id, made, name, actor=person.id, approved_by=passkeys.LINK)
+    return passkeys.known(tx, made.id)
 
 
 _made: list[bytes] = []

@@ -72,7 +72,7 @@ async def prover(desk: Desk, order: Decide) -> Person:
         )
         if refusal := objection(
             order.proof, key, person_id=person.id if person else "", site=desk.site,
-            challenge=signed, world=tx.world,
+            challenge=signed, world=tx.world, at=tx.now,
         ):  # fmt: skip
             raise refusal
         assert person is not None, "their passkey proved it"

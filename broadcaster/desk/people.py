@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from aiohttp import web
 
-from broadcaster import passkey
+from broadcaster import devices, passkey
 from broadcaster.authority import Content, Matter, Standing, Subject, Training
-from broadcaster.desk.deps import DESK
+from broadcaster.desk.decision import on_record, own_passkeys
+from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.middleware import status_of
 from broadcaster.desk.roster import ordered
-from broadcaster.desk.session import fields_of, require_person
+from broadcaster.desk.session import fields_of, require_person, token_of
 from broadcaster.desk.sign_in import answer_in
 from broadcaster.desk.templating import page
 from broadcaster.errors import Refusal
-from broadcaster.ledger import Tx, authorities, passkeys, people
-from broadcaster.passkey import Passkey
+from broadcaster.ledger import Tx, authorities, locks, passkeys, people
+from broadcaster.passkey import LONGEST_SHIFT, Json, Lock, Passkey
 from broadcaster.roster import Act, Person, require
 
 routes = web.RouteTableDef()
@@ -31,6 +33,8 @@ class Listed:
     devices: tuple[Passkey, ...]
     held: Standing
     at: datetime
+    lock: Lock | None  #: since when they prove nothing
+    asks: Mapping[str, Json]  #: what a supervisor's passkey is asked: by device, and to unlock
 
     @property
     def posts(self) -> bool:
@@ -70,15 +74,18 @@ async def act(request: web.Request) -> web.Response:
     """Adds or approves a device, ends its use, or orders something about the roster."""
     desk, person, fields = request.app[DESK], require_person(request), await fields_of(request)
 
-    def step(tx: Tx) -> None:
-        if device := fields.get("approve"):
-            require(person, Act.APPROVE_DEVICE)
-            passkeys.approve(tx, device, actor=person.id)
-        elif device := fields.get("revoke"):
+    def step(tx: Tx) -> Refusal | None:
+        if fields.get("do") in _SIGNED:
+            return _SIGNED[fields["do"]](tx, fields, person, desk)
+        if device := fields.get("revoke"):
             kept = passkeys.get(tx, device)
             if kept is None or kept.person_id != person.id:
                 require(person, Act.APPROVE_DEVICE)
             passkeys.revoke(tx, device, actor=person.id)
+        elif whose := fields.get("lost"):
+            devices.lost(tx, whose, person)
+        elif session := fields.get("end_session"):
+            people.end_sessions(tx, person.id, actor=person.id, only=session)
         elif "do" in fields:
             ordered(tx, fields, person, desk.settings.zone)
         else:
@@ -87,35 +94,104 @@ async def act(request: web.Request) -> web.Response:
             passkeys.use_up(tx, challenge, person.id)
             made = passkey.register(answer, site=desk.site, challenge=challenge)
             passkeys.add(tx, person.id, made, fields.get("device", ""), actor=person.id)
+        return None
 
     try:
-        await desk.ledger.write(step, urgent=True)
+        await on_record(desk, step)
     except Refusal as refusal:
         return await _page(request, refusal)
     raise web.HTTPSeeOther(request.path)
+
+
+def _approve(tx: Tx, fields: Mapping[str, str], person: Person, desk: Desk) -> Refusal | None:
+    device = passkeys.known(tx, fields.get("device", ""))
+    until = _time_in(fields, "until")
+    challenge = passkey.device_challenge(device, until)
+    proof = _proof(tx, fields, person, desk, challenge)
+    order = devices.ApproveDevice(passkey_id=device.id, until=until, proof=proof)
+    return devices.approve_device(tx, order, person, desk.site)
+
+
+def _unlock(tx: Tx, fields: Mapping[str, str], person: Person, desk: Desk) -> Refusal | None:
+    whose = fields.get("person", "")
+    lock = locks.holding(tx, whose)
+    challenge = passkey.unlock_challenge(whose, lock) if lock else b""
+    proof = _proof(tx, fields, person, desk, challenge)
+    return devices.unlock(tx, devices.Unlock(person_id=whose, proof=proof), person, desk.site)
+
+
+#: What is signed by a passkey.
+_SIGNED: dict[str, Callable[[Tx, Mapping[str, str], Person, Desk], Refusal | None]] = {
+    "approve": _approve,
+    "unlock": _unlock,
+}
+
+
+def _proof(
+    tx: Tx, fields: Mapping[str, str], person: Person, desk: Desk, challenge: bytes
+) -> Json | None:
+    """What the person's passkey answered; a practice person's is kept by the desk itself."""
+    if fields.get("passkey"):
+        return answer_in(fields)
+    if not desk.practice:
+        return None
+    return passkeys.practice_answer(tx, person.id, site=desk.site, challenge=challenge)
+
+
+def _time_in(fields: Mapping[str, str], name: str) -> datetime | None:
+    """The time in a hidden field. Raises Refusal."""
+    try:
+        return datetime.fromisoformat(fields[name]) if fields.get(name) else None
+    except ValueError:
+        raise Refusal("until_invalid", "That is no time.", "Reload the page, and press the button "
+                      "again.", field=name) from None  # fmt: skip
 
 
 async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Response:
     desk, person = request.app[DESK], require_person(request)
     require(person, Act.READ)
 
-    def look(tx: Tx) -> list[Listed]:
+    shift = desk.clock.now().replace(second=0, microsecond=0) + LONGEST_SHIFT
+
+    def look(tx: Tx) -> tuple[list[Listed], list[people.Session]]:
+        allowed = own_passkeys(tx, desk, person) if person.may(Act.APPROVE_DEVICE) else None
         return [
             Listed(
                 each,
                 tuple(passkeys.of_person(tx, each.id)),
                 authorities.standing(tx, each.id),
                 tx.now,
+                locks.holding(tx, each.id),
+                _asked(tx, desk, each, allowed, shift) if allowed else {},
             )
             for each in people.everybody(tx)
-        ]
+        ], people.sessions(tx, person.id)
 
-    listed = await desk.ledger.read(look)
+    listed, sessions = await desk.ledger.read(look)
     return page(
         request, "people.html", listed=listed, refusal=refusal,
         may_approve=person.may(Act.APPROVE_DEVICE), may_grant=person.may(Act.GRANT_AUTHORITY),
         may_train=person.may(Act.RECORD_TRAINING), may_except=person.may(Act.EXCEPT),
-        contents=list(Content), subjects=list(Subject), matters=list(Matter),
+        sessions=sessions, this_session=people.session_id(token_of(request) or ""),
+        shift=shift.isoformat(), contents=list(Content), subjects=list(Subject),
+        matters=list(Matter),
         names={each.person.id: each.person.name for each in listed},
         status=status_of(refusal) if refusal else 200,
     )  # fmt: skip
+
+
+def _asked(
+    tx: Tx, desk: Desk, whose: Person, allowed: list[str], shift: datetime
+) -> dict[str, Json]:
+    """What a supervisor's passkey is asked about somebody else, by what it would do."""
+    asks = {}
+    for device in passkeys.of_person(tx, whose.id):
+        for name, until in (("good", None), ("shift", shift)):
+            challenge = passkey.device_challenge(device, until)
+            asks[f"{device.id} {name}"] = passkey.options_to_prove(
+                desk.site, challenge=challenge, allowed=allowed
+            )
+    if lock := locks.holding(tx, whose.id):
+        challenge = passkey.unlock_challenge(whose.id, lock)
+        asks["unlock"] = passkey.options_to_prove(desk.site, challenge=challenge, allowed=allowed)
+    return asks

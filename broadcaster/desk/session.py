@@ -97,6 +97,11 @@ def token_of(request: web.Request) -> str | None:
     return request.cookies.get(cookie_name(request.app[DESK]))
 
 
+def browser_of(request: web.Request) -> str:
+    """What asks, as it names itself: by it a person knows their sessions apart."""
+    return request.headers.get("User-Agent", "")
+
+
 def set_session(request: web.Request, response: web.StreamResponse, token: str) -> None:
     """Gives the browser a new session's token. Used by every way of signing in."""
     desk = request.app[DESK]
@@ -188,7 +193,7 @@ async def go_on_as(request: web.Request) -> web.StreamResponse:
             )
         if old:
             people.sign_out(tx, old)
-        return chosen, people.sign_in(tx, chosen)
+        return chosen, people.sign_in(tx, chosen, browser_of(request))
 
     chosen, token = await desk.ledger.write(step, urgent=True)
     response: web.Response

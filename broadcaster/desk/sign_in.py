@@ -11,7 +11,7 @@ from aiohttp import web
 from broadcaster import passkey
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.middleware import status_of
-from broadcaster.desk.session import fields_of, same_site, set_session, token_of
+from broadcaster.desk.session import browser_of, fields_of, same_site, set_session, token_of
 from broadcaster.desk.templating import page
 from broadcaster.errors import Kind, Refusal
 from broadcaster.ledger import Tx, passkeys, people
@@ -61,7 +61,7 @@ async def with_passkey(request: web.Request) -> web.StreamResponse:
         proof = answer_in(fields)
 
         def step(tx: Tx) -> str:
-            session = _proven(tx, desk, proof)
+            session = _proven(tx, desk, proof, browser_of(request))
             if old:
                 people.sign_out(tx, old)
             return session
@@ -91,10 +91,12 @@ async def use_link(request: web.Request) -> web.StreamResponse:
         made = answer and passkey.register(answer, site=desk.site, challenge=_challenge(token))
 
         def step(tx: Tx) -> str:
-            person, session = people.sign_in_by_link(tx, token)
+            person, session = people.sign_in_by_link(
+                tx, token, passkey_id=made.id if made else None, browser=browser_of(request)
+            )
             if made:
                 passkeys.add(tx, person.id, made, fields.get("device", ""), actor=person.id,
-                             approved_by="link")  # fmt: skip
+                             approved_by=passkeys.LINK)  # fmt: skip
             if old:
                 people.sign_out(tx, old)
             return session
@@ -117,7 +119,7 @@ def answer_in(fields: Mapping[str, str], name: str = "passkey") -> Json:
     return found
 
 
-def _proven(tx: Tx, desk: Desk, proof: Json) -> str:
+def _proven(tx: Tx, desk: Desk, proof: Json, browser: str) -> str:
     """A new session's token, for whom the passkey proves. Raises Refusal."""
     challenge = passkey.challenge_in(proof)
     passkeys.use_up(tx, challenge)
@@ -125,14 +127,14 @@ def _proven(tx: Tx, desk: Desk, proof: Json) -> str:
     person = people.get(tx, key.person_id) if key else None
     refusal = passkey.objection(
         proof, key, person_id=person.id if person else "", site=desk.site, challenge=challenge,
-        world=tx.world,
+        world=tx.world, at=tx.now,
     )  # fmt: skip
     if refusal is None:
         refusal = passkeys.counted(tx, key, proof)
     if refusal is not None or person is None:
         raise refusal or Refusal("passkey_unknown", "That passkey is nobody's here.",
                                  "Ask for a link to enrol it.", kind=Kind.FORBIDDEN)  # fmt: skip
-    return people.sign_in(tx, person)
+    return people.sign_in(tx, person, browser)
 
 
 def _challenge(token: str) -> bytes:

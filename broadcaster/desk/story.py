@@ -226,6 +226,12 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.RELEASE_STOPPED: "Stopped: what had not begun is not sent",
     Kind.PASSKEY_ADDED: lambda line: f"Passkey enrolled for {line.name('person_id')}: {{name}}",
     Kind.PASSKEY_APPROVED: lambda line: f"Device approved for {line.name('person_id')}",
+    Kind.PROOF_REFUSED: lambda line: f"A passkey's answer refused: {line['code']}",
+    Kind.PERSON_LOCKED: lambda line: (
+        f"{line.name('person_id')} locked: {line['failures']} answers did not fit"
+    ),
+    Kind.PERSON_UNLOCKED: lambda line: f"{line.name('person_id')} unlocked",
+    Kind.SESSIONS_ENDED: lambda line: f"{line['count']} sessions of {line.name('person_id')} ended",
     Kind.PASSKEY_REVOKED: lambda line: f"Device of {line.name('person_id')} revoked",
     Kind.REACH_ADDED: lambda line: f"{line.name('person_id')} can be called by {line['means']}",
     Kind.REACH_ENDED: lambda line: f"{line.name('person_id')} is not called by {line['means']} so",
@@ -247,6 +253,9 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.POSTING_REQUEST_SETTLED: "A request to post was {state}",
     Kind.SIGNED_IN: "Signed in",
     Kind.SIGNED_OUT: "Signed out",
+    Kind.DEVICES_LOST: lambda line: (
+        f"Phone of {line.name('person_id')} lost: sessions, links and devices ended"
+    ),
 }
 
 #: Green is proven; amber is for somebody to look at.

@@ -1,8 +1,8 @@
 """What the ledger's owner does on PostgreSQL: makes the tables, and gives each role its rights.
 
 Three roles. The *owner* makes and migrates. The *desk* faces the network: it records what people
-order, and can write no release, no post, no attempt, and no message that wakes deliver; it may stop
-a release. The *worker* runs the steps.
+order, and can write no release, no post, no attempt, no link for a device, and no message that
+wakes deliver; it may stop a release. The *worker* runs the steps, and the command line's roster.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ _DESK = {
     "unsealed": "INSERT",
     "private_values": "INSERT",
     "people": "INSERT, UPDATE",
-    "enrolments": "INSERT, UPDATE",
     "sessions": "INSERT, UPDATE",
     "passkeys": "INSERT, UPDATE",
+    "failed_proofs": "INSERT",
+    "locks": "INSERT, UPDATE",
     "challenges": "INSERT, DELETE",
     "reaches": "INSERT, UPDATE",
     "exercise_turns": "INSERT",
@@ -63,13 +64,19 @@ _WORKER = {
     "incidents": "INSERT, UPDATE",
     "suggestions": "INSERT",
     "approval_requests": "INSERT, UPDATE",
-    "reaches": "UPDATE",
+    "reaches": "INSERT, UPDATE",
     "calls": "INSERT, UPDATE",
     "decisions": "UPDATE",
     "releases": "INSERT, UPDATE",
     "posts": "INSERT, UPDATE",
     "attempts": "INSERT, UPDATE",
     "leases": "INSERT, UPDATE",
+    "people": "INSERT",  # and what else `broadcaster roster` writes: see `_rights`
+    "passkeys": "INSERT, UPDATE",
+    "enrolments": "INSERT",
+    "authorities": "INSERT, UPDATE",
+    "trainings": "INSERT",
+    "exemptions": "INSERT",
     "publications": "INSERT",
     "outbox": "INSERT, DELETE",
     "problems": "INSERT, UPDATE",
@@ -115,10 +122,17 @@ def _rights(connection: Connection, roles: Roles) -> list[str]:
         f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {both}",
         *(f"GRANT {acts} ON {quote(table)} TO {desk}" for table, acts in _DESK.items()),
         *(f"GRANT {acts} ON {quote(table)} TO {worker}" for table, acts in _WORKER.items()),
+        # A link vouches for the device that is made with it: the desk can use one, and make none.
+        f"GRANT UPDATE (used_at, passkey_id) ON enrolments TO {desk}",
         f"GRANT UPDATE (progress, opened_at) ON calls TO {desk}",  # what came of a call
         f"GRANT UPDATE (stopped_at) ON releases TO {desk}",  # it can only keep posts back
         "ALTER TABLE outbox ENABLE ROW LEVEL SECURITY",
         "ALTER TABLE decisions ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE enrolments ENABLE ROW LEVEL SECURITY",
+        *_policies("enrolments", desk, worker, "false"),
+        "DROP POLICY IF EXISTS enrolments_desk_uses ON enrolments",
+        f"CREATE POLICY enrolments_desk_uses ON enrolments FOR UPDATE TO {desk} "
+        "USING (used_at IS NULL) WITH CHECK (used_at IS NOT NULL)",
         *_policies("outbox", desk, worker, topics),
         *_policies("decisions", desk, worker, "COALESCE(outcome, '') NOT IN ('released', 'kept')"),
     ]

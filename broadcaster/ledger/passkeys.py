@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Row, delete, insert, select, update
 
 from broadcaster import practice
 from broadcaster.errors import Kind, Refusal
-from broadcaster.ledger import schema
+from broadcaster.ledger import locks, schema
 from broadcaster.ledger.tx import Tx
-from broadcaster.passkey import LONGEST_NAME, Json, Passkey, Registered, Site, counter_of
+from broadcaster.passkey import (
+    LONGEST_NAME,
+    Json,
+    Passkey,
+    Registered,
+    Site,
+    counter_of,
+    id_of,
+)
 from broadcaster.record import Kind as Fact
+from broadcaster.roster import MAY, Act, Role
+
+#: Who approved a device that was made with a link: whoever gave the link.
+LINK = "link"
 
 #: A browser answers within this time, or is asked again.
 CHALLENGE_LIVES = timedelta(minutes=5)
@@ -55,7 +68,7 @@ def add(
 def get(tx: Tx, passkey_id: str | None, *, lock: bool = False) -> Passkey | None:
     query = select(schema.passkeys).where(schema.passkeys.c.id == passkey_id)
     row = tx.connection.execute(query.with_for_update() if lock else query).first()
-    return _passkey(row) if row else None
+    return _passkey(tx, row) if row else None
 
 
 def of_person(tx: Tx, person_id: str) -> list[Passkey]:
@@ -64,30 +77,28 @@ def of_person(tx: Tx, person_id: str) -> list[Passkey]:
     rows = tx.connection.execute(
         select(schema.passkeys).where(table.person_id == person_id).order_by(table.added_at)
     )
-    return [_passkey(row) for row in rows]
+    return [_passkey(tx, row) for row in rows]
 
 
-def approve(tx: Tx, passkey_id: str, *, actor: str) -> Passkey:
-    """Lets a device be used. Raises Refusal; approving it twice does nothing."""
-    kept = _known(tx, passkey_id)
-    if kept.person_id == actor:
-        raise Refusal("own_device", "Nobody approves their own device (389.3).",
-                      "Ask another supervisor.", kind=Kind.FORBIDDEN)  # fmt: skip
-    if not kept.approved:
-        tx.connection.execute(
-            update(schema.passkeys)
-            .where(schema.passkeys.c.id == passkey_id)
-            .values(approved_at=tx.now, approved_by=actor)
-        )
-        tx.record(Fact.PASSKEY_APPROVED, actor=actor, person_id=kept.person_id,
-                  passkey_id=passkey_id)  # fmt: skip
-        tx.changed("people")
-    return kept
+def approve(
+    tx: Tx, kept: Passkey, approval: Json, *, until: datetime | None, actor: str
+) -> Passkey:
+    """Lets a device be used: for good, or until a shift ends. `approval`: what proves it."""
+    tx.connection.execute(
+        update(schema.passkeys)
+        .where(schema.passkeys.c.id == kept.id)
+        .values(approved_at=tx.now, approved_by=actor, approved_until=until,
+                approval=json.dumps(approval))
+    )  # fmt: skip
+    tx.record(Fact.PASSKEY_APPROVED, actor=actor, person_id=kept.person_id, passkey_id=kept.id,
+              until=until.isoformat() if until else None)  # fmt: skip
+    tx.changed("people")
+    return known(tx, kept.id)
 
 
 def revoke(tx: Tx, passkey_id: str, *, actor: str) -> Passkey:
     """Ends a device's use, for good. Raises Refusal; a second time does nothing."""
-    kept = _known(tx, passkey_id)
+    kept = known(tx, passkey_id)
     if not kept.revoked:
         tx.connection.execute(
             update(schema.passkeys)
@@ -176,7 +187,8 @@ def practice_answer(tx: Tx, person_id: str, *, site: Site, challenge: bytes) -> 
     return practice.answer(row.id, row.private_key, site=site, challenge=challenge)
 
 
-def _known(tx: Tx, passkey_id: str) -> Passkey:
+def known(tx: Tx, passkey_id: str) -> Passkey:
+    """A device, locked. Raises Refusal where there is none."""
     kept = get(tx, passkey_id, lock=True)
     if kept is None:
         raise Refusal("no_such_device", "There is no such device.",
@@ -184,8 +196,29 @@ def _known(tx: Tx, passkey_id: str) -> Passkey:
     return kept
 
 
-def _passkey(row: Row[tuple[object, ...]]) -> Passkey:
+def _vouchers(tx: Tx, row: Row[tuple[object, ...]]) -> dict[str, object]:
+    """By what a device's approval is proven: a link that made it, or a supervisor's passkey."""
+    link, person = schema.enrolments.c, schema.people.c
+    if row.approved_by == LINK:
+        used = select(link.used_at).where(
+            link.passkey_id == row.id, link.person_id == row.person_id, link.used_at.is_not(None)
+        )
+        return {"linked": tx.connection.execute(used).first() is not None}
+    if row.approval is None:
+        return {}
+    approval = json.loads(row.approval)
+    by = get(tx, id_of(approval)) if id_of(approval) != row.id else None
+    roles = tx.connection.execute(
+        select(person.roles).where(person.id == (by.person_id if by else None))
+    ).scalar()
+    may = not MAY[Act.APPROVE_DEVICE].isdisjoint(map(Role, (roles or "").split()))
+    return {"approval": approval, "voucher": by, "voucher_may": may}
+
+
+def _passkey(tx: Tx, row: Row[tuple[object, ...]]) -> Passkey:
     return Passkey(
+        approved_until=row.approved_until, locks=locks.of_person(tx, row.person_id),
+        **_vouchers(tx, row),
         id=row.id, person_id=row.person_id, name=row.name, public_key=row.public_key,
         counter=row.counter, synced=row.synced, approved=row.approved_at is not None,
         revoked=row.revoked_at is not None, practice=row.private_key is not None,

@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import uuid
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Row, insert, select, update
@@ -19,6 +20,9 @@ from broadcaster.roster import Act, Person, Role
 ENROLMENT_LIVES = timedelta(hours=24)
 SESSION_IDLE = timedelta(minutes=30)
 SESSION_LONGEST = timedelta(hours=12)
+
+#: So much is kept of what a browser says it is.
+LONGEST_BROWSER = 200
 
 
 def add(tx: Tx, name: str, roles: Iterable[Role], *, actor: str, practice: bool = False) -> Person:
@@ -94,8 +98,13 @@ def enrolment(tx: Tx, token: str) -> Person | None:
     return get(tx, row.person_id)
 
 
-def sign_in_by_link(tx: Tx, token: str) -> tuple[Person, str]:
-    """Uses a link up and opens a session. Raises Refusal where it is used, old or unknown."""
+def sign_in_by_link(
+    tx: Tx, token: str, *, passkey_id: str | None = None, browser: str = ""
+) -> tuple[Person, str]:
+    """Uses a link up and opens a session. Raises Refusal where it is used, old or unknown.
+
+    `passkey_id`: the passkey that is made with it, for which whoever gave the link vouches.
+    """
     person = enrolment(tx, token)
     if person is None:
         raise Refusal(
@@ -107,17 +116,21 @@ def sign_in_by_link(tx: Tx, token: str) -> tuple[Person, str]:
     tx.connection.execute(
         update(schema.enrolments)
         .where(schema.enrolments.c.token_hash == _hash(token))
-        .values(used_at=tx.now)
+        .values(used_at=tx.now, passkey_id=passkey_id)
     )
-    return person, sign_in(tx, person)
+    return person, sign_in(tx, person, browser)
 
 
-def sign_in(tx: Tx, person: Person) -> str:
-    """Opens a session and returns its token."""
+def sign_in(tx: Tx, person: Person, browser: str = "") -> str:
+    """Opens a session and returns its token. `browser`: as it names itself."""
     token = secrets.token_urlsafe(24)
     tx.connection.execute(
         insert(schema.sessions).values(
-            token_hash=_hash(token), person_id=person.id, signed_in_at=tx.now, seen_at=tx.now
+            token_hash=_hash(token),
+            person_id=person.id,
+            signed_in_at=tx.now,
+            seen_at=tx.now,
+            browser=browser[:LONGEST_BROWSER],
         )
     )
     tx.record(record.Kind.SIGNED_IN, actor=person.id)
@@ -161,6 +174,62 @@ def sign_out(tx: Tx, token: str) -> None:
     ).scalar()
     if ended:
         tx.record(record.Kind.SIGNED_OUT, actor=ended)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session of somebody's that holds still."""
+
+    id: str  #: names it, and opens nothing
+    signed_in_at: datetime
+    seen_at: datetime
+    browser: str  #: as it named itself
+
+
+def sessions(tx: Tx, person_id: str) -> list[Session]:
+    """A person's sessions that hold still, the one last seen first."""
+    table = schema.sessions.c
+    rows = tx.connection.execute(
+        select(schema.sessions)
+        .where(table.person_id == person_id, table.ended_at.is_(None),
+               table.seen_at > tx.now - SESSION_IDLE, table.signed_in_at > tx.now - SESSION_LONGEST)
+        .order_by(table.seen_at.desc())
+    )  # fmt: skip
+    return [Session(row.token_hash, row.signed_in_at, row.seen_at, row.browser) for row in rows]
+
+
+def end_sessions(tx: Tx, person_id: str, *, actor: str, only: str | None = None) -> None:
+    """Ends a person's sessions, or `only` the one of that id."""
+    table = schema.sessions.c
+    chosen = [table.person_id == person_id, table.ended_at.is_(None)]
+    ended = tx.connection.execute(
+        update(schema.sessions)
+        .where(*chosen, *([table.token_hash == only] if only else []))
+        .values(ended_at=tx.now)
+    ).rowcount
+    if ended:
+        tx.record(record.Kind.SESSIONS_ENDED, actor=actor, person_id=person_id, count=ended)
+        tx.changed("people")
+
+
+def session_id(token: str) -> str:
+    """What names a session in a list, and opens nothing."""
+    return _hash(token)
+
+
+def end_access(tx: Tx, person_id: str) -> int:
+    """Ends a person's sessions and unused sign-in links; answers how many sessions there were."""
+    session, link = schema.sessions.c, schema.enrolments.c
+    tx.connection.execute(
+        update(schema.enrolments)
+        .where(link.person_id == person_id, link.used_at.is_(None))
+        .values(used_at=tx.now)
+    )
+    return tx.connection.execute(
+        update(schema.sessions)
+        .where(session.person_id == person_id, session.ended_at.is_(None))
+        .values(ended_at=tx.now)
+    ).rowcount
 
 
 def _one(tx: Tx, condition: object) -> Person | None:

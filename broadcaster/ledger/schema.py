@@ -127,6 +127,7 @@ enrolments = Table(
     Column("person_id", Text, ForeignKey("people.id"), nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("used_at", Instant),
+    Column("passkey_id", Text, index=True),  # the one that was made with it
 )
 
 sessions = Table(
@@ -137,6 +138,7 @@ sessions = Table(
     Column("signed_in_at", Instant, nullable=False),
     Column("seen_at", Instant, nullable=False),
     Column("ended_at", Instant),
+    Column("browser", Text, nullable=False),  # as it named itself
 )
 
 #: What proves a person (WebAuthn). `private_key`: of practice persons alone, and kept by the desk.
@@ -154,7 +156,29 @@ passkeys = Table(
     Column("added_at", Instant, nullable=False),
     Column("approved_at", Instant),
     Column("approved_by", Text),
+    Column("approved_until", Instant),
+    Column("approval", Text),  # what the passkey of `approved_by` answered
     Column("revoked_at", Instant),
+)
+
+#: Proofs that did not fit, from the person's own session (CJIS AC-7).
+failed_proofs = Table(
+    "failed_proofs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False, index=True),
+    Column("at", Instant, nullable=False),
+)
+
+#: Who proves nothing from when, until a supervisor has ended it.
+locks = Table(
+    "locks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False, index=True),
+    Column("at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("ended_by", Text),
 )
 
 #: What a browser was asked to sign, until it is used up or its time is over.

@@ -325,7 +325,7 @@ def test_what_cannot_be_screened_is_not_released(monkeypatch: pytest.MonkeyPatch
 def test_a_live_release_is_the_live_gates_alone() -> None:
     live = a_revision(world="live")
     asked = a_request(live, state=RequestState.APPROVED)
-    case = gated(revision=live, request=asked, passkey=a_passkey(practice=False))
+    case = gated(revision=live, request=asked, passkey=a_passkey(practice=False, linked=True))
     assert refused_by_the_gate(case, world="exercise") == "wrong_world"
     assert decide(case, "decision-1", "live", now=case.at).world == "live"
 

@@ -12,6 +12,7 @@ from broadcaster import passkey
 from broadcaster.errors import Refusal
 from broadcaster.passkey import Passkey, Site
 from tests.authenticator import MAY_BE_SYNCED, PRESENT, VERIFIED, Authenticator
+from tests.story import NOW
 
 SITE = Site.at("https://alerts.example/a/1")
 CHALLENGE = b"\x01" * 32
@@ -27,6 +28,7 @@ def enrolled(at: Authenticator, **different: Any) -> Passkey:
     return Passkey(**{
         "id": made.id, "person_id": "ortiz", "name": "phone", "public_key": made.public_key,
         "counter": made.counter, "synced": made.synced, "approved": True, "revoked": False,
+        "linked": True,
     } | different)  # fmt: skip
 
 
@@ -36,7 +38,7 @@ def asked(challenge: bytes = CHALLENGE, *allowed: str) -> passkey.Json:
 
 def said(answer: passkey.Json | None, key: Passkey | None, **different: Any) -> str | None:
     refusal = passkey.objection(answer, key, **{
-        "person_id": "ortiz", "site": SITE, "challenge": CHALLENGE, "world": "exercise",
+        "person_id": "ortiz", "site": SITE, "challenge": CHALLENGE, "world": "exercise", "at": NOW,
     } | different)  # fmt: skip
     return refusal.code if refusal else None
 

@@ -33,6 +33,7 @@ from webauthn.helpers import bytes_to_base64url
 from broadcaster import passkey
 from broadcaster.approval import ApprovalRequest, Decision, RequestState, Verdict, to_keep
 from broadcaster.delivery import Next, PostState
+from broadcaster.devices import ApproveDevice, approve_device
 from broadcaster.errors import Refusal
 from broadcaster.handover import record_command
 from broadcaster.incident import Report, Status
@@ -71,7 +72,7 @@ from streams.gate import judge_decision
 from streams.sweep import sweep
 from tests.authenticator import Authenticator
 from tests.broadcaster.protocol_judge import Judge
-from tests.story import CHANNELS, EXERCISE, INCIDENT_URL, PAGE, SITE, ZONE, StillClock
+from tests.story import CHANNELS, EXERCISE, INCIDENT_URL, PAGE, SITE, ZONE, StillClock, linked
 
 T = TypeVar("T")
 
@@ -162,10 +163,11 @@ def a_phone(tx: Tx, person: Person, approved: bool) -> Phone:
     holder = Authenticator(SITE.origin, SITE.host)
     challenge = b"enrolment".ljust(32)
     answer = holder.make({"challenge": bytes_to_base64url(challenge)})
-    kept = passkeys.add(
-        tx, person.id, passkey.register(answer, site=SITE, challenge=challenge), "Phone",
-        actor=person.id, approved_by="the operator" if approved else None,
-    )  # fmt: skip
+    made = passkey.register(answer, site=SITE, challenge=challenge)
+    if approved:
+        kept = linked(tx, person, made)
+    else:
+        kept = passkeys.add(tx, person.id, made, "Phone", actor=person.id)
     return Phone(kept.id, holder)
 
 
@@ -293,11 +295,15 @@ class Protocol(RuleBasedStateMachine):
     @rule(who=PERSONS, approve=st.booleans())
     def a_phone_is_lost_or_the_other_approved(self, who: str, approve: bool) -> None:
         """Nobody approves their own."""
-        kim, (first, other) = self.persons["Kim"].id, self.phones[who]
-        if approve:
-            self.ordered(lambda tx: passkeys.approve(tx, other.id, actor=kim))
-        else:
-            self.ordered(lambda tx: passkeys.revoke(tx, first.id, actor=kim))
+        kim, (first, other) = self.persons["Kim"], self.phones[who]
+        if not approve:
+            self.ordered(lambda tx: passkeys.revoke(tx, first.id, actor=kim.id))
+            return
+        device = self.read(lambda tx: passkeys.get(tx, other.id))
+        assert device is not None
+        proof = self.phones["Kim"][0].answers(passkey.device_challenge(device, None))
+        order = ApproveDevice(passkey_id=other.id, proof=proof)
+        self.ordered(lambda tx: approve_device(tx, order, kim, SITE))
 
     # --- the Commander, and those who are not ---
 

@@ -311,7 +311,7 @@ async def at(servers: contextlib.ExitStack) -> AsyncIterator[Composed]:
 
 async def signed_in(at: Composed, name: str, role: str) -> tuple[Person, Authenticator]:
     """Somebody whom the operator put on the roster, and who opened the printed link on a phone."""
-    link = (await at.run("desk", "roster", "add", name, "--role", role)).strip()
+    link = (await at.run("relay", "roster", "add", name, "--role", role)).strip()
     assert link.startswith(f"{at.address}/enrol/")
     path = link.removeprefix(at.address)
     session = at.browser(Origin=at.address, Accept="application/json")
@@ -338,11 +338,11 @@ async def reported(at: Composed) -> str:
 
 async def test_a_report_becomes_a_post_through_the_proxy(at: Composed) -> None:
     pio, _ = await signed_in(at, "P. Tester", "pio")
-    await at.run("desk", "roster", "add", "Chief Tester", "--role", "chief")
-    await at.run("desk", "roster", "grant", "P. Tester", "--content", "incident",
+    await at.run("relay", "roster", "add", "Chief Tester", "--role", "chief")
+    await at.run("relay", "roster", "grant", "P. Tester", "--content", "incident",
                  "--by", "Chief Tester")  # fmt: skip
     commander, phone = await signed_in(at, "W. Tester", "watch-commander")
-    await at.run("desk", "roster", "reach", "W. Tester", "webhook", "w.tester")
+    await at.run("relay", "roster", "reach", "W. Tester", "webhook", "w.tester")
     async with pio.session, commander.session:
         incident_id = await reported(at)
 
@@ -410,7 +410,7 @@ async def test_the_doctor_finds_nothing_to_mend(at: Composed, name: str, role: s
 
 
 async def test_cookies_and_headers_are_those_of_https(at: Composed) -> None:
-    link = (await at.run("desk", "roster", "add", "H. Tester", "--role", "pio")).strip()
+    link = (await at.run("relay", "roster", "add", "H. Tester", "--role", "pio")).strip()
     async with at.browser(Origin=at.address) as browser:
         answer = await ask(browser, "POST", link.removeprefix(at.address))
         cookie = answer.headers["set-cookie"]

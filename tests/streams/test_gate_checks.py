@@ -36,7 +36,7 @@ from broadcaster.roster import Person, Role
 from broadcaster.update import Change, Rendering, UpdateKind, facts_digest, retraction_of
 from streams import gate
 from tests.authenticator import PRESENT, Authenticator
-from tests.story import EXERCISE, INCIDENT_URL, NOW, PAGE, SITE, Story
+from tests.story import EXERCISE, INCIDENT_URL, NOW, PAGE, SITE, Story, linked
 
 ELSEWHERE = Site.at("https://alerts.example.evil.test")
 
@@ -162,14 +162,17 @@ async def a_scene(story: Story, number: str = "2026-1") -> Scene:
 
 
 async def a_phone(
-    story: Story, person: Person, approved: str | None = "test"
+    story: Story, person: Person, *, approved: bool = True
 ) -> tuple[Authenticator, str]:
     holder = Authenticator(SITE.origin, SITE.host)
     answer = holder.make({"challenge": bytes_to_base64url(bytes(32))})
     made = passkey.register(answer, site=SITE, challenge=bytes(32))
-    await story.ledger.write(
-        lambda tx: passkeys.add(tx, person.id, made, "Phone", actor="test", approved_by=approved)
-    )
+    if approved:
+        await story.ledger.write(lambda tx: linked(tx, person, made))
+    else:
+        await story.ledger.write(
+            lambda tx: passkeys.add(tx, person.id, made, "Phone", actor="test")
+        )
     return holder, made.id
 
 
@@ -295,7 +298,7 @@ async def somebody_elses_phone(scene: Scene) -> None:
 
 
 async def a_phone_nobody_approved(scene: Scene) -> None:
-    scene.phone, scene.key = await a_phone(scene.story, scene.lee, approved=None)
+    scene.phone, scene.key = await a_phone(scene.story, scene.lee, approved=False)
     await scene.decide()
 
 

@@ -24,6 +24,7 @@ from broadcaster.record import Kind
 from broadcaster.roster import Person, Role
 from tests.authenticator import Authenticator
 from tests.broadcaster.desk import scene
+from tests.story import linked
 
 ORIGIN, HOST = "http://127.0.0.1:8080", "127.0.0.1"
 SITE = Site.at(ORIGIN)
@@ -40,9 +41,7 @@ async def enrolled(ledger: Ledger, person: Person) -> Authenticator:
     challenge = b"c" * 32
     asked = options_to_register(SITE, name=person.name, challenge=challenge, known=[])
     made = register(phone.make(asked), site=SITE, challenge=challenge)
-    await ledger.write(
-        lambda tx: passkeys.add(tx, person.id, made, "Phone", actor="test", approved_by="test")
-    )
+    await ledger.write(lambda tx: linked(tx, person, made))
     return phone
 
 

@@ -27,7 +27,7 @@ from broadcaster.passkey import (
 from broadcaster.roster import Person, Role
 from streams.gate import judge_decision
 from tests.authenticator import Authenticator
-from tests.story import EXERCISE, INCIDENT_URL, SITE, Story, tapped
+from tests.story import EXERCISE, INCIDENT_URL, SITE, Story, linked, tapped
 
 
 @dataclass
@@ -416,11 +416,7 @@ async def test_a_copied_passkey_takes_nothing(scene: Scene) -> None:
     phone = Authenticator(SITE.origin, SITE.host, counter=4)
     asked = options_to_register(SITE, name="Capt Ruiz", challenge=b"1" * 32, known=[])
     made = register(phone.make(asked), site=SITE, challenge=b"1" * 32)
-    await scene.story.ledger.write(
-        lambda tx: passkeys.add(
-            tx, scene.ruiz.id, made, "Duty phone", actor="test", approved_by="test"
-        )
-    )
+    await scene.story.ledger.write(lambda tx: linked(tx, scene.ruiz, made))
     offer = await scene.offer(scene.ruiz, scene.ortiz)
     phone.counter = 0  # a copy, made before the first use
     signed = acceptance_challenge(offer.nonce, scene.incident_id, offer.id, 1)

@@ -1,0 +1,114 @@
+"""Orders about people's devices and sessions: approve, take away, unlock (389.3, CJIS AC-2, AC-7).
+
+What widens somebody's power is signed by a passkey; what takes power away is one tap.
+"""
+
+from __future__ import annotations
+
+from pydantic import AwareDatetime
+
+from broadcaster import passkey
+from broadcaster.errors import Kind as Sort
+from broadcaster.errors import Refusal
+from broadcaster.ledger import Tx, locks, passkeys, people
+from broadcaster.passkey import LONGEST_SHIFT, Json, Site
+from broadcaster.record import Kind
+from broadcaster.roster import Act, Person, require
+from broadcaster.world import Frozen
+
+
+class ApproveDevice(Frozen):
+    """A supervisor's order that somebody else's device may be used."""
+
+    passkey_id: str
+    until: AwareDatetime | None = None  #: the end of a shift; None: for good
+    proof: Json | None = None  #: what the supervisor's passkey answered to `device_challenge`
+
+
+class Unlock(Frozen):
+    """A supervisor's order that a person may prove things again."""
+
+    person_id: str
+    proof: Json | None = None  #: what the supervisor's passkey answered to `unlock_challenge`
+
+
+def approve_device(tx: Tx, order: ApproveDevice, person: Person, site: Site) -> Refusal | None:
+    """Lets a device be used, for good or for a shift. One that may be used already stays as it is.
+
+    Raises Refusal; one for what the passkey said is given back, since it is on the record.
+    """
+    require(person, Act.APPROVE_DEVICE)
+    device = passkeys.known(tx, order.passkey_id)
+    if device.person_id == person.id:
+        raise Refusal("own_device", "Nobody approves their own device (389.3).",
+                      "Ask another supervisor.", kind=Sort.FORBIDDEN)  # fmt: skip
+    if device.revoked:
+        raise Refusal("passkey_revoked", f"{device.name} was revoked, for good.",
+                      "Have a new passkey made on it.", kind=Sort.CONFLICT)  # fmt: skip
+    if order.until is not None and not tx.now < order.until <= tx.now + LONGEST_SHIFT:
+        raise Refusal("until_invalid", "A shift ends after now, and within 12 hours.",
+                      "Reload the page, and press the button again.", field="until")  # fmt: skip
+    if device.approved and not device.over(tx.now) and passkey.vouched(
+        device, site=site, world=tx.world
+    ):  # fmt: skip
+        return None
+    challenge = passkey.device_challenge(device, order.until)
+    if refusal := proven(tx, order.proof, person, site, challenge, "the approval of this device"):
+        return refusal
+    assert order.proof is not None, "it proved something"
+    passkeys.approve(tx, device, order.proof, until=order.until, actor=person.id)
+    return None
+
+
+def unlock(tx: Tx, order: Unlock, person: Person, site: Site) -> Refusal | None:
+    """Lets a locked person prove things again. Raises Refusal; gives back what the passkey said."""
+    require(person, Act.APPROVE_DEVICE)
+    if order.person_id == person.id:
+        raise Refusal("own_lock", "Nobody unlocks themselves.", "Ask another supervisor.",
+                      kind=Sort.FORBIDDEN)  # fmt: skip
+    lock = locks.holding(tx, order.person_id)
+    if lock is None:
+        return None
+    challenge = passkey.unlock_challenge(order.person_id, lock)
+    if refusal := proven(tx, order.proof, person, site, challenge, "this unlocking"):
+        return refusal
+    locks.end(tx, order.person_id, by=person.id)
+    return None
+
+
+def lost(tx: Tx, person_id: str, person: Person) -> None:
+    """Ends all sessions and devices of somebody at once: a lost phone (CJIS AC-2(13)).
+
+    Anybody may do so for themselves, a supervisor for others. Raises Refusal.
+    """
+    if person_id != person.id:
+        require(person, Act.APPROVE_DEVICE)
+    for device in passkeys.of_person(tx, person_id):
+        if not device.practice:
+            passkeys.revoke(tx, device.id, actor=person.id)
+    people.end_sessions(tx, person_id, actor=person.id)
+
+
+def proven(
+    tx: Tx, proof: Json | None, person: Person, site: Site, challenge: bytes, what: str
+) -> Refusal | None:
+    """Why a passkey's answer does not prove that this person meant `what`; counts what failed."""
+    key = passkeys.get(tx, passkey.id_of(proof), lock=True)
+    refusal = passkey.objection(
+        proof, key, person_id=person.id, site=site, challenge=challenge, world=tx.world,
+        at=tx.now, what=what,
+    ) or passkeys.counted(tx, key, proof)  # fmt: skip
+    if refusal is not None:
+        count_failure(tx, refusal, person)
+        tx.record(Kind.PROOF_REFUSED, actor=person.id, code=refusal.code)
+    return refusal
+
+
+def count_failure(tx: Tx, refusal: Refusal, person: Person) -> None:
+    """Counts an answer that did not fit towards a lock (AC-7).
+
+    Only what comes from the person's own session is counted: else whoever knows a passkey's name
+    could lock its owner out from outside.
+    """
+    if refusal.code == passkey.NOT_PROVEN:
+        locks.failed(tx, person.id)
