@@ -249,8 +249,10 @@ async def test_what_is_out_with_the_old_words_is_listed_and_what_is_held_can_be_
 
 
 async def test_what_is_out_is_taken_back_from_its_page(
-    client: TestClient, ledger: Ledger, released: AnyRelease, persons: scene.Persons
-) -> None:
+    client: TestClient, ledger: Ledger, clock: scene.HeldClock, released: AnyRelease,
+    persons: scene.Persons,
+) -> None:  # fmt: skip
+    clock.on(minutes=1)
     path = f"/releases/{released.id}"
     said = "We take back our update #1 ("
     assert said in await shown(client, persons.pio, path)
