@@ -302,15 +302,6 @@ def roster_except(name: str, matter: str, reason: str, until: str, by: str) -> N
     click.echo(f"{name} is excepted from {matter} until {until}.")
 
 
-@roster.command("lost-phone")
-@click.argument("name")
-@_BY
-def roster_lost_phone(name: str, by: str) -> None:
-    """End at once somebody's sessions, sign-in links, devices and offers of command."""
-    _run("roster_lost_phone", {"name": name, "by": by})
-    click.echo(f"{name} is signed out everywhere, and no device of theirs proves anything.")
-
-
 @roster.command("list")
 @click.option("--json", "as_json", is_flag=True)
 def roster_list(as_json: bool) -> None:

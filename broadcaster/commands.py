@@ -262,16 +262,6 @@ async def roster_except(
     return {"excepted": name}
 
 
-async def roster_lost_phone(here: Here, say: Say, *, name: str, by: str) -> Result:
-    """Ends all by which somebody's lost phone could act, by a supervisor's word."""
-
-    def step(tx: Tx) -> None:
-        rostering.lost_phone(tx, _named(tx, name).id, person=_named(tx, by, "by"), actor=OPERATOR)
-
-    await here.ledger.write(step)
-    return {"lost": name}
-
-
 async def roster_list(here: Here, say: Say) -> Result:
     """Who is on the roster, what they may do now, and what they could approve."""
     return {"people": await here.ledger.read(explain.roster)}
@@ -518,7 +508,6 @@ COMMANDS: dict[str, Callable[..., Awaitable[Result]]] = {
     "roster_revoke": roster_revoke,
     "roster_train": roster_train,
     "roster_except": roster_except,
-    "roster_lost_phone": roster_lost_phone,
     "roster_practice": roster_practice,
     "problems_list": problems_list,
     "problems_drop": problems_drop,

@@ -77,15 +77,17 @@ def unlock(tx: Tx, order: Unlock, person: Person, site: Site) -> Refusal | None:
 
 
 def lost(tx: Tx, person_id: str, person: Person) -> None:
-    """Ends all sessions and devices of somebody at once: a lost phone (CJIS AC-2(13)).
+    """Ends all sessions, devices and links of somebody at once: a lost phone (CJIS AC-2(13)).
 
-    Anybody may do so for themselves, a supervisor for others. Raises Refusal.
+    Anybody may do so for themselves, a supervisor for others. Raises Refusal. An offer of command
+    stands, for it takes a usable device to accept one.
     """
     if person_id != person.id:
         require(person, Act.APPROVE_DEVICE)
     for device in passkeys.of_person(tx, person_id):
         if not device.practice:
             passkeys.revoke(tx, device.id, actor=person.id)
+    people.end_links(tx, person_id)
     people.end_sessions(tx, person_id, actor=person.id)
 
 

@@ -251,10 +251,11 @@ def _outcome(seen: _Looked) -> tuple[str, str]:
         if verdict is not Verdict.APPROVED:
             note = f': "{decision.decision.reason}"' if decision.decision.reason else "."
             return str(verdict), f"Not released: {who} {verdict} it at {at}{note}"
+        did = "approved" if decision.proof else "ordered"  # as a retraction that was approved
         if decision.outcome is None:
-            return "at_the_gate", f"{who} approved it at {at}; the gate has not judged it yet."
+            return "at_the_gate", f"{who} {did} it at {at}; the gate has not judged it yet."
         return decision.outcome, (
-            f"Not released: {who} approved it at {at}, and the gate refused. {decision.why}"
+            f"Not released: {who} {did} it at {at}, and the gate refused. {decision.why}"
         )
     if request.state is RequestState.OPEN and request.expires_at > seen.now:
         return "waiting", (

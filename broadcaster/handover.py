@@ -177,26 +177,12 @@ def end_offer(tx: Tx, incident_id: str, offer_id: str, person: Person) -> Comman
     concerned = person.id in (offer.by, offer.to) or command.held_by(person.id)
     if not concerned and not person.may(Act.TRANSFER_COMMAND):
         raise _not_offered(tx, offer)
-    _end_offer(tx, incident, offer, actor=person.id)
-    return command.model_copy(update={"offer": None})
-
-
-def end_offers_to(tx: Tx, person_id: str, *, actor: str) -> None:
-    """Takes back every offer of command to a person, who can no longer be sure to answer it."""
-    for each in incidents.all_open(tx):
-        if each.incident.command.offer is None:
-            continue
-        incident = locked(tx, each.incident.id).incident
-        if (offer := incident.command.offer) and offer.to == person_id:
-            _end_offer(tx, incident, offer, actor=actor)
-
-
-def _end_offer(tx: Tx, incident: Incident, offer: Offer, *, actor: str) -> None:
     _keep_offer(tx, incident, None)
-    how = "declined" if actor == offer.to else "taken back"
-    tell = [each for each in (offer.by, offer.to) if each != actor]
-    tx.record(Kind.COMMAND_OFFER_ENDED, actor=actor, incident_id=incident.id,
+    how = "declined" if person.id == offer.to else "taken back"
+    tell = [each for each in (offer.by, offer.to) if each != person.id]
+    tx.record(Kind.COMMAND_OFFER_ENDED, actor=person.id, incident_id=incident_id,
               offer_id=offer.id, to=offer.to, how=how, tell=tell)  # fmt: skip
+    return command.model_copy(update={"offer": None})
 
 
 def accept_command(tx: Tx, order: Accept, person: Person, site: Site) -> Command | Refusal:

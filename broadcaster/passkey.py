@@ -111,6 +111,10 @@ class Passkey(Frozen):
         """Whether the shift that it was approved for is over."""
         return self.approved_until is not None and at >= self.approved_until
 
+    def locked(self, at: datetime) -> bool:
+        """Whether its owner proved nothing at a time."""
+        return any(lock.holds(at) for lock in self.locks)
+
 
 class Registered(Frozen):
     """What an authenticator told when it made a passkey."""
@@ -156,7 +160,8 @@ def unlock_challenge(person_id: str, lock: Lock) -> bytes:
 def vouched(device: Passkey, *, site: Site, world: World) -> bool:
     """Whether a device goes back to a link of the roster, by approvals that were signed (389.3).
 
-    Whoever can write the desk's tables can say that a device is approved; they cannot sign it.
+    Whoever can write the desk's tables can say that a device is approved; they cannot sign it. A
+    device that was revoked vouches for none any more, and one that is lent for a shift for none.
     """
     if device.linked or device.practice:
         return True
@@ -165,6 +170,8 @@ def vouched(device: Passkey, *, site: Site, world: World) -> bool:
         by is not None
         and device.approval is not None
         and device.voucher_may
+        and by.usable
+        and by.approved_until is None
         and by.person_id != device.person_id
         and not (by.practice and world != "exercise")
         and _answers(device.approval, by, site, device_challenge(device, device.approved_until))
@@ -261,7 +268,7 @@ def objection(
             "Use another device of yours, or have the Watch Commander approve this one again.",
             kind=Kind.FORBIDDEN, field="proof",
         )  # fmt: skip
-    if any(lock.holds(at) for lock in passkey.locks):
+    if passkey.locked(at):
         return Refusal(
             "locked_out",
             f"{FAILURES} answers of yours did not fit, so nothing is taken from you any more. What "

@@ -88,7 +88,6 @@ class Kind(StrEnum):
     POSTING_REQUEST_SETTLED = "PostingRequestSettled"
     SIGNED_IN = "SignedIn"
     SIGNED_OUT = "SignedOut"
-    DEVICES_LOST = "DevicesLost"
 
 
 def salted_digest(salt: bytes, value: str) -> str:

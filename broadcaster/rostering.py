@@ -11,9 +11,7 @@ from datetime import datetime, timedelta
 
 from broadcaster.authority import Content, Matter, Subject, own_exemption
 from broadcaster.errors import Kind, Refusal
-from broadcaster.handover import end_offers_to
-from broadcaster.ledger import Tx, authorities, passkeys, people
-from broadcaster.record import Kind as Fact
+from broadcaster.ledger import Tx, authorities, people
 from broadcaster.roster import Act, Person, require
 from broadcaster.update import clean
 
@@ -109,24 +107,6 @@ def exempt(
         )  # fmt: skip
     authorities.exempt(tx, known.id, matter, reason=why, until=until, granted_by=person.id,
                        actor=actor)  # fmt: skip
-
-
-def lost_phone(tx: Tx, person_id: str, *, person: Person, actor: str) -> None:
-    """Ends at once all by which a lost phone could act (NIST SP 800-53 AC-2(13)). Raises Refusal.
-
-    Sessions, sign-in links not yet used, devices (those that wait for approval too) and offers of
-    command. Command that they hold stays theirs until it is transferred: that is another's act.
-    Its owner can begin again with a new link. Practice passkeys are on no phone.
-    """
-    require(person, Act.APPROVE_DEVICE)
-    known = _known(tx, person_id)
-    end_offers_to(tx, known.id, actor=actor)
-    for each in passkeys.of_person(tx, known.id):
-        if not each.practice:
-            passkeys.revoke(tx, each.id, actor=actor)
-    tx.record(Fact.DEVICES_LOST, actor=actor, person_id=known.id, ordered_by=person.id,
-              sessions=people.end_access(tx, known.id))  # fmt: skip
-    tx.changed("people")
 
 
 def _known(tx: Tx, person_id: str) -> Person:

@@ -53,16 +53,11 @@ def _except(tx: Tx, fields: Mapping[str, str], person: Person, zone: ZoneInfo) -
                      actor=person.id)  # fmt: skip
 
 
-def _lost_phone(tx: Tx, fields: Mapping[str, str], person: Person, zone: ZoneInfo) -> None:
-    rostering.lost_phone(tx, fields.get("person", ""), person=person, actor=person.id)
-
-
 _ORDERS: dict[str, Callable[[Tx, Mapping[str, str], Person, ZoneInfo], None]] = {
     "grant": _grant,
     "take back": _take_back,
     "train": _train,
     "except": _except,
-    "lost phone": _lost_phone,
 }
 
 

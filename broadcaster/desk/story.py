@@ -253,9 +253,6 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.POSTING_REQUEST_SETTLED: "A request to post was {state}",
     Kind.SIGNED_IN: "Signed in",
     Kind.SIGNED_OUT: "Signed out",
-    Kind.DEVICES_LOST: lambda line: (
-        f"Phone of {line.name('person_id')} lost: sessions, links and devices ended"
-    ),
 }
 
 #: Green is proven; amber is for somebody to look at.

@@ -111,13 +111,6 @@ def board(
     return [_kept(row) for row in rows]
 
 
-def all_open(tx: Tx) -> list[Kept]:
-    """Every open incident that can be read, in the order in which they are to be locked."""
-    table = schema.incidents.c
-    rows = tx.connection.execute(select(schema.incidents).where(table.open).order_by(table.id))
-    return [kept for kept in map(_read, rows) if not isinstance(kept, ValueError)]
-
-
 def closed_and_told(tx: Tx, *, limit: int) -> list[Kept]:
     """Closed incidents about which the public was told something, the one last heard of first."""
     table = schema.incidents.c

@@ -31,9 +31,8 @@ _DESK = {
     "entries": "INSERT",
     "unsealed": "INSERT",
     "private_values": "INSERT",
-    "people": "INSERT, UPDATE",
     "sessions": "INSERT, UPDATE",
-    "passkeys": "INSERT, UPDATE",
+    "passkeys": "INSERT",
     "failed_proofs": "INSERT",
     "locks": "INSERT, UPDATE",
     "challenges": "INSERT, DELETE",
@@ -83,6 +82,16 @@ _WORKER = {
     "meta": "INSERT, UPDATE",
 }
 
+#: What was revoked is revoked for good, whoever writes the table.
+_REVOKED_STAYS = (
+    "CREATE OR REPLACE FUNCTION broadcaster_revoked_stays() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN RAISE EXCEPTION 'permission denied: a revoked device stays revoked'; END $$",
+    "DROP TRIGGER IF EXISTS revoked_stays ON passkeys",
+    "CREATE TRIGGER revoked_stays BEFORE UPDATE ON passkeys FOR EACH ROW "
+    "WHEN (OLD.revoked_at IS NOT NULL AND NEW.revoked_at IS DISTINCT FROM OLD.revoked_at) "
+    "EXECUTE FUNCTION broadcaster_revoked_stays()",
+)
+
 #: The wakes that the desk may leave. A message that wakes deliver is not among them.
 _DESK_TOPICS = ("incident.reports", "update.submitted", "update.decided")
 
@@ -123,7 +132,11 @@ def _rights(connection: Connection, roles: Roles) -> list[str]:
         *(f"GRANT {acts} ON {quote(table)} TO {desk}" for table, acts in _DESK.items()),
         *(f"GRANT {acts} ON {quote(table)} TO {worker}" for table, acts in _WORKER.items()),
         # A link vouches for the device that is made with it: the desk can use one, and make none.
-        f"GRANT UPDATE (used_at, passkey_id) ON enrolments TO {desk}",
+        f"GRANT UPDATE (used_at, token, passkey_id) ON enrolments TO {desk}",
+        # A device's key and owner stay as they were made.
+        f"GRANT UPDATE (counter, approved_at, approved_by, approved_until, approval, revoked_at) "
+        f"ON passkeys TO {desk}",
+        *_REVOKED_STAYS,
         f"GRANT UPDATE (progress, opened_at) ON calls TO {desk}",  # what came of a call
         f"GRANT UPDATE (stopped_at) ON releases TO {desk}",  # it can only keep posts back
         "ALTER TABLE outbox ENABLE ROW LEVEL SECURITY",
@@ -132,7 +145,7 @@ def _rights(connection: Connection, roles: Roles) -> list[str]:
         *_policies("enrolments", desk, worker, "false"),
         "DROP POLICY IF EXISTS enrolments_desk_uses ON enrolments",
         f"CREATE POLICY enrolments_desk_uses ON enrolments FOR UPDATE TO {desk} "
-        "USING (used_at IS NULL) WITH CHECK (used_at IS NOT NULL)",
+        "USING (used_at IS NULL AND expires_at > now()) WITH CHECK (used_at IS NOT NULL)",
         *_policies("outbox", desk, worker, topics),
         *_policies("decisions", desk, worker, "COALESCE(outcome, '') NOT IN ('released', 'kept')"),
     ]

@@ -28,6 +28,9 @@ from broadcaster.roster import MAY, Act, Role
 #: Who approved a device that was made with a link: whoever gave the link.
 LINK = "link"
 
+#: So many approvals, each by the next, are followed back to a link.
+LONGEST_CHAIN = 8
+
 #: A browser answers within this time, or is asked again.
 CHALLENGE_LIVES = timedelta(minutes=5)
 
@@ -66,9 +69,7 @@ def add(
 
 
 def get(tx: Tx, passkey_id: str | None, *, lock: bool = False) -> Passkey | None:
-    query = select(schema.passkeys).where(schema.passkeys.c.id == passkey_id)
-    row = tx.connection.execute(query.with_for_update() if lock else query).first()
-    return _passkey(tx, row) if row else None
+    return _one(tx, passkey_id, lock=lock)
 
 
 def of_person(tx: Tx, person_id: str) -> list[Passkey]:
@@ -196,18 +197,23 @@ def known(tx: Tx, passkey_id: str) -> Passkey:
     return kept
 
 
-def _vouchers(tx: Tx, row: Row[tuple[object, ...]]) -> dict[str, object]:
-    """By what a device's approval is proven: a link that made it, or a supervisor's passkey."""
+def _vouchers(tx: Tx, row: Row[tuple[object, ...]], longest: int) -> dict[str, object]:
+    """By what a device's approval is proven: a link that made it, or a supervisor's passkey.
+
+    `longest`: so many approvals are followed; a ring of them leads nowhere.
+    """
     link, person = schema.enrolments.c, schema.people.c
     if row.approved_by == LINK:
-        used = select(link.used_at).where(
-            link.passkey_id == row.id, link.person_id == row.person_id, link.used_at.is_not(None)
-        )
-        return {"linked": tx.connection.execute(used).first() is not None}
-    if row.approval is None:
+        used = select(link.token, link.token_hash).where(
+            link.passkey_id == row.id, link.person_id == row.person_id,
+            link.used_at < link.expires_at,
+        )  # fmt: skip
+        links = tx.connection.execute(used).all()
+        return {"linked": any(_hash((token or "").encode()) == hash_ for token, hash_ in links)}
+    if row.approval is None or not longest:
         return {}
     approval = json.loads(row.approval)
-    by = get(tx, id_of(approval)) if id_of(approval) != row.id else None
+    by = _one(tx, id_of(approval), longest=longest - 1)
     roles = tx.connection.execute(
         select(person.roles).where(person.id == (by.person_id if by else None))
     ).scalar()
@@ -215,10 +221,18 @@ def _vouchers(tx: Tx, row: Row[tuple[object, ...]]) -> dict[str, object]:
     return {"approval": approval, "voucher": by, "voucher_may": may}
 
 
-def _passkey(tx: Tx, row: Row[tuple[object, ...]]) -> Passkey:
+def _one(
+    tx: Tx, passkey_id: str | None, *, lock: bool = False, longest: int = LONGEST_CHAIN
+) -> Passkey | None:
+    query = select(schema.passkeys).where(schema.passkeys.c.id == passkey_id)
+    row = tx.connection.execute(query.with_for_update() if lock else query).first()
+    return _passkey(tx, row, longest) if row else None
+
+
+def _passkey(tx: Tx, row: Row[tuple[object, ...]], longest: int = LONGEST_CHAIN) -> Passkey:
     return Passkey(
         approved_until=row.approved_until, locks=locks.of_person(tx, row.person_id),
-        **_vouchers(tx, row),
+        **_vouchers(tx, row, longest),
         id=row.id, person_id=row.person_id, name=row.name, public_key=row.public_key,
         counter=row.counter, synced=row.synced, approved=row.approved_at is not None,
         revoked=row.revoked_at is not None, practice=row.private_key is not None,

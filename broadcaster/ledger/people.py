@@ -116,7 +116,7 @@ def sign_in_by_link(
     tx.connection.execute(
         update(schema.enrolments)
         .where(schema.enrolments.c.token_hash == _hash(token))
-        .values(used_at=tx.now, passkey_id=passkey_id)
+        .values(used_at=tx.now, passkey_id=passkey_id, token=token)
     )
     return person, sign_in(tx, person, browser)
 
@@ -217,19 +217,14 @@ def session_id(token: str) -> str:
     return _hash(token)
 
 
-def end_access(tx: Tx, person_id: str) -> int:
-    """Ends a person's sessions and unused sign-in links; answers how many sessions there were."""
-    session, link = schema.sessions.c, schema.enrolments.c
+def end_links(tx: Tx, person_id: str) -> None:
+    """Lets no link that was given for a person be used any more."""
+    table = schema.enrolments.c
     tx.connection.execute(
         update(schema.enrolments)
-        .where(link.person_id == person_id, link.used_at.is_(None))
+        .where(table.person_id == person_id, table.used_at.is_(None))
         .values(used_at=tx.now)
     )
-    return tx.connection.execute(
-        update(schema.sessions)
-        .where(session.person_id == person_id, session.ended_at.is_(None))
-        .values(ended_at=tx.now)
-    ).rowcount
 
 
 def _one(tx: Tx, condition: object) -> Person | None:

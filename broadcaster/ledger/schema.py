@@ -127,6 +127,7 @@ enrolments = Table(
     Column("person_id", Text, ForeignKey("people.id"), nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("used_at", Instant),
+    Column("token", Text),  # once it is used: proves that whoever used it had the link
     Column("passkey_id", Text, index=True),  # the one that was made with it
 )
 

@@ -16,15 +16,17 @@ from broadcaster.edit import EditWords, edit_words
 from broadcaster.errors import Kind, Refusal
 from broadcaster.handover import record_command
 from broadcaster.ledger import approvals, passkeys, people
+from broadcaster.ledger.approvals import KeptDecision
 from broadcaster.orders import (
     Decide,
     Submitted,
     renew_request,
     stop_release,
+    take_back,
     withdraw_request,
 )
 from broadcaster.roster import Person, Role
-from broadcaster.update import EXERCISE_MARK
+from broadcaster.update import EXERCISE_MARK, facts_digest, lapses_by
 from streams.gate import judge_decision
 from streams.sweep import sweep
 from tests.story import CHANNELS, EXERCISE, INCIDENT_URL, SITE, Story, a_story, tapped
@@ -157,6 +159,35 @@ async def test_lapsed(story: Story) -> None:
     told = await of(story, submitted)
     assert told["state"] == "lapsed" and "place" in told["because"]
     assert clause(told, "approved by")["holds"] is False
+
+
+async def test_kept_though_a_fact_changed_and_taken_back(story: Story) -> None:
+    """Who knew of what, and that a prepared retraction was approved with what it takes back."""
+    incident_id = await story.reported()
+    submitted = await story.submitted(incident_id)
+    story.clock.move(seconds=5)
+    await story.reported(place="Palm Dr / 8th St", status="NewLocation")
+    facts = {"type": "GASLEAK", "place": "Palm Dr / 8th St", "status": "open"}
+    order = Decide(
+        request_id=submitted.request.id, verdict=Verdict.APPROVED,
+        revision_id=submitted.revision.id, digest=submitted.revision.digest,
+        idempotency_key="a-keep-1", keeps=facts_digest(lapses_by(submitted.revision, facts)),
+    )  # fmt: skip
+    kept = await story.ledger.write(lambda tx: tapped(tx, order, story.commander))
+    assert isinstance(kept, KeptDecision)
+    await story.ledger.write(judge_decision(kept.decision.id, EXERCISE, INCIDENT_URL))
+    told = await of(story, submitted)
+    assert told["state"] == "released"
+    why = clause(told, "approved by")["why"]
+    assert why.endswith("knowing what has changed in them since (place).")
+
+    sent = "UPDATE posts SET state = 'posted'"
+    await story.ledger.write(lambda tx: tx.connection.exec_driver_sql(sent).rowcount)
+    taken = await story.ledger.write(lambda tx: take_back(tx, told["release_id"], story.pio))
+    back = await of(story, taken)
+    assert (back["kind"], back["state"]) == ("retraction", "at_the_gate")
+    why = clause(back, "approved by")["why"]
+    assert f"release {told['release_id']}; A. Reyes ordered it" in why
 
 
 async def test_withdrawn_and_a_newer_wording(story: Story) -> None:

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from broadcaster.ledger import approvals
+from broadcaster.orders import take_back
+from streams.gate import judge_decision
 from tests.broadcaster.protocol_judge import Judge
-from tests.story import SITE, Story, a_story
+from tests.story import EXERCISE, INCIDENT_URL, SITE, Story, a_story
 
 REVISION = "UPDATE revisions SET body = json_set(body, {})"
 
@@ -77,6 +80,37 @@ async def test_what_it_finds(kept: Path, sql: str) -> None:
         ledger.commit()
     found = list(Judge(kept, SITE.origin).faults())
     assert any(ALTERED[sql] in fault for fault in found), found
+
+
+#: The same where it was taken back, and everything about the retraction is altered.
+TAKEN_BACK = {
+    "UPDATE people SET roles = 'records' WHERE roles = 'pio'": "taken back by who may not",
+    "UPDATE revisions SET body = json_set(body, '$.renderings[0].text', 'Go home.') "
+    "WHERE json_extract(body, '$.kind') = 'retraction'": "in words that were not approved for it",
+    "UPDATE revisions SET body = json_set(body, '$.retraction[0].text', 'Go home.') "
+    "WHERE json_extract(body, '$.kind') = 'update'": "takes back words that were not approved",
+    "UPDATE revisions SET body = json_set(body, '$.channels[0]', 'county') "
+    "WHERE json_extract(body, '$.kind') = 'retraction'":
+        "on a channel for which no words were approved",
+    "UPDATE revisions SET body = json_set(body, '$.corrects', 'nothing') "
+    "WHERE json_extract(body, '$.kind') = 'retraction'": "takes back what was never released",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sql", [None, *TAKEN_BACK])
+async def test_what_it_finds_of_a_retraction(kept: Path, story: Story, sql: str | None) -> None:
+    release = next(iter(Judge(kept, SITE.origin).releases))
+    sent = "UPDATE posts SET state = 'posted' WHERE channel = 'public_page'"
+    await story.ledger.write(lambda tx: tx.connection.exec_driver_sql(sent).rowcount)
+    order = await story.ledger.write(lambda tx: take_back(tx, release, story.pio))
+    decision = await story.ledger.read(lambda tx: approvals.decision_of(tx, order.request.id))
+    assert decision is not None
+    await story.ledger.write(judge_decision(decision.decision.id, EXERCISE, INCIDENT_URL))
+    with closing(sqlite3.connect(kept)) as ledger:
+        assert sql is None or ledger.execute(sql).rowcount
+        ledger.commit()
+    found = list(Judge(kept, SITE.origin).faults())
+    assert any(TAKEN_BACK[sql] in fault for fault in found) if sql else found == [], found
 
 
 async def test_words_that_are_not_so_any_more(kept: Path) -> None:

@@ -59,6 +59,18 @@ async def test_a_fact_that_changes_under_the_thumb(stage: Stage, open_as: Open) 
     assert stage.decisions(incident) == 0
 
 
+async def test_what_is_out_is_taken_back_in_two_taps(stage: Stage, open_as: Open) -> None:
+    """The words are there to read; the second tap posts them, and nobody is asked."""
+    incident = stage.report(place=OLD)
+    release = stage.tell(incident)
+    page = await open_as(COMMANDER, f"/releases/{release.id}", viewport=PHONE)
+    await page.get_by_text("Take it back now").click()
+    await expect(page.locator("#takes-back")).to_contain_text("We take back our update #1")
+    await page.get_by_role("button", name="Take back EXERCISE").click()
+    await expect(page.locator("#state")).to_contain_text("Released")
+    await expect(page.locator("#state .posts li", has_text="Posted")).to_have_count(3)
+
+
 async def test_the_pio_sends_it_again_with_the_new_facts(stage: Stage, open_as: Open) -> None:
     incident = stage.report(place=OLD)
     submitted = stage.submit(incident)

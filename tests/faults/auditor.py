@@ -32,7 +32,7 @@ CHAIN = b"incident-alert-broadcaster/entry/1\0"
 DIGEST = b"incident-alert-broadcaster/revision/1\0"
 COVERED = (
     "id", "update_id", "incident_id", "world", "kind", "number", "area", "languages", "channels",
-    "renderings", "media", "replaces", "corrects", "expires_at",
+    "renderings", "media", "replaces", "corrects", "expires_at", "retraction",
 )  # fmt: skip
 
 Json = dict[str, Any]
@@ -148,7 +148,8 @@ class Audit:
         requests = {row["id"]: row for row in self.all("approval_requests")}
         released = Counter(row["decision_id"] for row in self.releases.values())
         for decision in decisions.values():
-            wanted = 1 if decision["verdict"] == "approved" else 0
+            releases = decision["verdict"] == "approved" and decision["outcome"] != "kept"
+            wanted = 1 if releases else 0
             if released[decision["id"]] != wanted:
                 yield f"decision {decision['id']} ({decision['verdict']}) was released " \
                       f"{released[decision['id']]} times"  # fmt: skip
@@ -266,7 +267,8 @@ class Audit:
 
 
 def _digest(revision: Json) -> str:
-    return sha256(DIGEST + canonical({name: revision[name] for name in COVERED}).encode())
+    covered = {name: revision[name] for name in COVERED if name != "retraction" or revision[name]}
+    return sha256(DIGEST + canonical(covered).encode())
 
 
 def _instant(text: str) -> str:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from broadcaster.approval import AnyRelease, RequestState
 from broadcaster.delivery import PostState
 from broadcaster.incident import Status
-from broadcaster.ledger import Ledger, approvals, incidents, posts
+from broadcaster.ledger import Ledger, approvals, incidents, posts, releases
 from broadcaster.orders import Submitted
 from broadcaster.passkey import decision_challenge, options_to_prove
 from broadcaster.roster import Person
@@ -246,6 +246,66 @@ async def test_what_is_out_with_the_old_words_is_listed_and_what_is_held_can_be_
     story = await shown(client, persons.pio, path)
     assert "What was held goes out as it stands: partners" in story
     assert "knowing what has changed: place: " in story
+
+
+async def test_what_is_out_is_taken_back_from_its_page(
+    client: TestClient, ledger: Ledger, clock: scene.HeldClock, released: AnyRelease,
+    persons: scene.Persons,
+) -> None:  # fmt: skip
+    clock.on(minutes=1)
+    path = f"/releases/{released.id}"
+    said = "We take back our update #1 ("
+    assert said in await shown(client, persons.pio, path)
+    assert 'id="take-back-now"' not in await page_of(client, persons.records, path)
+    await scene.sign_in(client, persons.records)
+    assert (await press(client, f"{path}/take-back", {}))[0] == 403
+    await page_of(client, persons.supervisor, path)
+    answer = await client.post(f"{path}/take-back", headers=scene.SAME_ORIGIN,
+                               allow_redirects=False)  # fmt: skip
+    assert answer.status == 303
+    address = answer.headers["Location"]
+    [newest, _] = await ledger.read(lambda tx: approvals.revisions_of(tx, released.incident_id))
+    decision = await ledger.read(lambda tx: approvals.decision_of(tx, address.split("/")[-1]))
+    assert decision is not None
+    incident = f"/incidents/{released.incident_id}"
+    assert "Sgt Cole took it back: #2 is being released" in await shown(
+        client, persons.pio, incident
+    )
+    await ledger.write(judge_decision(decision.decision.id, "exercise", INCIDENT_URL))
+    seen = await shown(client, persons.pio, address)
+    assert "Released" in seen and said in seen
+    [retraction, _] = await ledger.read(lambda tx: releases.of_incident(tx, released.incident_id))
+    assert (retraction.revision_id, retraction.channels) == (newest.id, ("public_page",))
+    assert "taken back by Sgt Cole" in await shown(
+        client, persons.pio, f"/releases/{retraction.id}"
+    )
+    assert "Took it back, as #2, in the words approved for that" in await shown(
+        client, persons.pio, incident
+    )
+    status, page = await press(client, f"{path}/take-back", {})
+    assert status == 409 and "This was taken back already" in page
+
+
+async def test_the_api_takes_back_too_and_shows_what_is_prepared(
+    client: TestClient, released: AnyRelease, submitted: Submitted, persons: scene.Persons
+) -> None:
+    await scene.sign_in(client, persons.pio)
+    prepared = (await detail(client, submitted.request.id))["retraction"]
+    assert [each["channel"] for each in prepared] == ["public_page", "partners"]
+    answer = await client.post(
+        f"/api/v1/releases/{released.id}/take-back",
+        headers={**scene.SAME_ORIGIN, **scene.PROGRAM},
+    )
+    told = await answer.json()
+    assert (answer.status, told["revision"]["kind"]) == (201, "retraction")
+
+
+async def test_the_commander_reads_what_would_take_it_back(
+    client: TestClient, submitted: Submitted, persons: scene.Persons
+) -> None:
+    seen = await shown(client, persons.watch, f"/a/{submitted.request.id}")
+    assert "To take it back: ready, and approved with it" in seen
+    assert "We take back our update #1 (" in seen
 
 
 async def test_asking_to_keep_nothing_says_so(

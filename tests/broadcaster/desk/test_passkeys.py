@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from html import unescape
+from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
 
+from broadcaster import practice
 from broadcaster.handover import record_command
 from broadcaster.ledger import Ledger, passkeys, people
 from broadcaster.orders import Submitted
+from broadcaster.passkey import Registered
 from broadcaster.roster import Person, Role
 from tests.authenticator import PRESENT, Authenticator, asks
 from tests.broadcaster.desk import scene
@@ -189,16 +194,138 @@ async def test_a_second_device_waits_for_approval(
     })  # fmt: skip
     _, added = await ledger.read(lambda tx: passkeys.of_person(tx, ruiz.id))
     assert (added.name, added.usable) == ("Tablet", False)
-    own = await client.post("/people", data={"approve": added.id}, headers=scene.SAME_ORIGIN)
+    approve = {"do": "approve", "device": added.id}
+    own = await client.post("/people", data=approve, headers=scene.SAME_ORIGIN)
     assert own.status == 403
     assert (await tap(client, commanded, phone))[0] == 303
     watch = another_client()
     await scene.sign_in(watch, persons.watch)
     page = await (await watch.get("/people", headers=scene.PAGE)).text()
     assert "Tablet: waits for approval" in page
-    await watch.post("/people", data={"approve": added.id}, headers=scene.SAME_ORIGIN)
+    await watch.post("/people", data=approve, headers=scene.SAME_ORIGIN)
     _, now = await ledger.read(lambda tx: passkeys.of_person(tx, ruiz.id))
     assert now.usable
     await watch.post("/people", data={"revoke": added.id}, headers=scene.SAME_ORIGIN)
     _, now = await ledger.read(lambda tx: passkeys.of_person(tx, ruiz.id))
     assert not now.usable
+
+
+@pytest.fixture
+async def cole(ledger: Ledger) -> Person:
+    """A supervisor whom nobody may practise as."""
+    return await ledger.write(
+        lambda tx: people.add(tx, "Lt Cole", [Role.SUPERVISOR], actor="operator")
+    )
+
+
+async def test_a_stolen_cookie_approves_no_device(
+    client: TestClient, another_client: Callable[[], TestClient], ledger: Ledger, ruiz: Person,
+    cole: Person, phone: Authenticator,
+) -> None:  # fmt: skip
+    """A supervisor's session is not enough: their passkey signs which device, and how long."""
+    added = await ledger.write(
+        lambda tx: passkeys.add(tx, ruiz.id, registered(), "Tablet", actor=ruiz.id)
+    )
+    watch, key = another_client(), Authenticator(ORIGIN, HOST)
+    await enrolled(watch, await link(ledger, cole), key)
+
+    async def ordered(**fields: str) -> str:
+        answer = await watch.post(
+            "/people", data={"do": "approve", "device": added.id} | fields,
+            headers=scene.SAME_ORIGIN,
+        )  # fmt: skip
+        return await answer.text()
+
+    page = await (await watch.get("/people", headers=scene.PAGE)).text()
+    assert "none was used" in await ordered()
+    shift = re.findall(r'name="until" value="([^"]+)"', page)[-1]
+    good, lent = map(json.loads, map(unescape, re.findall(r"data-prove='([^']+)'", page)))
+    assert "does not fit" in await ordered(until=shift, passkey=json.dumps(key.prove(good)))
+    assert not (await ledger.read(lambda tx: passkeys.known(tx, added.id))).usable
+    await ordered(until=shift, passkey=json.dumps(key.prove(lent)))
+    now = await ledger.read(lambda tx: passkeys.get(tx, added.id))
+    assert now and now.usable and now.approved_until and now.approved_until.isoformat() == shift
+
+
+async def test_answers_that_do_not_fit_lock_a_person_and_no_incident(
+    client: TestClient, another_client: Callable[[], TestClient], ledger: Ledger, ruiz: Person,
+    cole: Person, commanded: Submitted, persons: scene.Persons, phone: Authenticator,
+) -> None:  # fmt: skip
+    """CJIS AC-7; a supervisor unlocks them by passkey."""
+    await enrolled(client, await link(ledger, ruiz), phone)
+    other = Authenticator(ORIGIN, HOST, passkeys=dict.fromkeys(phone.passkeys, a_key()))
+    for _ in range(5):
+        assert "does not fit" in (await tap(client, commanded, other))[1]
+    assert "Telephone the Watch Commander" in (await tap(client, commanded, phone))[1]
+
+    watch, key = another_client(), Authenticator(ORIGIN, HOST)
+    await enrolled(watch, await link(ledger, cole), key)
+    page = await (await watch.get("/people", headers=scene.PAGE)).text()
+    unlock = {"do": "unlock", "person": ruiz.id}
+    await watch.post("/people", data=unlock, headers=scene.SAME_ORIGIN)
+    assert "locked_out" in str(await refusal_of(client, commanded, phone))
+    proof = json.dumps(key.prove(asks(page[page.index("Locked") :], "data-prove")))
+    await watch.post("/people", data=unlock | {"passkey": proof}, headers=scene.SAME_ORIGIN)
+    assert (await tap(client, commanded, phone))[0] == 303
+
+
+async def test_a_lost_phone_ends_in_one_act(
+    client: TestClient, another_client: Callable[[], TestClient], ledger: Ledger, ruiz: Person,
+    persons: scene.Persons, phone: Authenticator,
+) -> None:  # fmt: skip
+    """CJIS AC-2(13): its sessions, its passkeys, and a link that was still open."""
+    spare = await link(ledger, ruiz)
+    await enrolled(client, await link(ledger, ruiz), phone)
+    pio = another_client()
+    await scene.sign_in(pio, persons.pio)
+    lost = {"lost": ruiz.id}
+    assert (await pio.post("/people", data=lost, headers=scene.SAME_ORIGIN)).status == 403
+    watch = another_client()
+    await scene.sign_in(watch, persons.watch)
+    await watch.post("/people", data=lost, headers=scene.SAME_ORIGIN)
+    assert (await client.get("/people", headers=scene.PAGE)).url.path == "/sign-in"
+    assert (await client.get(spare, headers=scene.PAGE)).status == 410
+    [kept] = await ledger.read(lambda tx: passkeys.of_person(tx, ruiz.id))
+    assert kept.revoked
+
+
+async def test_one_ends_a_session_of_ones_own(
+    client: TestClient, another_client: Callable[[], TestClient], persons: scene.Persons
+) -> None:
+    await scene.sign_in(client, persons.pio)
+    other = another_client()
+    await scene.sign_in(other, persons.pio)
+    page = await (await client.get("/people", headers=scene.PAGE)).text()
+    [session] = re.findall(r'name="end_session" value="([^"]+)"', page)
+    await client.post("/people", data={"end_session": session}, headers=scene.SAME_ORIGIN)
+    assert (await other.get("/people", headers=scene.PAGE)).url.path == "/sign-in"
+    assert (await client.get("/people", headers=scene.PAGE)).url.path == "/people"
+
+
+def registered() -> Registered:
+    """A passkey of some other device."""
+    return practice.make()[0]
+
+
+def a_key() -> Any:
+    return next(iter(_another().passkeys.values()))
+
+
+def _another() -> Authenticator:
+    made = Authenticator(ORIGIN, HOST)
+    made.make({"challenge": ""})
+    return made
+
+
+async def refusal_of(client: TestClient, submitted: Submitted, phone: Authenticator) -> str:
+    """The code of what a program is told for the same tap."""
+    address = f"/a/{submitted.request.id}"
+    page = await (await client.get(address, headers=scene.PAGE)).text()
+    proof = phone.prove(asks(page, "data-asks")["approved"])
+    answer = await client.post(
+        f"/api/v1/approval-requests/{submitted.request.id}/decision", headers=scene.PROGRAM,
+        json={"request_id": submitted.request.id, "verdict": "approved",
+              "revision_id": submitted.revision.id, "digest": submitted.revision.digest,
+              "idempotency_key": "another-tap", "proof": proof},
+    )  # fmt: skip
+    return str((await answer.json())["code"])

@@ -15,7 +15,7 @@ from broadcaster.approval import Verdict
 from broadcaster.errors import Kind, Refusal
 from broadcaster.handover import Accept
 from broadcaster.incident import Command, Offer
-from broadcaster.ledger import Tx, approvals, incidents, passkeys, people, schema
+from broadcaster.ledger import Tx, approvals, incidents, locks, passkeys, people, schema
 from broadcaster.orders import Decide, Submitted
 from broadcaster.passkey import (
     acceptance_challenge,
@@ -202,6 +202,7 @@ async def test_an_answer_for_one_thing_is_none_for_another(scene: Scene) -> None
         refusal = await scene.accept(offer, scene.ruiz, await scene.answer(scene.ruiz, challenge))
         assert isinstance(refusal, Refusal) and refusal.code == "passkey_not_proven"
     assert (await scene.last("AcceptanceRefused"))["code"] == "passkey_not_proven"
+    await scene.story.ledger.write(lambda tx: locks.end(tx, scene.ruiz.id, by="test"))
     right = acceptance_challenge(offer.nonce, scene.incident_id, offer.id, 1)
     theirs = await scene.accept(offer, scene.ruiz, await scene.answer(scene.ortiz, right))
     assert isinstance(theirs, Refusal) and theirs.code == "passkey_unknown"

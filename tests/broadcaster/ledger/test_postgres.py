@@ -99,6 +99,11 @@ async def test_the_desk_takes_reports(desk: Ledger) -> None:
         "VALUES ('exercise.updates.public', 'k', 'v', 'm', now())",
         "INSERT INTO outbox (topic, key, value, message_id, at) "
         "VALUES ('exercise.posts.settled', 'k', 'v', 'm', now())",
+        "INSERT INTO enrolments (token_hash, person_id, expires_at) VALUES ('h', 'p', now())",
+        "INSERT INTO people (id, name, roles, practice, added_at) "
+        "VALUES ('p', 'n', 'supervisor', false, now())",
+        "UPDATE people SET roles = 'supervisor'",
+        "UPDATE passkeys SET public_key = ''",
         "DELETE FROM outbox",
         "DELETE FROM entries",
     ],

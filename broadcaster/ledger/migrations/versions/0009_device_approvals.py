@@ -19,18 +19,13 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("enrolments", sa.Column("passkey_id", sa.Text(), nullable=True))
+    op.add_column("enrolments", sa.Column("token", sa.Text(), nullable=True))
     op.create_index(op.f("ix_enrolments_passkey_id"), "enrolments", ["passkey_id"])
     op.add_column("passkeys", sa.Column("approved_until", Instant(), nullable=True))
     op.add_column("passkeys", sa.Column("approval", sa.Text(), nullable=True))
-    # Those that were made with a link are known by its time; others wait to be approved again.
+    # Nothing proves who approved those of before: each is approved again, or made with a new link.
     op.execute(
-        "UPDATE enrolments SET passkey_id = (SELECT passkeys.id FROM passkeys WHERE "
-        "passkeys.person_id = enrolments.person_id AND passkeys.approved_by = 'link' "
-        "AND passkeys.approved_at = enrolments.used_at)"
-    )
-    op.execute(
-        "UPDATE passkeys SET approved_at = NULL, approved_by = NULL WHERE private_key IS NULL "
-        "AND approved_by <> 'link'"
+        "UPDATE passkeys SET approved_at = NULL, approved_by = NULL WHERE private_key IS NULL"
     )
     op.add_column("sessions", sa.Column("browser", sa.Text(), nullable=False, server_default=""))
     op.create_table(
