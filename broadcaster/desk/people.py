@@ -18,7 +18,7 @@ from broadcaster.desk.templating import page
 from broadcaster.errors import Refusal
 from broadcaster.ledger import Tx, authorities, passkeys, people
 from broadcaster.passkey import Passkey
-from broadcaster.roster import Act, Person, require
+from broadcaster.roster import Act, Person, may_command, require
 
 routes = web.RouteTableDef()
 
@@ -115,6 +115,8 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
         request, "people.html", listed=listed, refusal=refusal,
         may_approve=person.may(Act.APPROVE_DEVICE), may_grant=person.may(Act.GRANT_AUTHORITY),
         may_train=person.may(Act.RECORD_TRAINING), may_except=person.may(Act.EXCEPT),
+        may_name_deputy=person.may(Act.NAME_DEPUTY),
+        commanders=[each.person for each in listed if may_command(each.person)],
         contents=list(Content), subjects=list(Subject), matters=list(Matter),
         names={each.person.id: each.person.name for each in listed},
         status=status_of(refusal) if refusal else 200,
