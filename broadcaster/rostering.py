@@ -144,8 +144,7 @@ def name_deputy(
 
 
 def end_deputy(tx: Tx, person_id: str, *, person: Person, actor: str) -> None:
-    """The Watch Commander ends it early; command that a deputy took stays theirs. Raises Refusal.
-    """
+    """The Watch Commander ends it early; command that was taken stays. Raises Refusal."""
     require(person, Act.NAME_DEPUTY)
     known = _known(tx, person_id)
     held = authorities.standing(tx, known.id).deputy(tx.now)
