@@ -132,7 +132,7 @@ def take_command(tx: Tx, incident_id: str, person: Person) -> Command:
 def force_command(
     tx: Tx, incident_id: str, commander_id: str, reason: str, person: Person
 ) -> Command:
-    """The Watch Commander, or a deputy, moves command to a named person, and says why. Raises Refusal."""
+    """The Watch Commander, or a deputy, moves command and says why. Raises Refusal."""
     _require_transfer(tx, person)
     why = clean(reason, "transfer_reason")
     if not why:

@@ -1,4 +1,4 @@
-"""The roster's forms on the people's page: authority, training, exceptions and deputies (389.3, 389.8)."""
+"""The people page's forms: authority, training, exceptions and deputies (389.3, 389.8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Authority, training, exemptions and delegations as kept. Who may grant them is asked by `rostering`."""
+"""Authority, training, exemptions, delegations as kept. Who may grant them, `rostering` asks."""
 
 from __future__ import annotations
 
