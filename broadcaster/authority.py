@@ -83,12 +83,32 @@ class Exemption(Frozen):
     granted_at: datetime
 
 
+class Delegation(Frozen):
+    """The Watch Commander's word that a Commander stands in for them, for a time.
+
+    A deputy moves command as the Watch Commander may, and so can take it and decide in one visit.
+    """
+
+    id: str
+    person_id: str
+    reason: str
+    until: datetime
+    granted_by: str
+    granted_at: datetime
+    ended_at: datetime | None = None
+    ended_by: str | None = None
+
+    def holds(self, at: datetime) -> bool:
+        return self.ended_at is None and at < self.until
+
+
 class Standing(Frozen):
     """All that the roster holds of one person's authority; the newest of each comes first."""
 
     authorities: tuple[Authority, ...] = ()
     trainings: tuple[Training, ...] = ()
     exemptions: tuple[Exemption, ...] = ()
+    delegations: tuple[Delegation, ...] = ()
 
     def authority(self, content: Content, at: datetime) -> Authority | None:
         """The authority that holds and lasts longest."""
@@ -113,6 +133,10 @@ class Standing(Frozen):
     def exempt(self, at: datetime) -> tuple[Exemption, ...]:
         """The exemptions that hold at a time."""
         return tuple(each for each in self.exemptions if at < each.until)
+
+    def deputy(self, at: datetime) -> Delegation | None:
+        """The delegation that holds at a time."""
+        return next((each for each in self.delegations if each.holds(at)), None)
 
 
 def content_of(kind: UpdateKind, *, incident_open: bool) -> Content:

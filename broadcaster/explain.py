@@ -74,6 +74,7 @@ def _person(tx: Tx, person: Person, names: dict[str, str], waiting: list[Approva
              "granted_by": names.get(each.granted_by, each.granted_by)}
             for each in held.exempt(tx.now)
         ],
+        "deputy_until": _stamp(deputy.until) if (deputy := held.deputy(tx.now)) else None,
         "devices": [
             {"name": each.name, "approved": each.approved, "revoked": each.revoked,
              "synced": each.synced, "practice": each.practice}

@@ -23,7 +23,7 @@ from broadcaster.devices import count_failure
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
 from broadcaster.incident import Command, Incident, Offer, commanders_in_words
-from broadcaster.ledger import Tx, approvals, incidents, passkeys, people
+from broadcaster.ledger import Tx, approvals, authorities, incidents, passkeys, people
 from broadcaster.passkey import Site, acceptance_challenge, id_of
 from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, may_command, require
@@ -100,12 +100,24 @@ def record_radio(
     return move(tx, incident, to, How.RADIO, actor=person.id, said_by=said_by)
 
 
+def may_transfer(tx: Tx, person: Person) -> bool:
+    """Whether a person moves command without its Commander: the Watch Commander, or a deputy."""
+    return person.may(Act.TRANSFER_COMMAND) or (
+        may_command(person) and person.id in authorities.deputies(tx)
+    )
+
+
+def _require_transfer(tx: Tx, person: Person) -> None:
+    if not may_transfer(tx, person):
+        require(person, Act.TRANSFER_COMMAND)
+
+
 def take_command(tx: Tx, incident_id: str, person: Person) -> Command:
-    """The Watch Commander commands from now on, where nobody does. Raises Refusal.
+    """The Watch Commander, or a deputy, commands from now on, where nobody does. Raises Refusal.
 
     Without a passkey: they may record it all the same, and each decision asks for one.
     """
-    require(person, Act.TRANSFER_COMMAND)
+    _require_transfer(tx, person)
     incident = locked(tx, incident_id).incident
     if incident.command.held_by(person.id):
         return incident.command
@@ -121,8 +133,8 @@ def take_command(tx: Tx, incident_id: str, person: Person) -> Command:
 def force_command(
     tx: Tx, incident_id: str, commander_id: str, reason: str, person: Person
 ) -> Command:
-    """The Watch Commander moves command to a named person, and says why. Raises Refusal."""
-    require(person, Act.TRANSFER_COMMAND)
+    """The Watch Commander, or a deputy, moves command and says why. Raises Refusal."""
+    _require_transfer(tx, person)
     why = clean(reason, "transfer_reason")
     if not why:
         raise Refusal(
@@ -149,7 +161,7 @@ def offer_command(tx: Tx, incident_id: str, commander_id: str, person: Person) -
     incoming = _commander(tx, commander_id)
     incident = locked(tx, incident_id).incident
     command = incident.command
-    if not command.held_by(person.id) and not person.may(Act.TRANSFER_COMMAND):
+    if not command.held_by(person.id) and not may_transfer(tx, person):
         who = commander_name(tx, command) or "the Watch Commander"
         raise Refusal(
             "not_yours_to_offer", f"You do not command this incident; {who} does.",
@@ -175,7 +187,7 @@ def end_offer(tx: Tx, incident_id: str, offer_id: str, person: Person) -> Comman
     if (offer := command.offer) is None or offer.id != offer_id:
         raise _offer_gone(tx, command)
     concerned = person.id in (offer.by, offer.to) or command.held_by(person.id)
-    if not concerned and not person.may(Act.TRANSFER_COMMAND):
+    if not concerned and not may_transfer(tx, person):
         raise _not_offered(tx, offer)
     _keep_offer(tx, incident, None)
     how = "declined" if person.id == offer.to else "taken back"

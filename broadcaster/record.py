@@ -84,6 +84,8 @@ class Kind(StrEnum):
     AUTHORITY_REVOKED = "AuthorityRevoked"
     TRAINING_RECORDED = "TrainingRecorded"
     EXEMPTION_GRANTED = "ExemptionGranted"
+    DEPUTY_NAMED = "DeputyNamed"
+    DEPUTY_ENDED = "DeputyEnded"
     POSTING_REQUESTED = "PostingRequested"
     POSTING_REQUEST_SETTLED = "PostingRequestSettled"
     SIGNED_IN = "SignedIn"

@@ -42,6 +42,7 @@ class Act(StrEnum):
     COMPILE = "compile an update"
     RECORD_COMMAND = "record who commands"
     TRANSFER_COMMAND = "move command without its Commander"
+    NAME_DEPUTY = "name a deputy of the Watch Commander"
     DECIDE = "decide about an update"
     STOP = "stop what is going out"
     TAKE_BACK = "take back what is out, in the words approved for that"
@@ -65,6 +66,7 @@ MAY: dict[Act, frozenset[Role]] = {
     Act.COMPILE: frozenset({Role.PIO}),
     Act.RECORD_COMMAND: frozenset({Role.PIO, Role.WATCH_COMMANDER}),
     Act.TRANSFER_COMMAND: frozenset({Role.WATCH_COMMANDER}),
+    Act.NAME_DEPUTY: frozenset({Role.WATCH_COMMANDER}),
     Act.DECIDE: frozenset({Role.COMMANDER, Role.WATCH_COMMANDER}),
     Act.STOP: _SWORN,
     Act.TAKE_BACK: _SWORN,

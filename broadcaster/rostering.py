@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from broadcaster.authority import Content, Matter, Subject, own_exemption
 from broadcaster.errors import Kind, Refusal
-from broadcaster.ledger import Tx, authorities, people
-from broadcaster.roster import Act, Person, require
+from broadcaster.ledger import Tx, approvals, authorities, people
+from broadcaster.roster import Act, Person, may_command, require
 from broadcaster.update import clean
 
 #: Training is given again within this time, where nobody says otherwise.
@@ -21,7 +21,10 @@ TRAINING_LASTS = timedelta(days=365)
 #: A supervisor's exemption is for a shift or an emergency, not for good.
 LONGEST_EXEMPTION = timedelta(days=7)
 
-#: The most that an exemption's reason may hold.
+#: A deputy stands in for a shift or an absence, not for good.
+LONGEST_DELEGATION = timedelta(days=7)
+
+#: The most that a reason may hold.
 LONGEST_REASON = 500
 
 
@@ -107,6 +110,48 @@ def exempt(
         )  # fmt: skip
     authorities.exempt(tx, known.id, matter, reason=why, until=until, granted_by=person.id,
                        actor=actor)  # fmt: skip
+
+
+def name_deputy(
+    tx: Tx, person_id: str, *, reason: str, until: datetime, person: Person, actor: str
+) -> None:
+    """The Watch Commander names a Commander who stands in for them; notify looks again whom to
+    call. Raises Refusal.
+    """
+    require(person, Act.NAME_DEPUTY)
+    known = _known(tx, person_id)
+    if known.id == person.id or not may_command(known):
+        raise Refusal("cannot_be_deputy", "A deputy is another person who may command.",
+                      "Choose a Commander on the roster.", field="person")  # fmt: skip
+    if authorities.standing(tx, known.id).deputy(tx.now):
+        raise Refusal("deputy_already", f"{known.name} is a deputy already.",
+                      "End that first to change its end or reason.", kind=Kind.CONFLICT,
+                      field="person")  # fmt: skip
+    why = clean(reason, "reason")
+    if not why or len(why) > LONGEST_REASON:
+        raise Refusal("reason_missing", f"A deputy is named for a reason of 1 to {LONGEST_REASON} "
+                      "characters.", "Write why it is needed.", field="reason")  # fmt: skip
+    _after_now(tx, until)
+    if until > tx.now + LONGEST_DELEGATION:
+        raise Refusal(
+            "until_too_far", f"A deputy stands in for at most {LONGEST_DELEGATION.days} days.",
+            "Choose an earlier end; they can be named again.", field="until",
+        )  # fmt: skip
+    authorities.name_deputy(tx, known.id, reason=why, until=until, granted_by=person.id,
+                            actor=actor)  # fmt: skip
+    for waiting in approvals.open_requests(tx):
+        approvals.look_again(tx, waiting.request)
+
+
+def end_deputy(tx: Tx, person_id: str, *, person: Person, actor: str) -> None:
+    """The Watch Commander ends it early; command that was taken stays. Raises Refusal."""
+    require(person, Act.NAME_DEPUTY)
+    known = _known(tx, person_id)
+    held = authorities.standing(tx, known.id).deputy(tx.now)
+    if held is None:
+        raise Refusal("no_deputy", f"{known.name} is no deputy.", "Reload the page.",
+                      kind=Kind.CONFLICT, field="person")  # fmt: skip
+    authorities.end_deputy(tx, held, ended_by=person.id, actor=actor)
 
 
 def _known(tx: Tx, person_id: str) -> Person:

@@ -781,7 +781,7 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     ),
     Operation(
         "POST", "/api/v1/incidents/{incident_id}/command/take", "takeCommand",
-        "The Watch Commander commands from now on, where nobody does.",
+        "The Watch Commander, or a deputy, commands from now on, where nobody does.",
         Nothing, Commander, take, _CHANGE,
     ),
     Operation(
@@ -791,7 +791,7 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     ),
     Operation(
         "POST", "/api/v1/incidents/{incident_id}/command/transfer", "transferCommand",
-        "The Watch Commander moves command without its Commander, with a reason.",
+        "The Watch Commander, or a deputy, moves command without its Commander, with a reason.",
         TransferCommand, Commander, transfer, _CHANGE,
     ),
     Operation(

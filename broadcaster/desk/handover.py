@@ -20,6 +20,7 @@ from broadcaster.handover import (
     challenge_of,
     end_offer,
     force_command,
+    may_transfer,
     offer_command,
     practised_acceptance,
     record_command,
@@ -58,7 +59,7 @@ def command_view(tx: Tx, desk: Desk, incident: Incident, person: Person) -> Comm
     everybody = people.everybody(tx)
     mine = offer is not None and offer.to == person.id
     asks = _asked(tx, desk, incident, offer, person) if offer and mine else None
-    watches, holds = person.may(Act.TRANSFER_COMMAND), command.held_by(person.id)
+    watches, holds = may_transfer(tx, person), command.held_by(person.id)
     return CommandView(
         offer=offer, mine=mine, asks=asks,
         has_passkey=asks is None or bool(asks["allowCredentials"]),

@@ -20,7 +20,7 @@ from broadcaster.desk.templating import page
 from broadcaster.errors import Refusal
 from broadcaster.ledger import Tx, authorities, locks, passkeys, people
 from broadcaster.passkey import LONGEST_SHIFT, Json, Lock, Passkey
-from broadcaster.roster import Act, Person, require
+from broadcaster.roster import Act, Person, may_command, require
 
 routes = web.RouteTableDef()
 
@@ -175,6 +175,8 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
         sessions=sessions, this_session=people.session_id(token_of(request) or ""),
         shift=shift.isoformat(), contents=list(Content), subjects=list(Subject),
         matters=list(Matter),
+        may_name_deputy=person.may(Act.NAME_DEPUTY),
+        commanders=[each.person for each in listed if may_command(each.person)],
         names={each.person.id: each.person.name for each in listed},
         status=status_of(refusal) if refusal else 200,
     )  # fmt: skip

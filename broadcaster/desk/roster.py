@@ -1,4 +1,4 @@
-"""The roster's forms on the people's page: authority, training and exceptions (389.3, 389.8)."""
+"""The people page's forms: authority, training, exceptions and deputies (389.3, 389.8)."""
 
 from __future__ import annotations
 
@@ -53,11 +53,26 @@ def _except(tx: Tx, fields: Mapping[str, str], person: Person, zone: ZoneInfo) -
                      actor=person.id)  # fmt: skip
 
 
+def _name_deputy(tx: Tx, fields: Mapping[str, str], person: Person, zone: ZoneInfo) -> None:
+    until = _end_of_day(fields, "until", zone)
+    if until is None:
+        raise Refusal("until_missing", "A deputy stands in until a day that is said.",
+                      "Choose the last day.", field="until")  # fmt: skip
+    rostering.name_deputy(tx, fields.get("person", ""), reason=fields.get("reason", ""),
+                          until=until, person=person, actor=person.id)  # fmt: skip
+
+
+def _end_deputy(tx: Tx, fields: Mapping[str, str], person: Person, zone: ZoneInfo) -> None:
+    rostering.end_deputy(tx, fields.get("person", ""), person=person, actor=person.id)
+
+
 _ORDERS: dict[str, Callable[[Tx, Mapping[str, str], Person, ZoneInfo], None]] = {
     "grant": _grant,
     "take back": _take_back,
     "train": _train,
     "except": _except,
+    "name deputy": _name_deputy,
+    "end deputy": _end_deputy,
 }
 
 

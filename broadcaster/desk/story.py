@@ -249,6 +249,12 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.EXEMPTION_GRANTED: lambda line: (
         f"{line.name('person_id')} is excepted from {line['matter']} rules for a time"
     ),
+    Kind.DEPUTY_NAMED: lambda line: (
+        f"{line.name('person_id')} is a deputy of the Watch Commander for a time"
+    ),
+    Kind.DEPUTY_ENDED: lambda line: (
+        f"{line.name('person_id')} is no longer a deputy of the Watch Commander"
+    ),
     Kind.POSTING_REQUESTED: "Asked for something to be posted",
     Kind.POSTING_REQUEST_SETTLED: "A request to post was {state}",
     Kind.SIGNED_IN: "Signed in",

@@ -1,14 +1,23 @@
-"""Authority, training and exemptions as kept. Who may grant them is asked by `rostering`."""
+"""Authority, training, exemptions, delegations as kept. Who may grant them, `rostering` asks."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 from sqlalchemy import Table, insert, select, update
 
-from broadcaster.authority import Authority, Content, Exemption, Matter, Standing, Subject, Training
+from broadcaster.authority import (
+    Authority,
+    Content,
+    Delegation,
+    Exemption,
+    Matter,
+    Standing,
+    Subject,
+    Training,
+)
 from broadcaster.ledger import schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.record import Kind as Fact
@@ -39,6 +48,9 @@ def standing(tx: Tx, person_id: str) -> Standing:
         exemptions=tuple(
             Exemption.model_validate(_fields(row, Exemption.model_fields))
             for row in rows(schema.exemptions, "granted_at")
+        ),
+        delegations=tuple(
+            Delegation.model_validate(row) for row in rows(schema.delegations, "granted_at")
         ),
     )
 
@@ -112,6 +124,40 @@ def exempt(
               until=until.isoformat(), granted_by=granted_by,
               private={"reason": reason})  # fmt: skip
     tx.changed("people")
+
+
+def name_deputy(
+    tx: Tx, person_id: str, *, reason: str, until: datetime, granted_by: str, actor: str
+) -> None:
+    """Notes that a person stands in for the Watch Commander, for a time."""
+    made = Delegation(
+        id=str(uuid.uuid4()), person_id=person_id, reason=reason, until=until,
+        granted_by=granted_by, granted_at=tx.now,
+    )  # fmt: skip
+    tx.connection.execute(insert(schema.delegations).values(**made.model_dump()))
+    tx.record(Fact.DEPUTY_NAMED, actor=actor, person_id=person_id, delegation_id=made.id,
+              until=until.isoformat(), granted_by=granted_by,
+              private={"reason": reason})  # fmt: skip
+    tx.changed("people", "calls")
+
+
+def end_deputy(tx: Tx, held: Delegation, *, ended_by: str, actor: str) -> None:
+    """Ends a delegation now; the caller has seen that it holds."""
+    tx.connection.execute(
+        update(schema.delegations)
+        .where(schema.delegations.c.id == held.id)
+        .values(ended_at=tx.now, ended_by=ended_by)
+    )
+    tx.record(Fact.DEPUTY_ENDED, actor=actor, person_id=held.person_id, delegation_id=held.id,
+              ended_by=ended_by)  # fmt: skip
+    tx.changed("people", "calls")
+
+
+def deputies(tx: Tx) -> Collection[str]:
+    """Whoever stands in for the Watch Commander now."""
+    table = schema.delegations.c
+    holds = (table.ended_at.is_(None), table.until > tx.now)
+    return set(tx.connection.execute(select(table.person_id).where(*holds)).scalars())
 
 
 def authorize_for_practice(tx: Tx, person_id: str, *, actor: str) -> None:

@@ -34,7 +34,7 @@ from broadcaster.calling import (
 from broadcaster.delivery import InDoubt, Refused, TryLater
 from broadcaster.errors import Kind, Refusal
 from broadcaster.incident import Command
-from broadcaster.ledger import approvals, incidents, people, schema
+from broadcaster.ledger import approvals, authorities, incidents, people, schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.record import Kind as Fact
 from broadcaster.roster import Person, Role
@@ -135,12 +135,12 @@ def _asking(
     revision = approvals.revision(tx, request.revision_id)
     incident = incidents.get(tx, request.incident_id)
     assert revision is not None and incident is not None, "foreign keys"
-    command = incident.incident.command
+    command, deputies = incident.incident.command, authorities.deputies(tx)
     callees = tuple(
         Callee(person_id=person.id, rung=rung, reaches=reaches[person.id])
         for person in everybody
         if person.id in reaches and person.id != revision.compiled_by
-        if (rung := _rung(person, command)) is not None
+        if (rung := _rung(person, command, deputies)) is not None
     )
     fields: dict[str, Any] = {
         "request_id": request.id, "world": tx.world, "url": request_url(request.id),
@@ -149,12 +149,14 @@ def _asking(
     return Asking(**fields)
 
 
-def _rung(person: Person, command: Command) -> Rung | None:
+def _rung(person: Person, command: Command, deputies: Collection[str]) -> Rung | None:
     """Where a person stands for an incident under this command; None: not on the ladder."""
     if command.held_by(person.id):
         return Rung.APPROVER
     if Role.WATCH_COMMANDER in person.roles:
         return Rung.COMMAND if command.person_id else Rung.APPROVER
+    if person.id in deputies:
+        return Rung.DEPUTY
     return None
 
 

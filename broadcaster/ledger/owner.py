@@ -41,6 +41,7 @@ _DESK = {
     "authorities": "INSERT, UPDATE",
     "trainings": "INSERT",
     "exemptions": "INSERT",
+    "delegations": "INSERT, UPDATE",
     "posting_requests": "INSERT, UPDATE",
     "reports": "INSERT",
     "incidents": "UPDATE",

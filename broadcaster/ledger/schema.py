@@ -251,6 +251,20 @@ exemptions = Table(
     Column("granted_at", Instant, nullable=False),
 )
 
+#: The Watch Commander's word that somebody stands in for them.
+delegations = Table(
+    "delegations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False, index=True),
+    Column("reason", Text, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("granted_by", Text, nullable=False),
+    Column("granted_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("ended_by", Text),
+)
+
 #: What members who may not post ask for, up the chain of command (389.3).
 posting_requests = Table(
     "posting_requests",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -391,3 +392,19 @@ async def test_an_exception_is_told_while_it_holds(story: Story) -> None:
     later = await story.submitted(await story.reported("2026-2"))
     whats = [each["what"] for each in (await of(story, later))["clauses"]]
     assert "excepted from duty hours" not in whats
+
+
+async def test_a_deputy_is_told_while_the_delegation_holds(story: Story) -> None:
+    bell = await story.ledger.write(
+        lambda tx: people.add(tx, "Sgt Bell", [Role.COMMANDER], actor="test")
+    )
+    until = story.clock.at + timedelta(hours=1)
+    await story.ledger.write(
+        lambda tx: rostering.name_deputy(tx, bell.id, reason="Court", until=until,
+                                         person=story.commander, actor="test")
+    )  # fmt: skip
+    told = await listed(story)
+    assert told["Sgt Bell"]["deputy_until"] is not None
+    assert told[story.pio.name]["deputy_until"] is None
+    story.clock.move(hours=1)
+    assert (await listed(story))["Sgt Bell"]["deputy_until"] is None

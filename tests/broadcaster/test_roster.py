@@ -17,6 +17,7 @@ TABLE = {
     Act.COMPILE: "p-----",
     Act.RECORD_COMMAND: "p-w---",
     Act.TRANSFER_COMMAND: "--w---",
+    Act.NAME_DEPUTY: "--w---",
     Act.DECIDE: "-cw---",
     Act.STOP: "pcws--",
     Act.TAKE_BACK: "pcws--",

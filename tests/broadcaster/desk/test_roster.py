@@ -99,6 +99,29 @@ async def test_a_supervisor_excepts_and_does_not_authorize(
     assert "Excepted from equipment until" in await shown(client)
 
 
+async def test_the_watch_commander_names_a_deputy_and_ends_it(
+    client: TestClient, ledger: Ledger, clock: scene.HeldClock
+) -> None:
+    watch, bell = [
+        await ledger.write(
+            lambda tx, n=name, r=role: people.add(tx, n, [r], actor="test", practice=True)
+        )
+        for name, role in (("Lt Kim", Role.WATCH_COMMANDER), ("Sgt Bell", Role.COMMANDER))
+    ]
+    await scene.sign_in(client, watch)
+    about = {"do": "name deputy", "person": bell.id, "reason": "In court"}
+    status, page = await sent(client, **about)
+    assert status == 422 and "A deputy stands in until a day that is said." in page
+    status, _ = await sent(client, **about, until=f"{clock.at + timedelta(days=1):%Y-%m-%d}")
+    assert status == 303
+    given = (await held(ledger, bell)).deputy(clock.at)
+    assert given is not None and given.granted_by == watch.id
+    page = await shown(client)
+    assert "Deputy of the Watch Commander until" in page and "by Lt Kim: In court" in page
+    status, _ = await sent(client, do="end deputy", person=bell.id)
+    assert status == 303 and (await held(ledger, bell)).deputy(clock.at) is None
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from broadcaster import rostering
 from broadcaster.calling import Accepted, Call, Due, Gone, Means, Outcome, Progress, next_calls
 from broadcaster.delivery import InDoubt, Refused, TryLater
 from broadcaster.errors import Refusal
@@ -90,6 +91,34 @@ async def test_command_decides_who_is_first_and_who_after_180_seconds(story: Sto
     assert {call.person_id for call in await begun(story)} == {captain.id}
     story.clock.move(seconds=180)
     assert {call.person_id for call in await begun(story)} == {captain.id, story.commander.id}
+
+
+async def test_a_deputy_is_called_after_180_seconds_and_the_watch_commander_after_that(
+    story: Story,
+) -> None:
+    captain, deputy = [
+        await story.ledger.write(lambda tx, n=name: people.add(tx, n, [Role.COMMANDER], actor="t"))
+        for name in ("Capt Ruiz", "Sgt Bell")
+    ]
+    await reach(story, deputy, Means.SMS, "+17605550103")
+    await reach(story, captain, Means.SMS, "+17605550102")
+    await reach(story, story.commander, Means.SMS, "+17605550100")
+    incident = await story.reported()
+    await story.ledger.write(lambda tx: record_command(tx, incident, captain.id, story.pio))
+    await story.submitted(incident)
+    await begun(story)
+    until = story.clock.at + timedelta(seconds=500)
+    await story.ledger.write(
+        lambda tx: rostering.name_deputy(tx, deputy.id, reason="Away", until=until,
+                                         person=story.commander, actor="test")
+    )  # fmt: skip
+    story.clock.move(seconds=180)
+    assert {call.person_id for call in await begun(story)} == {captain.id, deputy.id}
+    story.clock.move(seconds=60)
+    everybody = {captain.id, deputy.id, story.commander.id}
+    assert {call.person_id for call in await begun(story)} == everybody
+    story.clock.move(seconds=260)
+    assert deputy.id not in {call.person_id for call in await begun(story)}, "it has ended"
 
 
 async def test_a_begun_call_is_not_begun_again_until_the_next_round(

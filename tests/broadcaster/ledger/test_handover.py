@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import delete, select
 
-from broadcaster import handover
+from broadcaster import handover, rostering
 from broadcaster.approval import Verdict
 from broadcaster.errors import Kind, Refusal
 from broadcaster.handover import Accept
@@ -317,6 +318,35 @@ async def test_the_watch_commander_takes_what_nobody_has(scene: Scene) -> None:
         await scene.story.ledger.write(take(scene.watch))
     command = await scene.command()
     assert (command.commanders, command.epoch) == ((scene.watch.id,), 3)
+
+
+async def test_a_deputy_moves_command_as_the_watch_commander_may_until_it_ends(
+    scene: Scene,
+) -> None:
+    def force(tx: Tx) -> object:
+        return handover.force_command(tx, scene.incident_id, scene.lee.id, "hurt", scene.lee)
+
+    def take(tx: Tx) -> object:
+        return handover.take_command(tx, scene.incident_id, scene.lee)
+
+    until = scene.story.clock.at + timedelta(hours=1)
+    assert (await scene.refused(force)).code == "not_your_act"
+    await scene.story.ledger.write(
+        lambda tx: rostering.name_deputy(tx, scene.lee.id, reason="Away", until=until,
+                                         person=scene.watch, actor=scene.watch.id)
+    )  # fmt: skip
+    assert (await scene.refused(take)).code == "command_held"
+    await scene.story.ledger.write(force)
+    assert (await scene.command()).commanders == (scene.lee.id,)
+    await scene.story.ledger.write(
+        lambda tx: handover.record_command(tx, scene.incident_id, None, scene.pio)
+    )
+    await scene.story.ledger.write(take)
+    await scene.story.ledger.write(
+        lambda tx: handover.record_command(tx, scene.incident_id, None, scene.pio)
+    )
+    scene.story.clock.move(hours=1)
+    assert (await scene.refused(take)).code == "not_your_act"
 
 
 async def test_the_watch_commander_transfers_command_with_a_reason(scene: Scene) -> None:

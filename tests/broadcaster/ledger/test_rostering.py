@@ -199,3 +199,60 @@ async def test_practice_persons_who_compile_may_post_and_others_need_not(story: 
     assert (await standing(story, story.commander)).authorities == ()
     real = await added(story, "B. New", Role.PIO)
     assert await standing(story, real) == Standing()
+
+
+def naming(
+    to: Person, by: Person, *, reason: str = "Court", until: datetime = NOW + DAY
+) -> Callable[[Tx], None]:
+    return lambda tx: rostering.name_deputy(
+        tx, to.id, reason=reason, until=until, person=by, actor=by.id
+    )
+
+
+async def test_a_deputy_is_named_by_the_watch_commander_until_it_is_ended(story: Story) -> None:
+    watch = await added(story, "Lt Kim", Role.WATCH_COMMANDER)
+    bell = await added(story, "Sgt Bell", Role.COMMANDER)
+    await story.ledger.write(naming(bell, watch))
+    held = (await standing(story, bell)).deputy(NOW)
+    assert held is not None and (held.reason, held.granted_by) == ("Court", watch.id)
+    assert (await refused(story, naming(bell, watch))).code == "deputy_already"
+    (entry,) = await on_record(story, Kind.DEPUTY_NAMED)
+    assert (entry["person_id"], entry["granted_by"]) == (bell.id, watch.id)
+    assert "Court" not in json.dumps(entry), "a reason is private"
+
+    def end(tx: Tx) -> None:
+        rostering.end_deputy(tx, bell.id, person=watch, actor=watch.id)
+
+    await story.ledger.write(end)
+    assert (await standing(story, bell)).deputy(NOW) is None
+    assert (await refused(story, end)).code == "no_deputy"
+    assert len(await on_record(story, Kind.DEPUTY_ENDED)) == 1
+
+
+async def test_who_can_be_no_deputy_and_for_how_long(story: Story) -> None:
+    watch = await added(story, "Lt Kim", Role.WATCH_COMMANDER)
+    bell = await added(story, "Sgt Bell", Role.COMMANDER)
+    table = [
+        (naming(bell, bell), "not_your_act"),
+        (naming(watch, watch), "cannot_be_deputy"),
+        (naming(await added(story, "B. New", Role.PIO), watch), "cannot_be_deputy"),
+        (naming(bell, watch, reason=" "), "reason_missing"),
+        (naming(bell, watch, until=NOW), "until_past"),
+        (naming(bell, watch, until=NOW + 8 * DAY), "until_too_far"),
+    ]
+    assert [(await refused(story, step)).code for step, _ in table] == [code for _, code in table]
+    assert await on_record(story, Kind.DEPUTY_NAMED) == []
+
+
+async def test_naming_a_deputy_wakes_notify_for_what_waits(story: Story) -> None:
+    watch = await added(story, "Lt Kim", Role.WATCH_COMMANDER)
+    bell = await added(story, "Sgt Bell", Role.COMMANDER)
+    await story.submitted(await story.reported())
+    waking = text("SELECT count(*) FROM outbox WHERE topic LIKE '%update.submitted'")
+
+    async def wakes() -> int:
+        return await story.ledger.read(lambda tx: int(tx.connection.execute(waking).scalar_one()))
+
+    before = await wakes()
+    await story.ledger.write(naming(bell, watch))
+    assert await wakes() == before + 1
