@@ -13,7 +13,7 @@ from pathlib import Path
 from playwright.async_api import Page, expect
 
 from broadcaster.approval import Verdict
-from broadcaster.handover import record_command
+from broadcaster.handover import offer_command, record_command
 from broadcaster.ledger import incidents
 from tests.browser.conftest import DESK, PHONE, Open
 from tests.browser.stage import Stage
@@ -57,3 +57,39 @@ async def test_pictures(stage: Stage, open_as: Open, tmp_path: Path) -> None:
     await picture("record", await open_as("K. Lindqvist", "/record"), "The chain verifies")
     public = await open_as("A. Reyes", f"/p/{public_id}", viewport=DESK)
     await picture("public", public, "66100 block of Pierson Blvd")
+
+
+async def test_pictures_of_the_gate(stage: Stage, open_as: Open, tmp_path: Path) -> None:
+    """What a Commander may do beside approving, and who may do what at all."""
+    folder = PICTURES if os.environ.get("BROADCASTER_PICTURES") == "1" else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    ortiz, reyes = stage.people["Sgt M. Ortiz"], stage.people["A. Reyes"]
+    phone = {"viewport": PHONE, "device_scale_factor": 2}
+
+    async def picture(name: str, page: Page, ready: str) -> None:
+        await expect(page.locator("body")).to_contain_text(ready)
+        path = folder / f"{name}.png"
+        await page.screenshot(path=path, animations="disabled")
+        assert 10_000 < path.stat().st_size < 250_000
+
+    def waiting(number: str, place: str) -> tuple[str, str]:
+        incident = stage.report(number, place=place)
+        stage.write(lambda tx: record_command(tx, incident, ortiz.id, reyes))
+        return incident, f"/a/{stage.submit(incident, guidance=GUIDANCE).request.id}"
+
+    _, moved = waiting("2026-004417", "66000 block of Pierson Blvd")
+    stage.report("2026-004417", place="66100 block of Pierson Blvd")
+    await picture("keep", await open_as("Sgt M. Ortiz", moved, **phone), "Keep these words")
+    _, edited = waiting("2026-004418", "12800 block of West Dr")
+    page = await open_as("Sgt M. Ortiz", edited, **phone)
+    await page.get_by_text("Edit the words, or leave out a channel").click()
+    await page.locator("#text_0").scroll_into_view_if_needed()
+    await picture("edit", page, "Show me the edit")
+    taken, offered = waiting("2026-004419", "Palm Dr and Two Bunch Palms Trl")
+    watch = stage.people["Lt J. Park"]
+    stage.write(lambda tx: offer_command(tx, taken, watch.id, ortiz))
+    await picture("take-command", await open_as("Lt J. Park", offered, **phone), "Take command")
+    await picture(
+        "people", await open_as("Lt J. Park", "/people", viewport=DESK), "Who may do what"
+    )
+    await picture("calls", await open_as("Sgt M. Ortiz", "/me", **phone), "How are you called")
