@@ -19,6 +19,7 @@ from broadcaster.ledger import (
     Tx,
     approvals,
     exercises,
+    guidelines,
     incidents,
     outbox,
     passkeys,
@@ -26,7 +27,7 @@ from broadcaster.ledger import (
     posts,
     releases,
 )
-from broadcaster.orders import facts_of
+from broadcaster.orders import facts_of, routine_of
 from broadcaster.passkey import Site, id_of
 from broadcaster.record import Kind
 from broadcaster.subscribers import update_released
@@ -78,7 +79,8 @@ def judge_decision(
         tx.record(Kind.UPDATE_RELEASED, actor=ACTOR, incident_id=release.incident_id,
                   release_id=release.id, revision_id=revision.id, decision_id=decision_id,
                   number=revision.number, digest=release.digest,
-                  channels=list(release.channels))  # fmt: skip
+                  channels=list(release.channels),
+                  guideline_id=kept.decision.guideline_id)  # fmt: skip
         tx.changed(f"request:{request.request.id}")
         return True
 
@@ -112,7 +114,9 @@ def _case(
             reason=decision.reason, command=command,
             commander_name=commander_name(tx, command), facts=facts_of(incident),
             at=decision.at, proof=kept.proof, passkey=passkeys.get(tx, id_of(kept.proof)),
-            site=site,
+            site=site, routine=routine_of(tx, incident.incident, revision),
+            by_guideline=decision.guideline_id is not None,
+            guideline=guidelines.get(tx, decision.guideline_id),
         ),
         revision,
     )  # fmt: skip

@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 from pydantic import Field
 
-from broadcaster.approval import AnyRelease, ApprovalRequest, RequestState, Verdict
+from broadcaster.approval import AnyRelease, ApprovalRequest, RequestState, Verdict, asked_in_words
 from broadcaster.channel import AnyChannel, CountRule
 from broadcaster.delivery import PostState
 from broadcaster.desk import asyncapi, openapi
@@ -254,7 +254,9 @@ class RequestView(Frozen):
     )
     state: RequestState
     why: str | None
-    asked: str | None = Field(description="The Commander's id; null: any Watch Commander.")
+    asked: str | None = Field(
+        description="The Commander's id; null: any Watch Commander, of a notice any supervisor."
+    )
     asked_name: str
     created_at: datetime
     expires_at: datetime
@@ -287,7 +289,8 @@ class IncidentDetail(Frozen):
 _SHOWN: dict[str, tuple[bool, tuple[Handling, ...]]] = {
     "open": (True, (Handling.HELD, Handling.AUTO_DRAFT)),
     "kept-off": (True, (Handling.SUPPRESSED,)),
-    "closed": (False, tuple(Handling)),
+    "closed": (False, tuple(each for each in Handling if each is not Handling.NOTICE)),
+    "routine": (False, (Handling.NOTICE,)),
 }
 
 
@@ -440,7 +443,7 @@ def _submitted(tx: Tx, submitted: Submitted) -> SubmittedView:
 
 
 async def show_preview(call: Call[Preview]) -> Previewed:
-    require(call.person, Act.COMPILE)
+    require(call.person, Act.WRITE_NOTICE)  # whoever writes an update may
     settings = call.desk.settings
     return preview(settings.world, call.desk.channels, call.body, contact=settings.contact)
 
@@ -624,10 +627,12 @@ def _revision(revision: Revision) -> RevisionView:
 
 def _request(tx: Tx, kept: approvals.Kept) -> RequestView:
     it: ApprovalRequest = kept.request
+    about = incidents.get(tx, it.incident_id)
+    command = about.incident.command if about else Command()
     return RequestView(
         id=it.id, revision_id=it.revision_id, incident_id=it.incident_id, digest=it.digest,
         code=short_code(it.digest), nonce=it.nonce, state=it.state, why=kept.why, asked=it.asked,
-        asked_name=name_of(tx, it.asked) or "the Watch Commander", created_at=it.created_at,
+        asked_name=name_of(tx, it.asked) or asked_in_words(command, None), created_at=it.created_at,
         expires_at=it.expires_at, called_at=kept.called_at,
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from aiohttp import web
 
+from broadcaster import notices
 from broadcaster.approval import RequestState, asked_in_words
 from broadcaster.calling import Means
 from broadcaster.desk import composer, handover, reach
@@ -31,16 +32,19 @@ from broadcaster.ledger import (
     calls,
     incidents,
     people,
+    posting_requests,
     posts,
     publications,
     records,
     releases,
     reports,
 )
+from broadcaster.ledger.posting_requests import PostingRequest
 from broadcaster.orders import (
     renew_request,
     submit_revision,
     withdraw_request,
+    writing,
 )
 from broadcaster.policy import RULES, Severity
 from broadcaster.record import Kind as Entry
@@ -52,6 +56,11 @@ from broadcaster.update import Revision, UpdateKind, compose
 #: What says nothing in the story that another line does not: the record has it.
 LEFT_OUT = frozenset({Entry.ATTEMPT_STARTED, Entry.INCIDENT_OPENED, Entry.INCIDENT_CHANGED})
 STORY = 300
+
+#: What the composer's smaller form asks of a notice; who speaks and the day are filled in.
+NOTICE_PHRASES = {"hazard": "Subject", "place": "For where", "guidance": "What is said"}
+#: Nothing that a notice is about could be over.
+NOTICE_KINDS = (UpdateKind.UPDATE, UpdateKind.CORRECTION, UpdateKind.RETRACTION)
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,7 @@ class View:
     on_public_page: bool
     calls: Sequence[calls.Kept] = ()  #: about the newest request
     telephones: Sequence[str] = ()  #: of whoever commands
+    asked_for: PostingRequest | None = None  #: what the notice was begun from
 
     @property
     def incident(self) -> Incident:
@@ -117,6 +127,7 @@ def look(tx: Tx, incident_id: str, titles: Mapping[str, str], desk: Desk, person
         on_public_page=bool(publications.of_incident(tx, kept.public_id)),
         calls=calls.of_request(tx, request.id) if request else (),
         telephones=_telephones(tx, kept.incident.command),
+        asked_for=posting_requests.of_notice(tx, incident_id),
     )
 
 
@@ -198,6 +209,10 @@ def _correcting(view: View, desk: Desk, release_id: str, kind: UpdateKind) -> St
 
 
 def _fresh(view: View, desk: Desk, wanted: str) -> Start:
+    if view.incident.notice:
+        said = notices.words(view.incident, department=desk.settings.department,
+                             zone=desk.settings.zone, now=desk.clock.now())  # fmt: skip
+        return Start(composer.from_words(said, view.incident, desk.channels), "empty")
     drafted = view.incident.handling is Handling.AUTO_DRAFT
     from_template = wanted == "suggestion" or (wanted != "empty" and drafted)
     make = composer.suggested if from_template else composer.empty
@@ -366,15 +381,18 @@ async def _page(
         rules=sorted(RULES, key=lambda rule: rule.severity is not Severity.HARD),
         checks={check.rule: check for check in shown.checks},
         titles=titles,
-        phrases=PHRASES,
+        phrases=NOTICE_PHRASES if incident.notice else PHRASES,
+        unseen_phrases=[name for name in PHRASES if name not in NOTICE_PHRASES]
+        if incident.notice
+        else [],
         facts={"hazard": None, "place": incident.facts["place"]},
-        has_template=incident.type.value in TEMPLATES,
+        has_template=incident.type.value in TEMPLATES and not incident.notice,
         number=_number(view, typed),
-        kinds=list(UpdateKind),
+        kinds=[each for each in UpdateKind if each in NOTICE_KINDS or not incident.notice],
         expiries=composer.EXPIRIES,
         refusal=refusal,
         own_words=incident.command.commanders == (person.id,),
-        may_compile=person.may(Act.COMPILE),
+        may_compile=person.may(writing(incident)),
         at=view.command,
         said_of_command=said_of_command or {},
         may_close=person.may(Act.CLOSE_INCIDENT) and incident.open,

@@ -16,7 +16,8 @@ from broadcaster.desk.session import fields_of, require_person
 from broadcaster.desk.sign_in import answer_in
 from broadcaster.desk.templating import page
 from broadcaster.errors import Refusal
-from broadcaster.ledger import Tx, authorities, passkeys, people
+from broadcaster.guideline import Guideline
+from broadcaster.ledger import Tx, authorities, guidelines, passkeys, people
 from broadcaster.passkey import Passkey
 from broadcaster.roster import Act, Person, require
 
@@ -99,8 +100,8 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
     desk, person = request.app[DESK], require_person(request)
     require(person, Act.READ)
 
-    def look(tx: Tx) -> list[Listed]:
-        return [
+    def look(tx: Tx) -> tuple[list[Listed], list[Guideline]]:
+        listed = [
             Listed(
                 each,
                 tuple(passkeys.of_person(tx, each.id)),
@@ -109,13 +110,16 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
             )
             for each in people.everybody(tx)
         ]
+        return listed, guidelines.every(tx)
 
-    listed = await desk.ledger.read(look)
+    listed, written = await desk.ledger.read(look)
     return page(
         request, "people.html", listed=listed, refusal=refusal,
         may_approve=person.may(Act.APPROVE_DEVICE), may_grant=person.may(Act.GRANT_AUTHORITY),
         may_train=person.may(Act.RECORD_TRAINING), may_except=person.may(Act.EXCEPT),
         contents=list(Content), subjects=list(Subject), matters=list(Matter),
+        written=written, may_end=person.may(Act.KEEP_GUIDELINES), now=desk.clock.now(),
+        titles={channel.name: channel.title for channel in desk.channels},
         names={each.person.id: each.person.name for each in listed},
         status=status_of(refusal) if refusal else 200,
     )  # fmt: skip

@@ -16,8 +16,19 @@ from broadcaster.desk.middleware import status_of
 from broadcaster.desk.session import fields_of, require_person, same_site
 from broadcaster.desk.templating import page
 from broadcaster.errors import Kind, Refusal
-from broadcaster.ledger import Tx, approvals, attempts, people, posts, releases
-from broadcaster.orders import stop_release
+from broadcaster.guideline import Guideline
+from broadcaster.incident import Incident
+from broadcaster.ledger import (
+    Tx,
+    approvals,
+    attempts,
+    guidelines,
+    incidents,
+    people,
+    posts,
+    releases,
+)
+from broadcaster.orders import stop_release, writing
 from broadcaster.roster import Act, require
 from broadcaster.update import Revision
 
@@ -56,6 +67,8 @@ class View:
     channels: Sequence[OnChannel]
     names: Mapping[str, str]
     stopped_at: datetime | None
+    about: Incident
+    guideline: Guideline | None  #: that decided, instead of a person
 
     @property
     def can_be_stopped(self) -> bool:
@@ -73,7 +86,8 @@ def look(tx: Tx, release_id: str) -> View:
         )  # fmt: skip
     revision = approvals.revision(tx, release.revision_id)
     decision = approvals.decision(tx, release.decision_id)
-    assert revision is not None and decision is not None, "a release's foreign keys"
+    kept = incidents.get(tx, release.incident_id)
+    assert revision is not None and decision is not None and kept is not None, "foreign keys"
     return View(
         release,
         revision,
@@ -84,6 +98,8 @@ def look(tx: Tx, release_id: str) -> View:
         ],
         {person.id: person.name for person in people.everybody(tx)},
         releases.stopped_at(tx, release.id),
+        kept.incident,
+        guidelines.get(tx, decision.decision.guideline_id),
     )
 
 
@@ -120,8 +136,8 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
         titles=titles,
         following=NEXT,
         said=said_once(((r.channel, r.text) for r in view.revision.renderings), titles),
-        may_stop=person.may(Act.STOP),
-        may_compile=person.may(Act.COMPILE),
+        may_stop=person.may(Act.WRITE_NOTICE if view.about.notice else Act.STOP),
+        may_compile=person.may(writing(view.about)),
         refusal=refusal,
         status=status_of(refusal) if refusal else 200,
     )

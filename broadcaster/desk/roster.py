@@ -53,11 +53,16 @@ def _except(tx: Tx, fields: Mapping[str, str], person: Person, zone: ZoneInfo) -
                      actor=person.id)  # fmt: skip
 
 
+def _end_guideline(tx: Tx, fields: Mapping[str, str], person: Person, zone: ZoneInfo) -> None:
+    rostering.end_guideline(tx, fields.get("guideline", ""), person=person, actor=person.id)
+
+
 _ORDERS: dict[str, Callable[[Tx, Mapping[str, str], Person, ZoneInfo], None]] = {
     "grant": _grant,
     "take back": _take_back,
     "train": _train,
     "except": _except,
+    "end guideline": _end_guideline,
 }
 
 

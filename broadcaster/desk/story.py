@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from broadcaster.handover import WATCH_COMMANDER
+from broadcaster.handover import SUPERVISOR, WATCH_COMMANDER
 from broadcaster.incident import Status
 from broadcaster.ledger import records
 from broadcaster.policy import BY_ID
@@ -139,9 +139,16 @@ def _submitted(line: _Line) -> str:
     return f"Submitted {line['update_kind']} #{line['number']} for approval{though}"
 
 
+def _decided(line: _Line) -> str:
+    said = f"{line['verdict'].capitalize()} the words #{line['code']}"
+    if not line["guideline_id"]:
+        return said
+    return f"{said} by the Chief's guideline on {line['topic']} ({line['clause']})"
+
+
 def _called(line: _Line) -> str:
-    watch = line["called"] == WATCH_COMMANDER
-    who = "the Watch Commander" if watch else line.name("called")
+    roles = {WATCH_COMMANDER: "the Watch Commander", SUPERVISOR: "the supervisors"}
+    who = roles.get(line["called"]) or line.name("called")
     via = "the desk" if line["via"] == "desk" else line["via"]
     return f"Called {who} by {via}"
 
@@ -198,9 +205,7 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
         f"The {line['via']} to {line.name('called')}: {line['progress']}"
     ),
     Kind.REQUEST_OPENED: "Opened the request",
-    Kind.DECISION_RECORDED: lambda line: (
-        f"{line['verdict'].capitalize()} the words #{line['code']}"
-    ),
+    Kind.DECISION_RECORDED: _decided,
     Kind.DECISION_REFUSED: "A decision ({verdict}) was refused: {code}",
     Kind.UPDATE_RELEASED: _released,
     Kind.RELEASE_REFUSED: "Not released: {code}",
@@ -235,6 +240,9 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.EXEMPTION_GRANTED: lambda line: (
         f"{line.name('person_id')} is excepted from {line['matter']} rules for a time"
     ),
+    Kind.GUIDELINE_GRANTED: "A guideline was written: {topic} ({clause}) on {channels}",
+    Kind.GUIDELINE_ENDED: "The guideline on {topic} was ended",
+    Kind.NOTICE_BEGUN: "Began a notice: {topic} ({clause})",
     Kind.POSTING_REQUESTED: "Asked for something to be posted",
     Kind.POSTING_REQUEST_SETTLED: "A request to post was {state}",
     Kind.SIGNED_IN: "Signed in",

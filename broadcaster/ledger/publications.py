@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, insert, select
 
+from broadcaster.incident import Handling
 from broadcaster.ledger import approvals, posts, releases, schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.update import Revision
@@ -34,6 +35,8 @@ class Publication:
     corrects: str | None
     #: What people are asked to do, where the approved text says just that.
     guidance: str | None
+    #: Whether it is a notice: about no incident.
+    routine: bool
 
 
 def publish(tx: Tx, post_id: str) -> str:
@@ -109,6 +112,7 @@ def _query() -> Select[tuple[Any, ...]]:
         select(
             schema.publications,
             schema.incidents.c.public_id,
+            schema.incidents.c.handling,
             schema.posts.c.release_id,
             schema.revisions.c.body.label("revision"),
         )
@@ -129,4 +133,5 @@ def _publication(row: Row[tuple[object, ...]]) -> Publication:
         digest=row.digest, published_at=row.published_at, expires_at=row.expires_at,
         release_id=row.release_id, corrects=revision.corrects,
         guidance=guidance if guidance and guidance in row.text else None,
+        routine=row.handling == str(Handling.NOTICE),
     )  # fmt: skip
