@@ -42,7 +42,8 @@ def upgrade() -> None:
 
 
 def _refers(table: str, column: str, to: str) -> None:
-    """A new column that names a row of another table."""
-    name = op.f(f"fk_{table}_{column}_{to}")
-    kept = sa.Column(column, sa.Text(), sa.ForeignKey(f"{to}.id", name=name), nullable=True)
-    op.add_column(table, kept)
+    """A new column that names a row of another table; in one statement, as SQLite wants it."""
+    name = f"fk_{table}_{column}_{to}"
+    op.execute(
+        f"ALTER TABLE {table} ADD COLUMN {column} TEXT CONSTRAINT {name} REFERENCES {to} (id)"
+    )
