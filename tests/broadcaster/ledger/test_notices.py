@@ -186,7 +186,7 @@ OUTSIDE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a channel that it does not name": ({"channels": ["public_page"]}, {}),
     "not this member": ({"members": [], "roles": [Role.PIO]}, {}),
     "a finding that has a reason": ({}, {
-        "text": "At 1234 Oak St.", "policy_reasons": {"exact-address": "The library's own."},
+        "text": "At 1234 Oak St.", "policy_reasons": {"house-number": "The library's own."},
     }),
 }  # fmt: skip
 
