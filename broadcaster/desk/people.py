@@ -118,7 +118,7 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
         may_approve=person.may(Act.APPROVE_DEVICE), may_grant=person.may(Act.GRANT_AUTHORITY),
         may_train=person.may(Act.RECORD_TRAINING), may_except=person.may(Act.EXCEPT),
         contents=list(Content), subjects=list(Subject), matters=list(Matter),
-        written=written, may_end=person.may(Act.KEEP_GUIDELINES), now=desk.clock.now(),
+        written=written, may_keep=person.may(Act.KEEP_GUIDELINES),
         titles={channel.name: channel.title for channel in desk.channels},
         names={each.person.id: each.person.name for each in listed},
         status=status_of(refusal) if refusal else 200,
