@@ -381,10 +381,8 @@ async def _page(
         rules=sorted(RULES, key=lambda rule: rule.severity is not Severity.HARD),
         checks={check.rule: check for check in shown.checks},
         titles=titles,
-        phrases=NOTICE_PHRASES if incident.notice else PHRASES,
-        unseen_phrases=[name for name in PHRASES if name not in NOTICE_PHRASES]
-        if incident.notice
-        else [],
+        phrases=PHRASES | NOTICE_PHRASES if incident.notice else PHRASES,
+        filled_in=PHRASES.keys() - NOTICE_PHRASES.keys() if incident.notice else (),
         facts={"hazard": None, "place": incident.facts["place"]},
         has_template=incident.type.value in TEMPLATES and not incident.notice,
         number=_number(view, typed),

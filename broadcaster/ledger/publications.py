@@ -36,7 +36,7 @@ class Publication:
     #: What people are asked to do, where the approved text says just that.
     guidance: str | None
     #: Whether it is a notice: about no incident.
-    routine: bool
+    routine: bool = False
 
 
 def publish(tx: Tx, post_id: str) -> str:
