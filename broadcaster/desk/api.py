@@ -40,7 +40,7 @@ from broadcaster.handover import (
     record_radio,
     take_command,
 )
-from broadcaster.incident import Command, Handling, Incident, Offer
+from broadcaster.incident import Command, Handling, Incident, Offer, Topic
 from broadcaster.ledger import Tx, approvals, incidents, posts, problems, releases, reports
 from broadcaster.orders import (
     Decide,
@@ -187,6 +187,7 @@ class IncidentView(Frozen):
     place: str | None
     priority: str | None
     handling: Handling
+    notice: Topic | None = Field(description="Of a notice, what it is (389.4); it is no incident.")
     open: bool
     opened_at: datetime
     heard_at: datetime
@@ -596,7 +597,8 @@ def _incident(tx: Tx, kept: incidents.Kept) -> IncidentView:
     return IncidentView(
         id=it.id, public_id=kept.public_id, source=it.source, number=it.number,
         type=it.type.value, status=it.status.value, place=it.place.value if it.place else None,
-        priority=it.priority.value if it.priority else None, handling=it.handling, open=it.open,
+        priority=it.priority.value if it.priority else None, handling=it.handling, notice=it.notice,
+        open=it.open,
         opened_at=it.opened_at, heard_at=it.heard_at, closed_at=it.closed_at, reports=it.reports,
         command=_commander(tx, it.command),
     )  # fmt: skip
