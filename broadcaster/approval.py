@@ -15,9 +15,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic
 
-from broadcaster import passkey
+from broadcaster import guideline, passkey
+from broadcaster.authority import Standing
 from broadcaster.errors import Kind, Refusal
-from broadcaster.incident import NAMESPACE, Command
+from broadcaster.guideline import Guideline, OpenIncident, Submission
+from broadcaster.incident import NAMESPACE, Command, Topic
 from broadcaster.passkey import Passkey, Site, decision_challenge
 from broadcaster.policy import Finding, blocking, screen, wanting
 from broadcaster.roster import Act, Person, Role, require
@@ -88,6 +90,9 @@ class Decision(Frozen):
     at: datetime
     #: `update.facts_digest` of the changed facts in spite of which the words are kept.
     keeps: str | None = None
+    #: The Chief's guideline that approves it instead of a person (389.3). `person_id` is then who
+    #: submitted it, and no passkey proves it: the gate proves the guideline.
+    guideline_id: str | None = None
 
 
 class Release(Frozen, Generic[W]):
@@ -110,6 +115,16 @@ AnyRelease = Release[Exercise] | Release[Live]
 
 
 @dataclass(frozen=True)
+class Routine:
+    """What a notice is judged by beside its words, as it is now (389.3)."""
+
+    topic: Topic
+    open_incidents: Sequence[OpenIncident]
+    compiler: Person
+    held: Standing  #: the compiler's authority and training
+
+
+@dataclass(frozen=True)
 class Case:
     """All that a decision is judged by. `command` and `at` are those of the decision's time."""
 
@@ -128,6 +143,9 @@ class Case:
     passkey: Passkey | None  #: the one that the answer names, as it stands now
     site: Site
     keeps: str | None = None  #: as in Decision
+    routine: Routine | None = None  #: of a notice
+    by_guideline: bool = False  #: decided on a guideline's word, not a person's
+    guideline: Guideline | None = None  #: that one; None, too, where there is none such
 
 
 def to_keep(request: ApprovalRequest, changes: Sequence[Change], at: datetime) -> str | None:
@@ -139,7 +157,7 @@ def to_keep(request: ApprovalRequest, changes: Sequence[Change], at: datetime) -
 
 
 def asked_in_words(command: Command, commander_name: str | None) -> str:
-    return commander_name or "the Watch Commander"
+    return commander_name or ("a supervisor" if command.routine else "the Watch Commander")
 
 
 def objection(case: Case) -> Refusal | None:
@@ -173,6 +191,8 @@ def decide(
             "Nothing is released.",
             kind=Kind.CONFLICT,
         )
+    if case.by_guideline and (refusal := _outside(case, contact)):
+        raise refusal
     if refusal := _still_objected(case):
         raise refusal
     if case.revision.world != world:
@@ -311,10 +331,41 @@ def request_digest(
 
 def _still_objected(case: Case) -> Refusal | None:
     """What can stand against a decision at any time; the first in the order of mending it."""
-    for check in (_time, person_objection, _words, _proof, _facts, _reason):
+    for check in (_time, person_objection, _words, _proof, _facts, _reason, _no_incident):
+        if case.by_guideline and check in _ASK_A_PERSON:
+            continue
         if refusal := check(case):
             return refusal
     return None
+
+
+def _outside(case: Case, contact: str) -> Refusal | None:
+    """Why these words are not strictly within the guideline that is said to release them."""
+    it, revision = case.routine, case.revision
+    if it is None:
+        return Refusal(
+            "guideline_ended", "No guideline releases what is said about an incident (389.4.1).",
+            "Have its Commander approve it.", kind=Kind.FORBIDDEN,
+        )  # fmt: skip
+    if revision.edited_by is not None or case.person.id != revision.compiled_by:
+        return guideline.not_within("somebody else changed the words")
+    findings = screen(revision.words, revision.renderings, contact=contact, area=revision.area)
+    return guideline.objection(
+        case.guideline,
+        Submission(topic=it.topic, channels=revision.channels, person=it.compiler, held=it.held,
+                   findings=len(findings), at=case.at),
+    )  # fmt: skip
+
+
+def _no_incident(case: Case) -> Refusal | None:
+    """A notice is about no open incident (389.4.1)."""
+    if case.routine is None or case.verdict is not Verdict.APPROVED:
+        return None
+    revision = case.revision
+    texts = [revision.area, *(f"{each.headline} {each.text}" for each in revision.renderings)]
+    return guideline.about_an_incident(
+        texts, case.routine.open_incidents, stated=revision.no_open_incident
+    )
 
 
 def _state(case: Case) -> Refusal | None:
@@ -345,10 +396,15 @@ def person_objection(case: Case) -> Refusal | None:
     if case.person.id == case.revision.compiled_by:
         return Refusal(
             "own_words",
-            "You compiled these words; policy 389.4.1 asks for the Commander's approval of them.",
+            "You compiled these words; policy 389.3 asks for a supervisor's approval of them."
+            if case.command.routine
+            else "You compiled these words; policy 389.4.1 asks for the Commander's approval of "
+            "them.",
             f"Wait for {asked_in_words(case.command, case.commander_name)}, or telephone them.",
             kind=Kind.FORBIDDEN,
         )
+    if case.command.routine:
+        return None if case.person.may(Act.APPROVE_NOTICE) else _no_supervisor()
     if case.command.person_id is None:
         if Role.WATCH_COMMANDER in case.person.roles:
             return None
@@ -369,6 +425,13 @@ def person_objection(case: Case) -> Refusal | None:
         kind=Kind.CONFLICT if moved else Kind.FORBIDDEN,
         facts={"commander": case.commander_name or ""},
     )
+
+
+def _no_supervisor() -> Refusal:
+    return Refusal(
+        "not_a_supervisor", "A notice is approved by a supervisor (389.3).",
+        "Ask a Supervisor or the Watch Commander.", kind=Kind.FORBIDDEN,
+    )  # fmt: skip
 
 
 def _words(case: Case) -> Refusal | None:
@@ -394,6 +457,10 @@ def _proof(case: Case) -> Refusal | None:
         case.proof, case.passkey, person_id=case.person.id, site=case.site, challenge=signed,
         world=case.revision.world, at=case.at,
     )  # fmt: skip
+
+
+#: What a guideline's decision has no answer to: no person made it.
+_ASK_A_PERSON = (person_objection, _proof)
 
 
 def _facts(case: Case) -> Refusal | None:

@@ -139,15 +139,14 @@ class Standing(Frozen):
         return next((each for each in self.delegations if each.holds(at)), None)
 
 
-def content_of(kind: UpdateKind, *, incident_open: bool) -> Content:
-    """Which content an update about an incident is.
+def content_of(kind: UpdateKind, *, incident_open: bool, notice: bool = False) -> Content:
+    """Which content an update about an incident, or a notice, is.
 
     What mends or ends something already said belongs to the incident, though it is closed: a
     correction does not wait for training.
     """
-    if incident_open or kind is not UpdateKind.UPDATE:
-        return Content.INCIDENT
-    return Content.ROUTINE
+    about_it = incident_open or kind is not UpdateKind.UPDATE
+    return Content.INCIDENT if about_it and not notice else Content.ROUTINE
 
 
 def objection(person: Person, held: Standing, content: Content, at: datetime) -> Refusal | None:
@@ -223,7 +222,10 @@ def abilities(
                         objection(person, held, content, at))
                 for content in Content
             ]  # fmt: skip
-        elif act is Act.DECIDE:
+        elif act is Act.WRITE_NOTICE:
+            refused = objection(person, held, Content.ROUTINE, at)
+            told.append(Ability(str(act), CLAUSE[act], refused))
+        elif act in (Act.DECIDE, Act.APPROVE_NOTICE):
             told.append(Ability(str(act), CLAUSE[act], _no_device(person, devices)))
         else:
             told.append(Ability(str(act), CLAUSE.get(act), None))

@@ -218,7 +218,7 @@ def roster() -> None:
     "roles",
     multiple=True,
     required=True,
-    help="pio, commander, watch-commander, supervisor, chief or records; may be repeated.",
+    help="pio, commander, watch-commander, supervisor, chief, staff or records; may be repeated.",
 )
 def roster_add(name: str, roles: tuple[str, ...]) -> None:
     """Put a person on the roster and print a one-time sign-in link (24 h)."""
@@ -302,6 +302,40 @@ def roster_except(name: str, matter: str, reason: str, until: str, by: str) -> N
     click.echo(f"{name} is excepted from {matter} until {until}.")
 
 
+@roster.command("guideline")
+@click.argument("topic")
+@click.option("--member", "members", multiple=True, help="Who may: a name; may be repeated.")
+@click.option("--role", "roles", multiple=True, help="Or everybody of a role; may be repeated.")
+@click.option("--channel", "channels", multiple=True, required=True, help="Where; may be repeated.")
+@click.option("--until", required=True, help="Its end, as 2027-01-31.")
+@click.option("--text", required=True, help="What may be posted, as the Chief wrote it.")
+@_BY
+def roster_guideline(
+    topic: str, members: tuple[str, ...], roles: tuple[str, ...], channels: tuple[str, ...],
+    until: str, text: str, by: str,
+) -> None:  # fmt: skip
+    """Write a guideline of the Chief's: notices on TOPIC are released on its word (389.3, 389.4).
+
+    TOPIC is one of: announcement, crime prevention, request for information, community project,
+    safety information, traffic information, press release, recruitment. In production it runs
+    where the gate does: the desk's database role can only end one.
+    """
+    made = _run("roster_guideline", {
+        "topic": topic, "members": list(members), "roles": list(roles),
+        "channels": list(channels), "until": until, "text": text, "by": by,
+    })  # fmt: skip
+    click.echo(made["guideline"])
+
+
+@roster.command("guideline-end")
+@click.argument("id")
+@_BY
+def roster_guideline_end(id: str, by: str) -> None:
+    """End a guideline of the Chief's; what was released by it stays."""
+    _run("roster_guideline_end", {"id": id, "by": by})
+    click.echo("It is ended.")
+
+
 @roster.command("list")
 @click.option("--json", "as_json", is_flag=True)
 def roster_list(as_json: bool) -> None:
@@ -309,7 +343,8 @@ def roster_list(as_json: bool) -> None:
 
     The JSON says each act, its clause, and why it is refused where it is.
     """
-    people = _run("roster_list", {})["people"]
+    listed = _run("roster_list", {})
+    people = listed["people"]
     if as_json:
         click.echo(json.dumps(people))
         return
@@ -326,6 +361,10 @@ def roster_list(as_json: bool) -> None:
                        f"{given['granted_by']}: {given['reason']}")  # fmt: skip
         for request in person["could_approve"]:
             click.echo(f"    could approve update #{request['number']}: {request['request_id']}")
+    for kept in listed["guidelines"]:
+        click.echo(f"Guideline {kept['id']}: {kept['topic']} ({kept['clause']}) on "
+                   f"{', '.join(kept['channels'])} until {kept['until']}, by "
+                   f"{kept['granted_by']}: {kept['text']}")  # fmt: skip
 
 
 @cli.command()

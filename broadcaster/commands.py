@@ -25,7 +25,7 @@ from broadcaster.bootstrap import read_native
 from broadcaster.calling import Means
 from broadcaster.clock import Clock
 from broadcaster.errors import Kind, Refusal
-from broadcaster.incident import Report
+from broadcaster.incident import Report, Topic
 from broadcaster.intake import csv_map, person
 from broadcaster.ledger import (
     Ledger,
@@ -262,9 +262,40 @@ async def roster_except(
     return {"excepted": name}
 
 
+async def roster_guideline(
+    here: Here, say: Say, *, topic: str, members: list[str], roles: list[str],
+    channels: list[str], until: str, text: str, by: str,
+) -> Result:  # fmt: skip
+    """Keeps a written guideline of the Chief's."""
+    end = _instant(until, "until")
+    assert end is not None, "a guideline has an end"
+
+    def step(tx: Tx) -> str:
+        return rostering.keep_guideline(
+            tx, _each(Topic, [topic], "topic")[0],
+            members=[_named(tx, name, "member").id for name in members],
+            roles=[_role(role) for role in roles], channels=channels, until=end, text=text,
+            person=_named(tx, by, "by"), actor=OPERATOR,
+        ).id  # fmt: skip
+
+    return {"guideline": await here.ledger.write(step)}
+
+
+async def roster_guideline_end(here: Here, say: Say, *, id: str, by: str) -> Result:
+    """Ends a guideline, by the Chief's word."""
+
+    def step(tx: Tx) -> None:
+        rostering.end_guideline(tx, id, person=_named(tx, by, "by"), actor=OPERATOR)
+
+    await here.ledger.write(step)
+    return {"ended": id}
+
+
 async def roster_list(here: Here, say: Say) -> Result:
     """Who is on the roster, what they may do now, and what they could approve."""
-    return {"people": await here.ledger.read(explain.roster)}
+    return await here.ledger.read(
+        lambda tx: {"people": explain.roster(tx), "guidelines": explain.guidelines_now(tx)}
+    )
 
 
 async def explain_update(here: Here, say: Say, *, id: str) -> Result:
@@ -508,6 +539,8 @@ COMMANDS: dict[str, Callable[..., Awaitable[Result]]] = {
     "roster_revoke": roster_revoke,
     "roster_train": roster_train,
     "roster_except": roster_except,
+    "roster_guideline": roster_guideline,
+    "roster_guideline_end": roster_guideline_end,
     "roster_practice": roster_practice,
     "problems_list": problems_list,
     "problems_drop": problems_drop,

@@ -52,13 +52,13 @@ def edit_words(
 
     `contact`: the department's own, which words may always say (broadcaster.policy).
     """
-    require(person, Act.DECIDE)
     unlocked = approvals.request(tx, order.request_id)
     incident = incidents.lock(tx, unlocked.request.incident_id) if unlocked else None
     kept = approvals.lock_request(tx, order.request_id)
     if kept is None or incident is None:
         raise no_such_request()
     request, command = kept.request, incident.incident.command
+    require(person, Act.APPROVE_NOTICE if command.routine else Act.DECIDE)
     base = approvals.revision(tx, request.revision_id)
     assert base is not None, "a request's revision is a foreign key"
     if refusal := not_theirs(

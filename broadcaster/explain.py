@@ -15,19 +15,24 @@ from broadcaster.approval import (
     RELEASED,
     AnyRelease,
     ApprovalRequest,
+    Decision,
     RequestState,
     Verdict,
+    asked_in_words,
     person_objection,
     policy_objection,
 )
-from broadcaster.authority import Standing, Subject, abilities
+from broadcaster.authority import Content, Standing, Subject, abilities, objection
 from broadcaster.delivery import PostState
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
+from broadcaster.guideline import Guideline
+from broadcaster.incident import Incident
 from broadcaster.ledger import (
     Tx,
     approvals,
     authorities,
+    guidelines,
     incidents,
     passkeys,
     people,
@@ -80,6 +85,13 @@ def _person(tx: Tx, person: Person, names: dict[str, str], waiting: list[Approva
              "synced": each.synced, "practice": each.practice}
             for each in devices
         ],
+        "released_without_approval": [
+            {"guideline_id": each.id, "clause": each.clause, "topic": str(each.topic),
+             "channels": list(each.channels), "until": _stamp(each.until)}
+            for each in guidelines.every(tx)
+            if each.holds(tx.now) and each.names(person)
+            and objection(person, held, Content.ROUTINE, tx.now) is None
+        ],
         "may": [
             {"act": each.act, "clause": each.clause, "now": each.refusal is None,
              "why": each.refusal.in_words if each.refusal else None}
@@ -89,6 +101,19 @@ def _person(tx: Tx, person: Person, names: dict[str, str], waiting: list[Approva
             _waiting(tx, request) for request in waiting if _could_approve(tx, request, person)
         ] if any(each.usable for each in devices) else [],
     }  # fmt: skip
+
+
+def guidelines_now(tx: Tx) -> list[Json]:
+    """The Chief's guidelines that hold (389.3)."""
+    names = _names(tx)
+    return [
+        {"id": each.id, "clause": each.clause, "topic": str(each.topic),
+         "members": sorted(names.get(member, member) for member in each.members),
+         "roles": sorted(each.roles), "channels": list(each.channels),
+         "until": _stamp(each.until), "text": each.text,
+         "granted_by": names.get(each.granted_by, each.granted_by)}
+        for each in guidelines.every(tx) if each.holds(tx.now)
+    ]  # fmt: skip
 
 
 def _training(held: Standing, subject: Subject, now: datetime) -> Json:
@@ -113,8 +138,15 @@ def _could_approve(tx: Tx, request: ApprovalRequest, person: Person) -> bool:
 def _waiting(tx: Tx, request: ApprovalRequest) -> Json:
     revision = approvals.revision(tx, request.revision_id)
     assert revision is not None, "a request's revision is a foreign key"
+    kept = _incident(tx, request.incident_id)
     return {"request_id": request.id, "incident_id": request.incident_id,
-            "number": revision.number, "clause": "389.4.1"}  # fmt: skip
+            "number": revision.number, "clause": "389.3" if kept.notice else "389.4.1"}  # fmt: skip
+
+
+def _incident(tx: Tx, incident_id: str) -> Incident:
+    kept = incidents.get(tx, incident_id)
+    assert kept is not None, "a foreign key"
+    return kept.incident
 
 
 # --- An update --------------------------------------------------------------------------------
@@ -142,8 +174,15 @@ class _Looked:
     posts: list[posts.Kept]
     entries: list[Json]  #: the incident's, the newest first
     names: dict[str, str]
+    incident: Incident
+    guideline: Guideline | None  #: that decided
     now: datetime
     contact: str
+
+    @property
+    def clause(self) -> str:
+        """What the approval rests on."""
+        return "389.3" if self.incident.notice else "389.4.1"
 
     def name(self, person_id: str | None) -> str:
         return self.names.get(person_id or "", person_id or "nobody")
@@ -224,15 +263,18 @@ def _look(tx: Tx, revision: Revision, contact: str) -> _Looked:
         if each.request.revision_id == revision.id
     ]
     release = releases.of_revision(tx, revision.id)
+    decision = approvals.decision_of(tx, kept[0].request.id) if kept else None
     return _Looked(
         revision=revision,
         requests=kept,
-        decision=approvals.decision_of(tx, kept[0].request.id) if kept else None,
+        decision=decision,
         release=release,
         stopped_at=releases.stopped_at(tx, release.id) if release else None,
         posts=posts.of_release(tx, release.id) if release else [],
         entries=records.of_incident(tx, revision.incident_id),
         names=_names(tx),
+        incident=_incident(tx, revision.incident_id),
+        guideline=guidelines.get(tx, decision.decision.guideline_id) if decision else None,
         now=tx.now,
         contact=contact,
     )
@@ -247,7 +289,7 @@ def _outcome(seen: _Looked) -> tuple[str, str]:
     kept = seen.requests[0]
     request, decision = kept.request, seen.decision
     if decision is not None:
-        who, at = seen.name(decision.decision.person_id), _time(decision.decision.at)
+        who, at = _decider(seen, decision.decision), _time(decision.decision.at)
         verdict = decision.decision.verdict
         if verdict is not Verdict.APPROVED:
             note = f': "{decision.decision.reason}"' if decision.decision.reason else "."
@@ -300,11 +342,14 @@ def _clauses(tx: Tx, seen: _Looked) -> Iterable[Reason]:
 def _compiled(seen: _Looked) -> Reason:
     """Who compiled it, and who edited that."""
     revision, what = seen.revision, "compiled by the Public Information Officer or designee"
+    if seen.incident.notice:
+        what = f"{seen.incident.notice} ({seen.incident.notice.clause}), by an authorized member"
+    clause = "389.4" if seen.incident.notice else "389.4.1"
     compiler, at = seen.name(revision.compiled_by), _time(revision.compiled_at)
     if revision.edited_by is None:
-        return Reason("389.4.1", what, True, f"{compiler} compiled it at {at}.")
+        return Reason(clause, what, True, f"{compiler} compiled it at {at}.")
     editor = seen.name(revision.edited_by)
-    return Reason("389.4.1", what, True, f"{compiler} compiled it; {editor} edited it at {at}.")
+    return Reason(clause, what, True, f"{compiler} compiled it; {editor} edited it at {at}.")
 
 
 def _authority(tx: Tx, seen: _Looked) -> Reason:
@@ -366,11 +411,13 @@ def _asked_and_decided(tx: Tx, seen: _Looked, kept: approvals.Kept) -> Iterable[
     """One request: whom it asked, which answers were refused, and how it ended."""
     request = kept.request
     what = "approved by the Incident Commander"
+    if seen.incident.notice:
+        what = "approved by the Chief's guideline, or by a supervisor"
     asked = f"{_asked(seen, request)} was asked at {_time(request.created_at)}"
     for entry in reversed(seen.entries):
         if entry["kind"] == Kind.DECISION_REFUSED and entry["public"]["request_id"] == request.id:
             at = _time(datetime.fromisoformat(entry["at"]))
-            yield Reason("389.4.1", "an answer that was refused", False,
+            yield Reason(seen.clause, "an answer that was refused", False,
                          f"{seen.name(entry['actor'])} at {at}: "
                          f"{entry['public']['code']}.")  # fmt: skip
     decided = approvals.decision_of(tx, request.id)
@@ -384,24 +431,28 @@ def _asked_and_decided(tx: Tx, seen: _Looked, kept: approvals.Kept) -> Iterable[
     elif decided is not None:
         verdict = decided.decision.verdict
         note = f': "{decided.decision.reason}"' if decided.decision.reason else ""
-        who = seen.name(decided.decision.person_id)
+        who = _decider(seen, decided.decision)
         if decided.decision.keeps:
             said = seen.entry(Kind.DECISION_RECORDED, decision_id=decided.decision.id)
             changed = ", ".join(said["public"]["keeps"]) if said else ""
             note += f" knowing what has changed in them since ({changed or 'nothing any more'})"
+        if seen.guideline:
+            asked = "nobody was asked"
         yield Reason(
-            "389.4.1", what, verdict is Verdict.APPROVED,
+            seen.clause, what, verdict is Verdict.APPROVED,
             f"{asked}; {who} {verdict} the words #{short_code(decided.decision.digest)} at "
             f"{_time(decided.decision.at)}{note}.",
         )  # fmt: skip
     elif request.state is RequestState.OPEN:
         over = "nobody decided before" if request.expires_at <= seen.now else "it waits until"
         yield Reason(
-            "389.4.1", what, False if request.expires_at <= seen.now else None,
+            seen.clause, what, False if request.expires_at <= seen.now else None,
             f"{asked}; {over} {_time(request.expires_at)}.",
         )  # fmt: skip
     else:
-        yield Reason("389.4.1", what, False, f"{asked}; {request.state}. {kept.why or ''}".strip())
+        yield Reason(
+            seen.clause, what, False, f"{asked}; {request.state}. {kept.why or ''}".strip()
+        )
 
 
 def _gate(seen: _Looked) -> Iterable[Reason]:
@@ -411,11 +462,11 @@ def _gate(seen: _Looked) -> Iterable[Reason]:
         return
     what = "the gate: right person, right words, still true, policy clean"
     if decision.outcome is None:
-        yield Reason("389.4.1", what, None, "It has not judged the decision yet.")
+        yield Reason(seen.clause, what, None, "It has not judged the decision yet.")
     elif seen.release is not None and decision.outcome in (RELEASED, KEPT):
-        yield Reason("389.4.1", what, True, f"Released at {_time(seen.release.released_at)}.")
+        yield Reason(seen.clause, what, True, f"Released at {_time(seen.release.released_at)}.")
     else:
-        clause = "389.5" if decision.outcome.startswith("policy") else "389.4.1"
+        clause = "389.5" if decision.outcome.startswith("policy") else seen.clause
         yield Reason(clause, what, False, f"{decision.outcome}: {decision.why}")
 
 
@@ -431,7 +482,16 @@ def _channel(post: posts.Kept) -> Reason:
 
 
 def _asked(seen: _Looked, request: ApprovalRequest) -> str:
-    return seen.name(request.asked) if request.asked else "the Watch Commander"
+    command = seen.incident.command
+    return seen.name(request.asked) if request.asked else asked_in_words(command, None)
+
+
+def _decider(seen: _Looked, decision: Decision) -> str:
+    """The person, or the guideline and who granted it."""
+    if seen.guideline is None or decision.guideline_id is None:
+        return seen.name(decision.person_id)
+    it = seen.guideline
+    return f"the guideline {it.id} on {it.topic} ({it.clause}, by {seen.name(it.granted_by)})"
 
 
 def _names(tx: Tx) -> dict[str, str]:

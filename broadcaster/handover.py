@@ -38,6 +38,7 @@ Reason = Annotated[str, Field(max_length=LONGEST_REASON)]
 
 #: Whom a record entry asks to tell, beside persons by id.
 WATCH_COMMANDER = "watch-commander"
+SUPERVISOR = "supervisor"
 
 
 class How(StrEnum):
@@ -75,7 +76,7 @@ def record_command(
             "unified_command_invalid", "A unified command names two different Commanders.",
             "Choose another second one, or none.", field="with",
         )  # fmt: skip
-    incident = locked(tx, incident_id).incident
+    incident = _commanded(tx, incident_id)
     return move(tx, incident, named, How.RECORDED, actor=person.id)
 
 
@@ -85,7 +86,7 @@ def record_radio(
     """Records that a Commander said over the radio to whom they handed command. Raises Refusal."""
     require(person, Act.RECORD_COMMAND)
     incoming = _commander(tx, commander_id)
-    incident = locked(tx, incident_id).incident
+    incident = _commanded(tx, incident_id)
     command = incident.command
     if not command.held_by(said_by):
         who = commander_name(tx, command) or "Nobody"
@@ -118,7 +119,7 @@ def take_command(tx: Tx, incident_id: str, person: Person) -> Command:
     Without a passkey: they may record it all the same, and each decision asks for one.
     """
     _require_transfer(tx, person)
-    incident = locked(tx, incident_id).incident
+    incident = _commanded(tx, incident_id)
     if incident.command.held_by(person.id):
         return incident.command
     if who := commander_name(tx, incident.command):
@@ -147,7 +148,7 @@ def force_command(
             "Shorten it.", field="transfer_reason",
         )  # fmt: skip
     incoming = _commander(tx, commander_id)
-    incident = locked(tx, incident_id).incident
+    incident = _commanded(tx, incident_id)
     if incident.command.commanders == (incoming.id,):
         raise _commands_already(incoming)
     return move(tx, incident, [incoming.id], How.FORCED, actor=person.id, reason=why)
@@ -159,7 +160,7 @@ def offer_command(tx: Tx, incident_id: str, commander_id: str, person: Person) -
     It takes the place of an earlier offer.
     """
     incoming = _commander(tx, commander_id)
-    incident = locked(tx, incident_id).incident
+    incident = _commanded(tx, incident_id)
     command = incident.command
     if not command.held_by(person.id) and not may_transfer(tx, person):
         who = commander_name(tx, command) or "the Watch Commander"
@@ -182,7 +183,7 @@ def offer_command(tx: Tx, incident_id: str, commander_id: str, person: Person) -
 
 def end_offer(tx: Tx, incident_id: str, offer_id: str, person: Person) -> Command:
     """Takes an offer back, or declines it; who commanded goes on. Raises Refusal."""
-    incident = locked(tx, incident_id).incident
+    incident = _commanded(tx, incident_id)
     command = incident.command
     if (offer := command.offer) is None or offer.id != offer_id:
         raise _offer_gone(tx, command)
@@ -202,7 +203,7 @@ def accept_command(tx: Tx, order: Accept, person: Person, site: Site) -> Command
 
     Sent again after it was done, it gets the first answer again.
     """
-    incident = locked(tx, order.incident_id).incident
+    incident = _commanded(tx, order.incident_id)
     command, offer = incident.command, incident.command.offer
     if command.accepted == order.offer_id and command.held_by(person.id):
         return command
@@ -252,6 +253,17 @@ def move(
         approvals.look_again(tx, waiting.request)
         tx.changed(f"request:{waiting.request.id}")
     return command
+
+
+def _commanded(tx: Tx, incident_id: str) -> Incident:
+    """An incident that somebody may command, held until the step ends. Raises Refusal."""
+    incident = locked(tx, incident_id).incident
+    if incident.notice:
+        raise Refusal(
+            "notice_has_no_command", "Nobody commands a notice: a supervisor approves it (389.3).",
+            "Ask a Supervisor or the Watch Commander.", kind=Sort.CONFLICT,
+        )  # fmt: skip
+    return incident
 
 
 def locked(tx: Tx, incident_id: str) -> incidents.Kept:

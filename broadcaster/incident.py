@@ -53,6 +53,25 @@ class Handling(StrEnum):
     SUPPRESSED = "suppressed"  #: off the board; a person may still open it and write
     HELD = "held"  #: on the board, without a suggestion: the Commander speaks first
     AUTO_DRAFT = "auto-draft"  #: on the board, with a suggested update
+    NOTICE = "notice"  #: no incident: a routine subject, on a tab of its own
+
+
+class Topic(StrEnum):
+    """What a notice is: the policy's examples of what may be posted (389.4)."""
+
+    ANNOUNCEMENT = "announcement"
+    PREVENTION = "crime prevention"
+    REQUEST_FOR_INFORMATION = "request for information"
+    COMMUNITY_PROJECT = "community project"
+    SAFETY = "safety information"
+    TRAFFIC = "traffic information"
+    PRESS_RELEASE = "press release"
+    RECRUITMENT = "recruitment"
+
+    @property
+    def clause(self) -> str:
+        """389.4(a) to (h), in the policy's order."""
+        return f"389.4({'abcdefgh'[list(Topic).index(self)]})"
 
 
 SUPPRESSED_TYPES = frozenset(
@@ -148,6 +167,7 @@ class Command(Frozen):
     former: tuple[str, ...] = ()  #: who commanded before, and does not any more
     offer: Offer | None = None
     accepted: str | None = None  #: the offer by which it came here
+    routine: bool = False  #: a notice: nobody ever commands, and a supervisor decides (389.3)
 
     @property
     def commanders(self) -> tuple[str, ...]:
@@ -187,7 +207,12 @@ def commanders_in_words(
 
 
 class Incident(Frozen):
-    """The folded view of an incident's reports."""
+    """The folded view of an incident's reports; or a notice, which a person began.
+
+    A notice is about no incident. It stands in one's place, so that order, story, updates, posts
+    and pages are the same; it is closed from its beginning, and no report changes it. Its type is
+    its subject, in words.
+    """
 
     id: str
     world: World
@@ -205,10 +230,11 @@ class Incident(Frozen):
     reports: int = 1
     closed_at: datetime | None = None
     command: Command = Command()
+    notice: Topic | None = None
 
     @property
     def handling(self) -> Handling:
-        return handling(self.type.value)
+        return Handling.NOTICE if self.notice else handling(self.type.value)
 
     @property
     def open(self) -> bool:
@@ -227,6 +253,27 @@ class Incident(Frozen):
 def incident_id(world: World, source: str, number: str) -> str:
     """The same source's number is the same incident, for ever, within a world."""
     return str(uuid.uuid5(NAMESPACE, f"incident\0{world}\0{source}\0{number}"))
+
+
+#: Whose word a notice is, where an incident has its source.
+NOTICES = "notice"
+
+
+def notice(
+    world: World, topic: Topic, subject: str, place: str, *, begun_by: str, now: datetime
+) -> Incident:
+    """A routine subject in an incident's place."""
+
+    def said(value: str) -> Fact:
+        return Fact(value=value, at=now, report_id=begun_by)
+
+    made = uuid.uuid4()
+    return Incident(
+        id=str(made), world=world, source=NOTICES, number=f"N-{now:%y%m%d}-{made.hex[:6]}",
+        type=said(subject), status=said(Status.CLOSED), place=said(place), opened_at=now,
+        heard_at=now, closes_at=now, closed_at=now, reports=0, command=Command(routine=True),
+        notice=topic,
+    )  # fmt: skip
 
 
 def fold(before: Incident | None, report: Report, *, world: World, now: datetime) -> Incident:

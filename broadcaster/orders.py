@@ -19,6 +19,7 @@ from broadcaster.approval import (
     Case,
     Decision,
     RequestState,
+    Routine,
     Verdict,
     objection,
     policy_objection,
@@ -31,13 +32,15 @@ from broadcaster.delivery import PostState
 from broadcaster.devices import count_failure
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
+from broadcaster.guideline import Submission, about_an_incident, covering
 from broadcaster.handover import How, commander_name, locked, move
-from broadcaster.incident import NAMESPACE, Incident
+from broadcaster.incident import NAMESPACE, Command, Incident, Topic
 from broadcaster.ledger import (
     Tx,
     approvals,
     authorities,
     exercises,
+    guidelines,
     incidents,
     outbox,
     passkeys,
@@ -55,6 +58,7 @@ from broadcaster.update import (
     SLOT,
     Change,
     Origin,
+    Rendering,
     Revision,
     UpdateKind,
     Words,
@@ -73,6 +77,9 @@ from broadcaster.world import Frozen
 
 #: The most that a reason for a soft finding may hold.
 LONGEST_REASON = 500
+
+#: Who decided where a guideline did: no person.
+GUIDELINE = "guideline"
 
 
 class SubmitRevision(Frozen):
@@ -94,6 +101,8 @@ class SubmitRevision(Frozen):
     update_id: str | None = None
     #: The compiler's own statement: no danger to the investigation or to anybody (389.5).
     attested: bool = False
+    #: Of a notice, their statement that it is about no open incident (389.4.1).
+    no_open_incident: bool = False
     #: Why to go on in spite of a soft finding, by the rule's id; others are not kept.
     policy_reasons: dict[str, Annotated[str, Field(max_length=LONGEST_REASON)]] = Field(
         default_factory=dict
@@ -132,10 +141,10 @@ def submit_revision(
 
     `contact`: the department's own, which words may always say (broadcaster.policy).
     """
-    require(person, Act.COMPILE)
     exercises.require_running(tx)
     incident = locked(tx, order.incident_id).incident
-    content = content_of(order.kind, incident_open=incident.open)
+    require(person, writing(incident))
+    content = content_of(order.kind, incident_open=incident.open, notice=bool(incident.notice))
     authority, lapsed = _authorized(tx, person, content)
     chosen = _chosen(order, channels)
     _still_true(changed_facts(order.words, incident.facts))
@@ -158,6 +167,8 @@ def submit_revision(
     if refusal := policy_objection(findings, reasons, attested=order.attested):
         refusal.field = _typed_in(refusal.field, order)
         raise refusal
+    if incident.notice:
+        _about_no_incident(tx, order, area, renderings)
     revision = Revision(
         id=str(uuid.uuid4()),
         update_id=update_id,
@@ -175,6 +186,7 @@ def submit_revision(
         compiled_by=person.id,
         compiled_at=approvals.after_the_last(tx, update_id),
         attested=order.attested,
+        no_open_incident=order.no_open_incident,
         policy_reasons={each.rule: reasons[each.rule] for each in findings},
         incident_open=incident.open,
         retraction=retraction,
@@ -195,6 +207,7 @@ def submit_revision(
         replaces=list(revision.replaces),
         expires_at=expires_at.isoformat(),
         attested=revision.attested,
+        no_open_incident=revision.no_open_incident or None,
         reasons_for=list(revision.policy_reasons),
         content=str(content),
         authority_id=authority.id,
@@ -202,13 +215,61 @@ def submit_revision(
         private={f"text_{r.channel}": r.text for r in revision.renderings}
         | {f"reason_{rule}": why for rule, why in revision.policy_reasons.items()},
     )
+    if incident.notice:
+        request = _by_guideline(tx, incident.notice, revision, request, person, len(findings))
     return Submitted(revision, request)
+
+
+def writing(incident: Incident) -> Act:
+    """What it takes to write about this, beside the Chief's authority."""
+    return Act.WRITE_NOTICE if incident.notice else Act.COMPILE
+
+
+def _about_no_incident(
+    tx: Tx, order: SubmitRevision, area: str, renderings: Sequence[Rendering]
+) -> None:
+    """Raises Refusal where words are about an open incident, or nobody states otherwise."""
+    texts = [area, *(f"{each.headline} {each.text}" for each in renderings)]
+    several = guidelines.open_incidents(tx)
+    if refusal := about_an_incident(texts, several, stated=order.no_open_incident):
+        raise refusal
+
+
+def _by_guideline(
+    tx: Tx, topic: Topic, revision: Revision, request: ApprovalRequest, person: Person,
+    findings: int,
+) -> ApprovalRequest:  # fmt: skip
+    """Where a guideline of the Chief's covers the notice, it decides, and nobody is asked (389.3).
+
+    The gate proves it again by itself. Otherwise the request waits for a supervisor.
+    """
+    held = authorities.standing(tx, person.id)
+    it = Submission(topic=topic, channels=revision.channels, person=person, held=held,
+                    findings=findings, at=tx.now)  # fmt: skip
+    guideline = covering(guidelines.every(tx), it)
+    if guideline is None:
+        return request
+    decision = Decision(
+        id=str(uuid.uuid4()), request_id=request.id, person_id=person.id, reason=None,
+        verdict=Verdict.APPROVED, digest=revision.digest, at=tx.now, guideline_id=guideline.id,
+    )  # fmt: skip
+    command = Command(routine=True)
+    approvals.add_decision(tx, decision, command, f"guideline-{request.id}", proof=None)
+    why = f"Within the Chief's guideline on {guideline.topic} (389.3)."
+    approvals.end_request(tx, request, RequestState.APPROVED, why)
+    outbox.decision_recorded(tx, decision.id, request.incident_id)
+    tx.record(Kind.DECISION_RECORDED, actor=GUIDELINE, incident_id=request.incident_id,
+              decision_id=decision.id, request_id=request.id, verdict=str(decision.verdict),
+              digest=decision.digest, code=short_code(decision.digest),
+              guideline_id=guideline.id, clause=guideline.clause,
+              topic=str(topic))  # fmt: skip
+    return request.model_copy(update={"state": RequestState.APPROVED})
 
 
 def withdraw_request(tx: Tx, request_id: str, person: Person) -> None:
     """Takes a submission back while nobody has decided. Raises Refusal."""
-    require(person, Act.COMPILE)
-    _, kept = _request(tx, request_id)
+    incident, kept = _request(tx, request_id)
+    require(person, writing(incident))
     if kept.state is not RequestState.OPEN:
         raise Refusal(
             f"already_{kept.state}", f"This request is already {kept.state}.",
@@ -221,9 +282,9 @@ def withdraw_request(tx: Tx, request_id: str, person: Person) -> None:
 
 def renew_request(tx: Tx, request_id: str, person: Person) -> ApprovalRequest:
     """Asks again for the same words after the time to decide ran out. Raises Refusal."""
-    require(person, Act.COMPILE)
     exercises.require_running(tx)
     incident, old = _request(tx, request_id)
+    require(person, writing(incident))
     ran_out = old.state is RequestState.OPEN and old.expires_at <= tx.now
     if old.state is not RequestState.EXPIRED and not ran_out:
         raise Refusal(
@@ -245,7 +306,7 @@ def renew_request(tx: Tx, request_id: str, person: Person) -> ApprovalRequest:
             "not_newest", "A newer wording of this update exists.",
             "Open the incident and submit that one.", kind=Sort.CONFLICT,
         )  # fmt: skip
-    content = content_of(revision.kind, incident_open=incident.open)
+    content = content_of(revision.kind, incident_open=incident.open, notice=bool(incident.notice))
     authority, lapsed = _authorized(tx, person, content)
     _still_true(lapses_by(revision, incident.facts))
     request = approvals.open_request(tx, revision, incident.command)
@@ -295,7 +356,7 @@ def decide(tx: Tx, order: Decide, person: Person, site: Site) -> approvals.KeptD
                   digest=order.digest[:64])  # fmt: skip
         count_failure(tx, refusal, person)
         return refusal
-    if command.person_id is None:
+    if command.person_id is None and not command.routine:
         command = move(tx, incident.incident, [person.id], How.TAKEN, actor=person.id)
     decision = Decision(
         id=str(uuid.uuid4()), request_id=request.id, person_id=person.id, verdict=order.verdict,
@@ -422,8 +483,9 @@ def stop_release(tx: Tx, release_id: str, person: Person) -> datetime:
     Raises Refusal. One tap and no passkey: it can only take words back, and seconds count. What is
     out, or under way, stays so, and is corrected or retracted.
     """
-    require(person, Act.STOP)
     release = releases.get(tx, release_id)
+    about = incidents.get(tx, release.incident_id) if release else None
+    require(person, Act.WRITE_NOTICE if about and about.incident.notice else Act.STOP)
     if release is None:
         raise no_such_release()
     if releases.stop(tx, release_id):
@@ -445,6 +507,19 @@ def case_of(
         verdict=verdict, digest=digest, reason=reason, command=command,
         commander_name=commander_name(tx, command), facts=facts_of(incident), at=tx.now,
         proof=proof, passkey=key, site=site, keeps=keeps,
+        routine=routine_of(tx, incident.incident, revision),
+    )  # fmt: skip
+
+
+def routine_of(tx: Tx, incident: Incident, revision: Revision) -> Routine | None:
+    """What a notice is judged by beside its words; None: it is none."""
+    if incident.notice is None:
+        return None
+    compiler = people.get(tx, revision.compiled_by)
+    assert compiler is not None, "a revision's compiler is a foreign key"
+    return Routine(
+        topic=incident.notice, open_incidents=guidelines.open_incidents(tx), compiler=compiler,
+        held=authorities.standing(tx, compiler.id),
     )  # fmt: skip
 
 

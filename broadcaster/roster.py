@@ -16,6 +16,7 @@ class Role(StrEnum):
     WATCH_COMMANDER = "watch-commander"  #: asked while no command is recorded, and after it ends
     SUPERVISOR = "supervisor"  #: settles what came in wrong; approves routine content (389.3)
     CHIEF = "chief"  #: Chief of Police or designee: says who may post, keeps the roster (389.3)
+    STAFF = "staff"  #: city hall: writes notices, where the Chief has authorized them (389.3)
     RECORDS = "records"  #: custodian of records: reads everything, changes nothing (389.7)
 
     @property
@@ -29,6 +30,7 @@ _TITLES = {
     Role.WATCH_COMMANDER: "Watch Commander",
     Role.SUPERVISOR: "Supervisor",
     Role.CHIEF: "Chief of Police or designee",
+    Role.STAFF: "Staff member",
     Role.RECORDS: "Custodian of Records",
 }
 
@@ -40,16 +42,19 @@ class Act(StrEnum):
     ENTER_REPORT = "enter a report"
     CLOSE_INCIDENT = "close an incident"
     COMPILE = "compile an update"
+    WRITE_NOTICE = "write a notice"
     RECORD_COMMAND = "record who commands"
     TRANSFER_COMMAND = "move command without its Commander"
     NAME_DEPUTY = "name a deputy of the Watch Commander"
     DECIDE = "decide about an update"
+    APPROVE_NOTICE = "approve a notice"
     STOP = "stop what is going out"
     TAKE_BACK = "take back what is out, in the words approved for that"
     SETTLE_PROBLEM = "settle a problem"
     APPROVE_DEVICE = "approve or revoke a device of somebody's"
     GRANT_AUTHORITY = "grant or revoke authority to post"
     RECORD_TRAINING = "record training"
+    KEEP_GUIDELINES = "keep the written guidelines"
     EXCEPT = "except somebody from approved equipment or duty hours"
     REQUEST_POST = "ask for something to be posted"
     SETTLE_REQUEST = "pass on or decline a request to post"
@@ -58,24 +63,28 @@ class Act(StrEnum):
 
 _EVERYBODY = frozenset(Role)
 _SWORN = frozenset({Role.PIO, Role.COMMANDER, Role.WATCH_COMMANDER, Role.SUPERVISOR})
+_MEMBERS = _SWORN | {Role.CHIEF, Role.STAFF}
 
 MAY: dict[Act, frozenset[Role]] = {
     Act.READ: _EVERYBODY,
     Act.ENTER_REPORT: _SWORN,
     Act.CLOSE_INCIDENT: frozenset({Role.PIO, Role.COMMANDER, Role.WATCH_COMMANDER}),
     Act.COMPILE: frozenset({Role.PIO}),
+    Act.WRITE_NOTICE: _MEMBERS,
     Act.RECORD_COMMAND: frozenset({Role.PIO, Role.WATCH_COMMANDER}),
     Act.TRANSFER_COMMAND: frozenset({Role.WATCH_COMMANDER}),
     Act.NAME_DEPUTY: frozenset({Role.WATCH_COMMANDER}),
     Act.DECIDE: frozenset({Role.COMMANDER, Role.WATCH_COMMANDER}),
+    Act.APPROVE_NOTICE: frozenset({Role.WATCH_COMMANDER, Role.SUPERVISOR}),
     Act.STOP: _SWORN,
     Act.TAKE_BACK: _SWORN,
     Act.SETTLE_PROBLEM: frozenset({Role.PIO, Role.WATCH_COMMANDER, Role.SUPERVISOR}),
     Act.APPROVE_DEVICE: frozenset({Role.WATCH_COMMANDER, Role.SUPERVISOR}),
     Act.GRANT_AUTHORITY: frozenset({Role.CHIEF}),
+    Act.KEEP_GUIDELINES: frozenset({Role.CHIEF}),
     Act.RECORD_TRAINING: frozenset({Role.CHIEF}),
     Act.EXCEPT: frozenset({Role.WATCH_COMMANDER, Role.SUPERVISOR}),
-    Act.REQUEST_POST: _SWORN | {Role.CHIEF},
+    Act.REQUEST_POST: _MEMBERS,
     Act.SETTLE_REQUEST: frozenset({Role.WATCH_COMMANDER, Role.SUPERVISOR}),
     Act.READ_RECORD: _EVERYBODY,
 }
@@ -84,12 +93,15 @@ MAY: dict[Act, frozenset[Role]] = {
 #: The clause of the policy that an act rests on, where one does.
 CLAUSE: dict[Act, str] = {
     Act.COMPILE: "389.4.1",
+    Act.WRITE_NOTICE: "389.4",
     Act.RECORD_COMMAND: "389.4.1",
     Act.DECIDE: "389.4.1",
+    Act.APPROVE_NOTICE: "389.3",
     Act.STOP: "389.5",
     Act.TAKE_BACK: "389.5",
     Act.APPROVE_DEVICE: "389.3",
     Act.GRANT_AUTHORITY: "389.3",
+    Act.KEEP_GUIDELINES: "389.3",
     Act.RECORD_TRAINING: "389.8",
     Act.EXCEPT: "389.3",
     Act.REQUEST_POST: "389.3",

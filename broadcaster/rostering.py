@@ -11,8 +11,10 @@ from datetime import datetime, timedelta
 
 from broadcaster.authority import Content, Matter, Subject, own_exemption
 from broadcaster.errors import Kind, Refusal
-from broadcaster.ledger import Tx, approvals, authorities, people
-from broadcaster.roster import Act, Person, may_command, require
+from broadcaster.guideline import Guideline
+from broadcaster.incident import Topic
+from broadcaster.ledger import Tx, approvals, authorities, guidelines, people
+from broadcaster.roster import Act, Person, Role, may_command, require
 from broadcaster.update import clean
 
 #: Training is given again within this time, where nobody says otherwise.
@@ -26,6 +28,9 @@ LONGEST_DELEGATION = timedelta(days=7)
 
 #: The most that a reason may hold.
 LONGEST_REASON = 500
+
+#: The most that a guideline's own text may hold.
+LONGEST_GUIDELINE = 4000
 
 
 def grant(
@@ -152,6 +157,42 @@ def end_deputy(tx: Tx, person_id: str, *, person: Person, actor: str) -> None:
         raise Refusal("no_deputy", f"{known.name} is no deputy.", "Reload the page.",
                       kind=Kind.CONFLICT, field="person")  # fmt: skip
     authorities.end_deputy(tx, held, ended_by=person.id, actor=actor)
+
+
+def keep_guideline(
+    tx: Tx, topic: Topic, *, members: Sequence[str], roles: Sequence[Role],
+    channels: Sequence[str], until: datetime, text: str, person: Person, actor: str,
+) -> Guideline:  # fmt: skip
+    """The Chief writes a guideline: what goes out on its word, from whom, where (389.3).
+
+    Raises Refusal.
+    """
+    require(person, Act.KEEP_GUIDELINES)
+    _after_now(tx, until)
+    written = clean(text, "text")
+    if not written or len(written) > LONGEST_GUIDELINE:
+        raise Refusal("text_missing", f"A guideline is written, in 1 to {LONGEST_GUIDELINE:,} "
+                      "characters.", "Write what may be posted.", field="text")  # fmt: skip
+    if not members and not roles:
+        raise Refusal("member_missing", "It is not said whom the guideline is for.",
+                      "Name members or roles.", field="member")  # fmt: skip
+    if not channels:
+        raise Refusal("channel_missing", "It is not said on which channels.",
+                      "Name at least one.", field="channel")  # fmt: skip
+    named = [_known(tx, each).id for each in members]
+    return guidelines.grant(tx, topic, members=named, roles=roles, channels=channels, until=until,
+                            text=written, granted_by=person.id, actor=actor)  # fmt: skip
+
+
+def end_guideline(tx: Tx, guideline_id: str, *, person: Person, actor: str) -> None:
+    """The Chief ends a guideline; what went out by it stays. Raises Refusal."""
+    require(person, Act.KEEP_GUIDELINES)
+    held = guidelines.get(tx, guideline_id)
+    if held is None or not held.holds(tx.now):
+        raise Refusal("no_such_guideline", "No such guideline holds.",
+                      "Look at the list for what stands now.", kind=Kind.CONFLICT,
+                      field="guideline")  # fmt: skip
+    guidelines.end(tx, held, ended_by=person.id, actor=actor)
 
 
 def _known(tx: Tx, person_id: str) -> Person:

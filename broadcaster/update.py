@@ -121,6 +121,8 @@ class Revision(Frozen):
     attested: bool = False
     #: Who stated it instead: the Commander who changed the words.
     attested_by: str | None = None
+    #: Of a notice, what `compiled_by` states: these words are about no open incident (389.4.1).
+    no_open_incident: bool = False
     #: Why the compiler goes on in spite of a soft finding, by the rule's id.
     policy_reasons: dict[str, str] = Field(default_factory=dict)
     #: Whether the incident was open when this was compiled: an update then lapses as it closes.

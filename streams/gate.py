@@ -32,6 +32,7 @@ from broadcaster.ledger import (
     Tx,
     approvals,
     exercises,
+    guidelines,
     incidents,
     outbox,
     passkeys,
@@ -39,7 +40,7 @@ from broadcaster.ledger import (
     posts,
     releases,
 )
-from broadcaster.orders import facts_of
+from broadcaster.orders import facts_of, routine_of
 from broadcaster.passkey import Site, id_of
 from broadcaster.record import Kind
 from broadcaster.roster import Person
@@ -75,7 +76,7 @@ def judge_decision(
         case, revision = _case(tx, kept, incident, site)
         try:
             exercises.require_running(tx)
-            if kept.proof is None and revision.kind is UpdateKind.RETRACTION:
+            if _takes_back(kept, revision):
                 order = _taking_back(tx, kept.decision, revision, case.person)
                 release = take_back(order, world, now=tx.now, contact=contact)
             else:
@@ -90,6 +91,12 @@ def judge_decision(
         return True
 
     return step
+
+
+def _takes_back(kept: approvals.KeptDecision, revision: Revision) -> bool:
+    """Whether nobody approved it again: a prepared retraction, and no guideline's word either."""
+    by_nobody = kept.proof is None and kept.decision.guideline_id is None
+    return by_nobody and revision.kind is UpdateKind.RETRACTION
 
 
 def _taking_back(tx: Tx, decision: Decision, retraction: Revision, person: Person) -> TakingBack:
@@ -120,7 +127,8 @@ def _release(
     tx.record(Kind.UPDATE_RELEASED, actor=ACTOR, incident_id=release.incident_id,
               release_id=release.id, revision_id=revision.id, decision_id=release.decision_id,
               number=revision.number, digest=release.digest,
-              channels=list(release.channels))  # fmt: skip
+              channels=list(release.channels),
+              guideline_id=kept.decision.guideline_id)  # fmt: skip
     tx.changed(f"request:{kept.decision.request_id}")
 
 
@@ -163,6 +171,9 @@ def _case(
             commander_name=commander_name(tx, command), facts=facts_of(incident),
             at=decision.at, proof=kept.proof, passkey=passkeys.get(tx, id_of(kept.proof)),
             site=site, keeps=decision.keeps,
+            routine=routine_of(tx, incident.incident, revision),
+            by_guideline=decision.guideline_id is not None,
+            guideline=guidelines.get(tx, decision.guideline_id),
         ),
         revision,
     )  # fmt: skip

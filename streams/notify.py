@@ -20,7 +20,7 @@ from broadcaster.approval import RequestState
 from broadcaster.calling import Accepted, AnyCall, Caller, Due, Means, next_calls
 from broadcaster.clock import Clock
 from broadcaster.delivery import InDoubt, Refused, TryLater
-from broadcaster.handover import WATCH_COMMANDER
+from broadcaster.handover import SUPERVISOR, WATCH_COMMANDER
 from broadcaster.ledger import Ledger, Tx, approvals, calls, incidents
 from broadcaster.record import Kind
 from streams.within import noticed
@@ -51,7 +51,8 @@ def call_approver(request_id: str) -> Callable[[Tx], bool]:
             return True
         approvals.called(tx, request)
         tx.record(Kind.APPROVER_CALLED, actor=ACTOR, incident_id=request.incident_id,
-                  request_id=request.id, called=command.person_id or WATCH_COMMANDER,
+                  request_id=request.id,
+                  called=command.person_id or (SUPERVISOR if command.routine else WATCH_COMMANDER),
                   epoch=command.epoch, via="desk")  # fmt: skip
         return True
 

@@ -16,7 +16,14 @@ import structlog
 from aiohttp import web
 from pydantic import Field
 
-from broadcaster.approval import AnyRelease, ApprovalRequest, RequestState, Verdict, to_keep
+from broadcaster.approval import (
+    AnyRelease,
+    ApprovalRequest,
+    RequestState,
+    Verdict,
+    asked_in_words,
+    to_keep,
+)
 from broadcaster.channel import AnyChannel, CountRule
 from broadcaster.delivery import PostState
 from broadcaster.desk import asyncapi, openapi
@@ -41,7 +48,7 @@ from broadcaster.handover import (
     record_radio,
     take_command,
 )
-from broadcaster.incident import Command, Handling, Incident, Offer
+from broadcaster.incident import Command, Handling, Incident, Offer, Topic
 from broadcaster.ledger import Tx, approvals, incidents, posts, problems, releases, reports
 from broadcaster.orders import (
     Decide,
@@ -191,6 +198,7 @@ class IncidentView(Frozen):
     place: str | None
     priority: str | None
     handling: Handling
+    notice: Topic | None = Field(description="Of a notice, what it is (389.4); it is no incident.")
     open: bool
     opened_at: datetime
     heard_at: datetime
@@ -259,7 +267,9 @@ class RequestView(Frozen):
     )
     state: RequestState
     why: str | None
-    asked: str | None = Field(description="The Commander's id; null: any Watch Commander.")
+    asked: str | None = Field(
+        description="The Commander's id; null: any Watch Commander, of a notice any supervisor."
+    )
     asked_name: str
     created_at: datetime
     expires_at: datetime
@@ -292,7 +302,8 @@ class IncidentDetail(Frozen):
 _SHOWN: dict[str, tuple[bool, tuple[Handling, ...]]] = {
     "open": (True, (Handling.HELD, Handling.AUTO_DRAFT)),
     "kept-off": (True, (Handling.SUPPRESSED,)),
-    "closed": (False, tuple(Handling)),
+    "closed": (False, tuple(each for each in Handling if each is not Handling.NOTICE)),
+    "routine": (False, (Handling.NOTICE,)),
 }
 
 
@@ -445,7 +456,7 @@ def _submitted(tx: Tx, submitted: Submitted) -> SubmittedView:
 
 
 async def show_preview(call: Call[Preview]) -> Previewed:
-    require(call.person, Act.COMPILE)
+    require(call.person, Act.WRITE_NOTICE)  # whoever writes an update may
     settings = call.desk.settings
     return preview(settings.world, call.desk.channels, call.body, contact=settings.contact)
 
@@ -625,7 +636,8 @@ def _incident(tx: Tx, kept: incidents.Kept) -> IncidentView:
     return IncidentView(
         id=it.id, public_id=kept.public_id, source=it.source, number=it.number,
         type=it.type.value, status=it.status.value, place=it.place.value if it.place else None,
-        priority=it.priority.value if it.priority else None, handling=it.handling, open=it.open,
+        priority=it.priority.value if it.priority else None, handling=it.handling, notice=it.notice,
+        open=it.open,
         opened_at=it.opened_at, heard_at=it.heard_at, closed_at=it.closed_at, reports=it.reports,
         command=_commander(tx, it.command),
     )  # fmt: skip
@@ -656,10 +668,12 @@ def _revision(revision: Revision) -> RevisionView:
 
 def _request(tx: Tx, kept: approvals.Kept) -> RequestView:
     it: ApprovalRequest = kept.request
+    about = incidents.get(tx, it.incident_id)
+    command = about.incident.command if about else Command()
     return RequestView(
         id=it.id, revision_id=it.revision_id, incident_id=it.incident_id, digest=it.digest,
         code=short_code(it.digest), nonce=it.nonce, state=it.state, why=kept.why, asked=it.asked,
-        asked_name=name_of(tx, it.asked) or "the Watch Commander", created_at=it.created_at,
+        asked_name=name_of(tx, it.asked) or asked_in_words(command, None), created_at=it.created_at,
         expires_at=it.expires_at, called_at=kept.called_at,
     )  # fmt: skip
 

@@ -32,7 +32,7 @@ from broadcaster.edit import EditWords, edit_words
 from broadcaster.errors import Refusal
 from broadcaster.incident import Command, commanders_in_words
 from broadcaster.ledger import Tx, approvals, calls, incidents
-from broadcaster.orders import LONGEST_REASON, Decide, no_such_request, renew_request
+from broadcaster.orders import LONGEST_REASON, Decide, no_such_request, renew_request, writing
 from broadcaster.passkey import Json
 from broadcaster.policy import BY_ID
 from broadcaster.roster import Act, require
@@ -244,6 +244,7 @@ class Look:
     newer: str | None  #: a request that waits in this one's place
     asks: dict[str, Json] | None
     command: Command
+    writing: Act  #: what it takes to ask again
     at: handover.CommandView
     unopened: bool  #: whether they were called, and see it now for the first time
 
@@ -274,6 +275,7 @@ async def _page(
         return Look(
             detail, next(iter(newer), None),
             asked(tx, desk, kept, person, detail.keeps), incident.incident.command,
+            writing(incident.incident),
             handover.command_view(tx, desk, incident.incident, person),
             calls.unopened(tx, kept.request.id, person.id),
         )  # fmt: skip
@@ -312,8 +314,8 @@ async def _page(
         moved=person.id == it.request.asked or person.id in command.former,
         at=seen.at,
         may_stop=person.may(Act.STOP),
-        may_compile=person.may(Act.COMPILE),
-        may_ask_again=expired and person.may(Act.COMPILE),
+        may_compile=person.may(seen.writing),
+        may_ask_again=expired and person.may(seen.writing),
         asked=asked_in_words(command, commanders_in_words(command, seen.at.names, " or ")),
         passkey_asks=passkey_asks,
         has_passkey=passkey_asks is None or bool(passkey_asks["approved"]["allowCredentials"]),

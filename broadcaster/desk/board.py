@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from broadcaster import notices
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.middleware import status_of
 from broadcaster.desk.needs import Need, Row, Seen, row
@@ -15,12 +16,19 @@ from broadcaster.desk.session import fields_of, require_person
 from broadcaster.desk.story import STATUS_WORDS
 from broadcaster.desk.templating import page
 from broadcaster.errors import Refusal
-from broadcaster.incident import SUPPRESSED_TYPES, Handling, Incident, handling
+from broadcaster.incident import SUPPRESSED_TYPES, Handling, Incident, Topic, handling
 from broadcaster.ledger import Tx, board, incidents, people, reports
 from broadcaster.roster import Act, Person, require
 from broadcaster.type_names import type_in_words
 
 ON_THE_BOARD = (Handling.HELD, Handling.AUTO_DRAFT)
+#: A notice is none.
+INCIDENTS = (*ON_THE_BOARD, Handling.SUPPRESSED)
+#: What each tab but the first lists.
+_HANDLINGS = {
+    "open": ON_THE_BOARD, "off": (Handling.SUPPRESSED,), "closed": INCIDENTS,
+    "routine": (Handling.NOTICE,),
+}  # fmt: skip
 PAGE = 50
 #: Open incidents that are looked at for the first tab; more than a department ever has.
 MOST_OPEN = 2000
@@ -31,6 +39,7 @@ TABS = {
     "open": "All open",
     "off": "Kept off the board",
     "closed": "Closed",
+    "routine": "Routine",
 }
 
 
@@ -54,8 +63,10 @@ def _shown(tx: Tx, desk: Desk, person: Person, tab: str, number: int) -> Shown:
     open_ = incidents.board(tx, open_=True, handlings=ON_THE_BOARD, limit=MOST_OPEN)
     closed = incidents.closed_and_told(tx, limit=MOST_CLOSED)
     rows = [row(standing, seen) for standing in board.standings(tx, [*open_, *closed])]
+    begun = incidents.board(tx, open_=False, handlings=[Handling.NOTICE], limit=MOST_CLOSED)
+    routine = [row(standing, seen) for standing in board.standings(tx, begun)]
     needs = sorted(
-        (each for each in rows if each.need is not Need.NOTHING),
+        (each for each in [*rows, *routine] if each.need is not Need.NOTHING),
         key=lambda each: (each.need, each.since),
     )
     known = incidents.counts(tx)
@@ -63,16 +74,16 @@ def _shown(tx: Tx, desk: Desk, person: Person, tab: str, number: int) -> Shown:
         "needs": len(needs),
         "open": sum(known.get((True, each), 0) for each in ON_THE_BOARD),
         "off": known.get((True, Handling.SUPPRESSED), 0),
-        "closed": sum(number for (is_open, _), number in known.items() if not is_open),
+        "closed": sum(known.get((False, each), 0) for each in INCIDENTS),
+        "routine": known.get((False, Handling.NOTICE), 0),
     }
     first = PAGE * (number - 1)
     if tab == "needs":
         wanted = needs[first : first + PAGE]
     else:
         page_of = incidents.board(
-            tx, open_=tab != "closed", limit=PAGE, offset=first,
-            handlings=list(Handling) if tab == "closed" else
-            [Handling.SUPPRESSED] if tab == "off" else ON_THE_BOARD,
+            tx, open_=tab in ("open", "off"), limit=PAGE, offset=first,
+            handlings=_HANDLINGS[tab],
         )  # fmt: skip
         wanted = [row(standing, seen) for standing in board.standings(tx, page_of)]
     return Shown(wanted, counts, max(1, -(-counts[tab] // PAGE)))
@@ -96,7 +107,7 @@ def why_off(incident: Incident) -> str:
 
 def type_choices(codes: Sequence[str]) -> list[tuple[str, list[tuple[str, str]]]]:
     """The incident types that a person may choose, by what the desk does with them, by name."""
-    groups: dict[Handling, list[tuple[str, str]]] = {each: [] for each in Handling}
+    groups: dict[Handling, list[tuple[str, str]]] = {each: [] for each in INCIDENTS}
     for code in codes:
         groups[handling(code)].append((code, type_in_words(code)))
     titles = {
@@ -127,6 +138,33 @@ async def enter_report(request: web.Request) -> web.Response:
     except Refusal as refusal:
         return await _page(request, fields=fields, refusal=refusal)
     raise web.HTTPSeeOther(f"/?reported={accepted}#reported")
+
+
+@routes.post("/notices")
+async def begin_notice(request: web.Request) -> web.Response:
+    """Begins a notice, and opens its page: there it is written."""
+    desk, person, fields = request.app[DESK], require_person(request), await fields_of(request)
+
+    def step(tx: Tx) -> str:
+        topic = topic_of(fields.get("topic", ""))
+        return notices.begin(
+            tx, topic, fields.get("subject", ""), fields.get("place", ""), person,
+            request_id=fields.get("request") or None,
+        ).id  # fmt: skip
+
+    try:
+        begun = await desk.ledger.write(step)
+    except Refusal as refusal:
+        return await _page(request, fields={}, notice=fields, refusal=refusal)
+    raise web.HTTPSeeOther(f"/incidents/{begun}#composer")
+
+
+def topic_of(given: str) -> Topic:
+    """What a notice is about. Raises Refusal."""
+    if given not in list(Topic):
+        raise Refusal("topic_missing", "It is not said what the notice is (389.4).",
+                      f"Choose one of: {', '.join(Topic)}.", field="topic")  # fmt: skip
+    return Topic(given)
 
 
 async def accept(desk: Desk, person: Person, fields: Mapping[str, str]) -> str:
@@ -160,11 +198,12 @@ def _message_id(fields: Mapping[str, str]) -> str:
 
 
 async def _page(
-    request: web.Request, *, fields: Mapping[str, str], refusal: Refusal | None = None
-) -> web.Response:
+    request: web.Request, *, fields: Mapping[str, str], refusal: Refusal | None = None,
+    notice: Mapping[str, str] | None = None,
+) -> web.Response:  # fmt: skip
     desk, person = request.app[DESK], require_person(request)
     require(person, Act.READ)
-    tab = request.query.get("tab", "needs")
+    tab = "routine" if notice else request.query.get("tab", "needs")
     tab = tab if tab in TABS else "needs"
     asked = request.query.get("page", "1")
     number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 5 else 1
@@ -191,6 +230,7 @@ async def _page(
         needs=Need,
         why_off=why_off,
         fields=fields,
+        notice=notice or {"request": request.query.get("request", "")},
         about=_About(known) if known else None,
         refusal=refusal,
         reported=reported,
@@ -200,4 +240,6 @@ async def _page(
         statuses=STATUS_WORDS,
         may_report=person.may(Act.ENTER_REPORT),
         may_compile=person.may(Act.COMPILE),
+        may_write_notice=person.may(Act.WRITE_NOTICE),
+        topics=list(Topic),
     )

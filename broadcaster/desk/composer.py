@@ -79,6 +79,7 @@ class Typed:
     update_id: str = ""  #: of the update that this words anew
     reasons: Mapping[str, str] = field(default_factory=dict)  #: by the rule's id
     attested: bool = False
+    no_open_incident: bool = False  #: a notice's statement (389.4.1)
 
     @property
     def words(self) -> Words:
@@ -118,7 +119,8 @@ class Typed:
             own_texts=dict(self.own_texts), channels=self.channels, replaces=self.replaces,
             corrects=(self.corrects or None) if self.kind in CORRECTING else None,
             expires_at=now + timedelta(hours=self.hours), update_id=self.update_id or None,
-            attested=self.attested, policy_reasons=dict(self.reasons),
+            attested=self.attested, no_open_incident=self.no_open_incident,
+            policy_reasons=dict(self.reasons),
         )  # fmt: skip
 
     def with_facts(self, incident: Incident) -> Typed:
@@ -306,6 +308,7 @@ def read(form: MultiMapping[object], channels: Sequence[AnyChannel]) -> Typed:
         update_id=text("update_id"),
         reasons={rule.id: reason for rule in RULES if (reason := text(f"reason_{rule.id}"))},
         attested="attested" in form,
+        no_open_incident="no_open_incident" in form,
     )
 
 

@@ -47,15 +47,18 @@ def atom(desk: Desk, told: Sequence[Publication]) -> bytes:
     for each in told:
         entry = _atom_entry(feed, each)
         _element(entry, "link", rel="alternate", href=address(desk, each))
-        _element(entry, "category", term=each.kind)
+        for category in _categories(each):
+            _element(entry, "category", term=category)
         _element(entry, "content", each.text, type="text")
     return _xml(feed)
 
 
 def cap_index(desk: Desk, told: Sequence[Publication]) -> bytes:
-    """An Atom feed of CAP alerts, one entry a message."""
+    """An Atom feed of CAP alerts, one entry a message. A notice alerts nobody, and is none."""
     feed = _atom_feed(desk, "/p/cap.atom", f"{desk.settings.department}: CAP 1.2", told)
     for each in told:
+        if each.routine:
+            continue
         entry = _atom_entry(feed, each)
         _element(
             entry, "link", rel="alternate", type="application/cap+xml",
@@ -85,7 +88,8 @@ def rss(desk: Desk, told: Sequence[Publication]) -> bytes:
         _element(item, "link", address(desk, each))
         _element(item, "guid", f"urn:uuid:{each.post_id}", isPermaLink="false")
         _element(item, "pubDate", format_datetime(each.published_at.astimezone(UTC)))
-        _element(item, "category", each.kind)
+        for category in _categories(each):
+            _element(item, "category", category)
         _element(item, "description", each.text)
     return _xml(root)
 
@@ -106,7 +110,7 @@ def json_feed(desk: Desk, told: Sequence[Publication]) -> bytes:
                 "title": each.headline,
                 "content_text": each.text,
                 "date_published": each.published_at.isoformat(timespec="seconds"),
-                "tags": [each.kind],
+                "tags": _categories(each),
                 "_broadcaster": {
                     "number": each.number,
                     "code": short_code(each.digest),
@@ -144,6 +148,11 @@ def _atom_entry(feed: ET.Element, told: Publication) -> ET.Element:
     _element(entry, "published", at)
     _element(entry, "updated", at)
     return entry
+
+
+def _categories(told: Publication) -> list[str]:
+    """What an update is, and whether it is about no incident."""
+    return [told.kind, "notice"] if told.routine else [told.kind]
 
 
 def _newest(told: Sequence[Publication]) -> datetime:
@@ -200,7 +209,7 @@ async def cap_message(request: web.Request) -> web.Response:
             else []
         )
     )
-    mine = next((each for each in told if each.post_id == post_id), None)
+    mine = next((each for each in told if each.post_id == post_id and not each.routine), None)
     if mine is None:
         raise Refusal("no_such_message", "There is no such CAP message.",
                       "The index /p/cap.atom lists them.", kind=Kind.NOT_FOUND)  # fmt: skip

@@ -59,7 +59,9 @@ def command_view(tx: Tx, desk: Desk, incident: Incident, person: Person) -> Comm
     everybody = people.everybody(tx)
     mine = offer is not None and offer.to == person.id
     asks = _asked(tx, desk, incident, offer, person) if offer and mine else None
-    watches, holds = may_transfer(tx, person), command.held_by(person.id)
+    commanded = not incident.notice
+    watches = commanded and may_transfer(tx, person)
+    holds = command.held_by(person.id)
     return CommandView(
         offer=offer, mine=mine, asks=asks,
         has_passkey=asks is None or bool(asks["allowCredentials"]),
@@ -67,7 +69,7 @@ def command_view(tx: Tx, desk: Desk, incident: Incident, person: Person) -> Comm
         candidates=[each for each in everybody if may_command(each)],
         may_take=watches and not command.commanders,
         may_offer=watches or holds,
-        may_record=person.may(Act.RECORD_COMMAND),
+        may_record=commanded and person.may(Act.RECORD_COMMAND),
         may_transfer=watches and bool(command.commanders),
         may_end_offer=offer is not None and (watches or holds or person.id == offer.by),
     )  # fmt: skip

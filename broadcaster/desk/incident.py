@@ -9,6 +9,7 @@ from datetime import datetime
 
 from aiohttp import web
 
+from broadcaster import notices
 from broadcaster.approval import RequestState, asked_in_words, to_keep
 from broadcaster.calling import Means
 from broadcaster.desk import composer, handover, reach
@@ -33,17 +34,20 @@ from broadcaster.ledger import (
     calls,
     incidents,
     people,
+    posting_requests,
     posts,
     publications,
     records,
     releases,
     reports,
 )
+from broadcaster.ledger.posting_requests import PostingRequest
 from broadcaster.orders import (
     no_such_request,
     renew_request,
     submit_revision,
     withdraw_request,
+    writing,
 )
 from broadcaster.policy import RULES, Severity
 from broadcaster.record import Kind as Entry
@@ -55,6 +59,11 @@ from broadcaster.update import Revision, UpdateKind, compose, lapses_by
 #: What says nothing in the story that another line does not: the record has it.
 LEFT_OUT = frozenset({Entry.ATTEMPT_STARTED, Entry.INCIDENT_OPENED, Entry.INCIDENT_CHANGED})
 STORY = 300
+
+#: What the composer's smaller form asks of a notice; who speaks and the day are filled in.
+NOTICE_PHRASES = {"hazard": "Subject", "place": "For where", "guidance": "What is said"}
+#: Nothing that a notice is about could be over.
+NOTICE_KINDS = (UpdateKind.UPDATE, UpdateKind.CORRECTION, UpdateKind.RETRACTION)
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,7 @@ class View:
     old: Sequence[OldWords] = ()  #: released, and no longer so
     calls: Sequence[calls.Kept] = ()  #: about the newest request
     telephones: Sequence[str] = ()  #: of whoever commands
+    asked_for: PostingRequest | None = None  #: what the notice was begun from
 
     @property
     def incident(self) -> Incident:
@@ -129,6 +139,7 @@ def look(tx: Tx, incident_id: str, titles: Mapping[str, str], desk: Desk, person
         old=old_words(tx, kept),
         calls=calls.of_request(tx, request.id) if request else (),
         telephones=_telephones(tx, kept.incident.command),
+        asked_for=posting_requests.of_notice(tx, incident_id),
     )
 
 
@@ -219,6 +230,10 @@ def new_facts(revision: Revision, incident: Incident, desk: Desk) -> Typed:
 
 
 def _fresh(view: View, desk: Desk, wanted: str) -> Start:
+    if view.incident.notice:
+        said = notices.words(view.incident, department=desk.settings.department,
+                             zone=desk.settings.zone, now=desk.clock.now())  # fmt: skip
+        return Start(composer.from_words(said, view.incident, desk.channels), "empty")
     drafted = view.incident.handling is Handling.AUTO_DRAFT
     from_template = wanted == "suggestion" or (wanted != "empty" and drafted)
     make = composer.suggested if from_template else composer.empty
@@ -407,15 +422,16 @@ async def _page(
         rules=sorted(RULES, key=lambda rule: rule.severity is not Severity.HARD),
         checks={check.rule: check for check in shown.checks},
         titles=titles,
-        phrases=PHRASES,
+        phrases=PHRASES | NOTICE_PHRASES if incident.notice else PHRASES,
+        filled_in=PHRASES.keys() - NOTICE_PHRASES.keys() if incident.notice else (),
         facts={"hazard": None, "place": incident.facts["place"]},
-        has_template=incident.type.value in TEMPLATES,
+        has_template=incident.type.value in TEMPLATES and not incident.notice,
         number=_number(view, typed),
-        kinds=list(UpdateKind),
+        kinds=[each for each in UpdateKind if each in NOTICE_KINDS or not incident.notice],
         expiries=composer.EXPIRIES,
         refusal=refusal,
         own_words=incident.command.commanders == (person.id,),
-        may_compile=person.may(Act.COMPILE),
+        may_compile=person.may(writing(incident)),
         at=view.command,
         said_of_command=said_of_command or {},
         may_close=person.may(Act.CLOSE_INCIDENT) and incident.open,

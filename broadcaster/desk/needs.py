@@ -15,6 +15,7 @@ from broadcaster.desk.story import STATUS_WORDS
 from broadcaster.handover import OFFER_LIVES
 from broadcaster.incident import Command, Handling, Incident, commanders_in_words
 from broadcaster.ledger import board
+from broadcaster.orders import writing
 from broadcaster.roster import Act, Person, Role
 from broadcaster.suggestion import promised
 from broadcaster.type_names import type_in_words
@@ -72,7 +73,9 @@ class Seen:
 
 
 def may_decide(person: Person, command: Command) -> bool:
-    """Whether a decision about an incident is this person's, as command stands now."""
+    """Whether a decision about an incident, or a notice, is this person's, as it stands now."""
+    if command.routine:
+        return person.may(Act.APPROVE_NOTICE)
     if not command.commanders:
         return Role.WATCH_COMMANDER in person.roles
     return command.held_by(person.id)
@@ -90,7 +93,7 @@ def row(standing: board.Standing, seen: Seen) -> Row:
         why=found.why,
         more=found.more,
         link=found.link or f"/incidents/{incident.id}",
-        act=found.act or ("Write update" if seen.person.may(Act.COMPILE) else "Open"),
+        act=found.act or ("Write update" if seen.person.may(writing(incident)) else "Open"),
         title=type_in_words(incident.type.value),
         place=incident.place.value if incident.place else "place not known",
         status=STATUS_WORDS.get(incident.status.value, incident.status.value),
@@ -173,11 +176,11 @@ def _came_back(standing: board.Standing, seen: Seen) -> _Found | None:
     if request.state is RequestState.EXPIRED or (
         request.state is RequestState.OPEN and request.expires_at <= seen.now
     ):
-        act = "Ask again" if seen.person.may(Act.COMPILE) else "Open"
+        act = "Ask again" if seen.person.may(writing(standing.kept.incident)) else "Open"
         return _Found(Need.CAME_BACK, at, "barred", "Nobody decided in time", act=act)
     if request.state is RequestState.RETURNED and decision is not None:
-        who = seen.names.get(decision.decision.person_id, "the Commander")
-        act = "Mend the words" if seen.person.may(Act.COMPILE) else "Open"
+        who = seen.names.get(decision.decision.person_id, "whoever decided")
+        act = "Mend the words" if seen.person.may(writing(standing.kept.incident)) else "Open"
         link = f"/incidents/{request.incident_id}?from=returned:{request.revision_id}"
         return _Found(
             Need.CAME_BACK, at, "back", f"Returned by {who}", decision.decision.reason or "",
@@ -250,7 +253,7 @@ def _all_clear(standing: board.Standing, seen: Seen) -> _Found | None:
     incident, release, revision = standing.kept.incident, standing.release, standing.revision
     if incident.open or release is None or revision is None or release.expires_at <= seen.now:
         return None
-    if revision.kind in (UpdateKind.ALL_CLEAR, UpdateKind.RETRACTION):
+    if incident.notice or revision.kind in (UpdateKind.ALL_CLEAR, UpdateKind.RETRACTION):
         return None
     return _Found(
         Need.ALL_CLEAR, incident.closed_at or incident.heard_at, "ring", "No all clear yet",

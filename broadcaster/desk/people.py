@@ -18,7 +18,8 @@ from broadcaster.desk.session import fields_of, require_person, token_of
 from broadcaster.desk.sign_in import answer_in
 from broadcaster.desk.templating import page
 from broadcaster.errors import Refusal
-from broadcaster.ledger import Tx, authorities, locks, passkeys, people
+from broadcaster.guideline import Guideline
+from broadcaster.ledger import Tx, authorities, guidelines, locks, passkeys, people
 from broadcaster.passkey import LONGEST_SHIFT, Json, Lock, Passkey
 from broadcaster.roster import Act, Person, may_command, require
 
@@ -153,9 +154,9 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
 
     shift = desk.clock.now().replace(second=0, microsecond=0) + LONGEST_SHIFT
 
-    def look(tx: Tx) -> tuple[list[Listed], list[people.Session]]:
+    def look(tx: Tx) -> tuple[list[Listed], list[people.Session], list[Guideline]]:
         allowed = own_passkeys(tx, desk, person) if person.may(Act.APPROVE_DEVICE) else None
-        return [
+        listed = [
             Listed(
                 each,
                 tuple(passkeys.of_person(tx, each.id)),
@@ -165,9 +166,10 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
                 _asked(tx, desk, each, allowed, shift) if allowed else {},
             )
             for each in people.everybody(tx)
-        ], people.sessions(tx, person.id)
+        ]
+        return listed, people.sessions(tx, person.id), guidelines.every(tx)
 
-    listed, sessions = await desk.ledger.read(look)
+    listed, sessions, written = await desk.ledger.read(look)
     return page(
         request, "people.html", listed=listed, refusal=refusal,
         may_approve=person.may(Act.APPROVE_DEVICE), may_grant=person.may(Act.GRANT_AUTHORITY),
@@ -177,6 +179,8 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
         matters=list(Matter),
         may_name_deputy=person.may(Act.NAME_DEPUTY),
         commanders=[each.person for each in listed if may_command(each.person)],
+        written=written, may_keep=person.may(Act.KEEP_GUIDELINES),
+        titles={channel.name: channel.title for channel in desk.channels},
         names={each.person.id: each.person.name for each in listed},
         status=status_of(refusal) if refusal else 200,
     )  # fmt: skip

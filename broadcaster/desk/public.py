@@ -73,7 +73,7 @@ def shown(told: Sequence[Publication], now: datetime) -> list[Shown]:
 
 @routes.get("/p")
 async def first_page(request: web.Request) -> web.Response:
-    """The newest word on each incident: first what still holds, then the rest."""
+    """The newest word on each incident, then on each notice; last what no longer holds."""
     desk = _reader(request)
     told = await desk.ledger.read(lambda tx: publications.newest(tx, NEWEST))
     by_incident: dict[str, list[Publication]] = {}
@@ -81,11 +81,13 @@ async def first_page(request: web.Request) -> web.Response:
         by_incident.setdefault(each.incident_id, []).append(each)
     tops = [shown(several, desk.clock.now())[0] for several in by_incident.values()]
     over = [top for top in tops if top.expired or top.it.kind == UpdateKind.ALL_CLEAR]
+    current = [top for top in tops if top not in over]
     return _cached(
         request,
         told,
         "public/index.html",
-        current=[top for top in tops if top not in over],
+        current=[top for top in current if not top.it.routine],
+        notices=[top for top in current if top.it.routine],
         over=over,
         feed_password=feed_password(request.app) if person(request) else None,
     )

@@ -17,9 +17,20 @@ from broadcaster.desk.middleware import status_of
 from broadcaster.desk.session import fields_of, require_person, same_site
 from broadcaster.desk.templating import page
 from broadcaster.errors import Kind, Refusal
+from broadcaster.guideline import Guideline
 from broadcaster.handover import commander_name
-from broadcaster.ledger import Tx, approvals, attempts, incidents, people, posts, releases
-from broadcaster.orders import ask_to_keep, stop_release, take_back
+from broadcaster.incident import Incident
+from broadcaster.ledger import (
+    Tx,
+    approvals,
+    attempts,
+    guidelines,
+    incidents,
+    people,
+    posts,
+    releases,
+)
+from broadcaster.orders import ask_to_keep, stop_release, take_back, writing
 from broadcaster.roster import Act, require
 from broadcaster.update import Rendering, Revision
 
@@ -59,6 +70,8 @@ class View:
     channels: Sequence[OnChannel]
     names: Mapping[str, str]
     stopped_at: datetime | None
+    about: Incident
+    guideline: Guideline | None  #: that decided, instead of a person
     may_be_kept: bool  #: whether the Commander may let go what is held
     commander: str  #: who is asked
 
@@ -97,6 +110,8 @@ def look(tx: Tx, release_id: str) -> View:
         ],
         {person.id: person.name for person in people.everybody(tx)},
         releases.stopped_at(tx, release.id),
+        kept.incident,
+        guidelines.get(tx, decision.decision.guideline_id),
         any(each.release_id == release.id and each.held and each.may_be_kept
             for each in old_words(tx, kept)),
         asked_in_words(command, commander_name(tx, command)),
@@ -161,10 +176,10 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
         following=NEXT,
         said=said_once(((r.channel, r.text) for r in view.revision.renderings), titles),
         takes_back=said_once(((r.channel, r.text) for r in view.retraction), titles),
-        may_stop=person.may(Act.STOP),
+        may_stop=person.may(Act.WRITE_NOTICE if view.about.notice else Act.STOP),
         may_take_back=person.may(Act.TAKE_BACK),
-        may_compile=person.may(Act.COMPILE),
-        may_ask_to_keep=person.may(Act.COMPILE) or person.may(Act.DECIDE),
+        may_compile=person.may(writing(view.about)),
+        may_ask_to_keep=person.may(writing(view.about)) or person.may(Act.DECIDE),
         refusal=refusal,
         status=status_of(refusal) if refusal else 200,
     )

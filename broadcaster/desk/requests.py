@@ -59,6 +59,7 @@ async def _page(
     return page(
         request, "requests.html", listed=listed, names=names, refusal=refusal, typed=typed,
         may_ask=person.may(Act.REQUEST_POST), may_settle=person.may(Act.SETTLE_REQUEST),
+        may_write=bool(_seen_by(person)) and person.may(Act.WRITE_NOTICE),
         status=status_of(refusal) if refusal else 200,
     )  # fmt: skip
 

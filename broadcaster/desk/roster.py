@@ -66,6 +66,10 @@ def _end_deputy(tx: Tx, fields: Mapping[str, str], person: Person, zone: ZoneInf
     rostering.end_deputy(tx, fields.get("person", ""), person=person, actor=person.id)
 
 
+def _end_guideline(tx: Tx, fields: Mapping[str, str], person: Person, zone: ZoneInfo) -> None:
+    rostering.end_guideline(tx, fields.get("guideline", ""), person=person, actor=person.id)
+
+
 _ORDERS: dict[str, Callable[[Tx, Mapping[str, str], Person, ZoneInfo], None]] = {
     "grant": _grant,
     "take back": _take_back,
@@ -73,6 +77,7 @@ _ORDERS: dict[str, Callable[[Tx, Mapping[str, str], Person, ZoneInfo], None]] = 
     "except": _except,
     "name deputy": _name_deputy,
     "end deputy": _end_deputy,
+    "end guideline": _end_guideline,
 }
 
 

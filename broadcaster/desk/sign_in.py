@@ -25,6 +25,7 @@ _DOES = {
     Role.WATCH_COMMANDER: "approves it where nobody commands yet",
     Role.SUPERVISOR: "settles what came in wrong",
     Role.CHIEF: "says who may post for the department",
+    Role.STAFF: "writes notices",
     Role.RECORDS: "reads everything, and changes nothing",
 }
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from broadcaster.handover import WATCH_COMMANDER
+from broadcaster.handover import SUPERVISOR, WATCH_COMMANDER
 from broadcaster.incident import Status
 from broadcaster.ledger import records
 from broadcaster.policy import BY_ID
@@ -139,9 +139,18 @@ def _submitted(line: _Line) -> str:
     return f"Submitted {line['update_kind']} #{line['number']} for approval{though}"
 
 
+def _decided(line: _Line) -> str:
+    said = f"{line['verdict'].capitalize()} the words #{line['code']}"
+    if line["keeps"]:
+        return f"{said}, knowing what has changed: {_changes(line)}"
+    if not line["guideline_id"]:
+        return said
+    return f"{said} by the Chief's guideline on {line['topic']} ({line['clause']})"
+
+
 def _called(line: _Line) -> str:
-    watch = line["called"] == WATCH_COMMANDER
-    who = "the Watch Commander" if watch else line.name("called")
+    roles = {WATCH_COMMANDER: "the Watch Commander", SUPERVISOR: "the supervisors"}
+    who = roles.get(line["called"]) or line.name("called")
     via = "the desk" if line["via"] == "desk" else line["via"]
     return f"Called {who} by {via}"
 
@@ -203,10 +212,7 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
         f"The {line['via']} to {line.name('called')}: {line['progress']}"
     ),
     Kind.REQUEST_OPENED: "Opened the request",
-    Kind.DECISION_RECORDED: lambda line: (
-        f"{line['verdict'].capitalize()} the words #{line['code']}"
-        + (f", knowing what has changed: {_changes(line)}" if line["keeps"] else "")
-    ),
+    Kind.DECISION_RECORDED: _decided,
     Kind.DECISION_REFUSED: "A decision ({verdict}) was refused: {code}",
     Kind.UPDATE_RELEASED: _released,
     Kind.WORDS_KEPT: "What was held goes out as it stands: {channels}",
@@ -255,6 +261,9 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.DEPUTY_ENDED: lambda line: (
         f"{line.name('person_id')} is no longer a deputy of the Watch Commander"
     ),
+    Kind.GUIDELINE_GRANTED: "A guideline was written: {topic} ({clause}) on {channels}",
+    Kind.GUIDELINE_ENDED: "The guideline on {topic} was ended",
+    Kind.NOTICE_BEGUN: "Began a notice: {topic} ({clause})",
     Kind.POSTING_REQUESTED: "Asked for something to be posted",
     Kind.POSTING_REQUEST_SETTLED: "A request to post was {state}",
     Kind.SIGNED_IN: "Signed in",

@@ -361,6 +361,7 @@ def _kept_decision(row: Row[tuple[object, ...]]) -> KeptDecision:
             id=row.id, request_id=row.request_id, person_id=row.person_id,
             verdict=Verdict(row.verdict), digest=row.digest, reason=row.reason, at=row.at,
             keeps=row.keeps,
+            guideline_id=row.guideline_id,
         ),
         Command.model_validate_json(row.command),
         row.idempotency_key,

@@ -37,7 +37,7 @@ from broadcaster.incident import Command
 from broadcaster.ledger import approvals, authorities, incidents, people, schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.record import Kind as Fact
-from broadcaster.roster import Person, Role
+from broadcaster.roster import Act, Person, Role
 
 ACTOR = "notify"
 
@@ -150,7 +150,12 @@ def _asking(
 
 
 def _rung(person: Person, command: Command, deputies: Collection[str]) -> Rung | None:
-    """Where a person stands for an incident under this command; None: not on the ladder."""
+    """Where a person stands under this command; None: not on the ladder.
+
+    A notice has none: its supervisors are asked.
+    """
+    if command.routine:
+        return Rung.APPROVER if person.may(Act.APPROVE_NOTICE) else None
     if command.held_by(person.id):
         return Rung.APPROVER
     if Role.WATCH_COMMANDER in person.roles:

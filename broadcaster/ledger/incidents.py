@@ -16,6 +16,9 @@ from broadcaster.update import Words
 
 _PUBLIC_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 
+#: A notice stands in an incident's place, and is none.
+_IS_INCIDENT = schema.incidents.c.handling != str(Handling.NOTICE)
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -63,7 +66,7 @@ def by_number(tx: Tx, number: str) -> Kept | None:
     table = schema.incidents.c
     row = tx.connection.execute(
         select(schema.incidents)
-        .where((table.number == number) | (table.id == number))
+        .where((table.number == number) | (table.id == number), _IS_INCIDENT)
         .order_by(table.heard_at.desc())
         .limit(1)
     ).first()
@@ -116,7 +119,7 @@ def closed_and_told(tx: Tx, *, limit: int) -> list[Kept]:
     table = schema.incidents.c
     rows = tx.connection.execute(
         select(schema.incidents)
-        .where(~table.open, table.id.in_(select(schema.releases.c.incident_id)))
+        .where(~table.open, _IS_INCIDENT, table.id.in_(select(schema.releases.c.incident_id)))
         .order_by(table.heard_at.desc(), table.id)
         .limit(limit)
     )

@@ -33,6 +33,7 @@ class PostingRequest(Frozen):
     settled_by: str | None
     settled_at: datetime | None
     reason: str | None
+    notice_id: str | None = None  #: the notice that was begun from it
 
 
 def add(tx: Tx, person_id: str, text: str) -> PostingRequest:
@@ -60,6 +61,14 @@ def get(tx: Tx, request_id: str) -> PostingRequest | None:
     return PostingRequest.model_validate(dict(row._mapping)) if row else None
 
 
+def of_notice(tx: Tx, notice_id: str) -> PostingRequest | None:
+    """The request that a notice was begun from."""
+    row = tx.connection.execute(
+        select(schema.posting_requests).where(schema.posting_requests.c.notice_id == notice_id)
+    ).first()
+    return PostingRequest.model_validate(dict(row._mapping)) if row else None
+
+
 def listed(tx: Tx, *, of: str | None, states: list[State], limit: int) -> list[PostingRequest]:
     """The newest requests in these states, and those of one person in any state."""
     table = schema.posting_requests.c
@@ -81,4 +90,15 @@ def settle(tx: Tx, kept: PostingRequest, state: State, reason: str | None, *, ac
     )
     tx.record(Fact.POSTING_REQUEST_SETTLED, actor=actor, posting_request_id=kept.id,
               state=str(state), private={"reason": reason})  # fmt: skip
+    tx.changed("requests")
+
+
+def begun(tx: Tx, request_id: str, notice_id: str) -> None:
+    """Notes the notice that was begun from a request that was passed on; the newest counts."""
+    table = schema.posting_requests.c
+    tx.connection.execute(
+        update(schema.posting_requests)
+        .where(table.id == request_id, table.state == str(State.PASSED_ON))
+        .values(notice_id=notice_id)
+    )
     tx.changed("requests")

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, insert, select
 
+from broadcaster.incident import Handling
 from broadcaster.ledger import approvals, posts, releases, schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.update import Revision, UpdateKind
@@ -36,6 +37,8 @@ class Publication:
     guidance: str | None
     #: How it ended, in an all clear whose approved text says just that.
     ended: str | None
+    #: Whether it is a notice: about no incident.
+    routine: bool = False
 
 
 def publish(tx: Tx, post_id: str) -> str:
@@ -111,6 +114,7 @@ def _query() -> Select[tuple[Any, ...]]:
         select(
             schema.publications,
             schema.incidents.c.public_id,
+            schema.incidents.c.handling,
             schema.posts.c.release_id,
             schema.revisions.c.body.label("revision"),
         )
@@ -133,4 +137,5 @@ def _publication(row: Row[tuple[object, ...]]) -> Publication:
         digest=row.digest, published_at=row.published_at, expires_at=row.expires_at,
         release_id=row.release_id, corrects=revision.corrects,
         guidance=None if over else said_so, ended=said_so if over else None,
+        routine=row.handling == str(Handling.NOTICE),
     )  # fmt: skip

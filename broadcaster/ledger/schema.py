@@ -265,6 +265,24 @@ delegations = Table(
     Column("ended_by", Text),
 )
 
+#: The Chief's written guidelines, and which have ended. Two tables, so that neither is ever
+#: changed: the desk may end a guideline, and neither make one nor bring one back.
+guidelines = Table(
+    "guidelines",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("granted_at", Instant, nullable=False),
+)
+
+guideline_ends = Table(
+    "guideline_ends",
+    metadata,
+    Column("guideline_id", Text, ForeignKey("guidelines.id"), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("by", Text, ForeignKey("people.id"), nullable=False),
+)
+
 #: What members who may not post ask for, up the chain of command (389.3).
 posting_requests = Table(
     "posting_requests",
@@ -277,6 +295,8 @@ posting_requests = Table(
     Column("settled_by", Text),
     Column("settled_at", Instant),
     Column("reason", Text),
+    #: The notice that was begun from it.
+    Column("notice_id", Text, ForeignKey("incidents.id")),
 )
 
 # --- Reports and incidents --------------------------------------------------------------------
@@ -415,6 +435,8 @@ decisions = Table(
     Column("proof", Text),
     #: The digest of the changed facts in spite of which the words are kept.
     Column("keeps", Text),
+    #: The guideline that decided instead of a person (389.3).
+    Column("guideline_id", Text, ForeignKey("guidelines.id")),
     #: What the gate made of it: `released`, or the refusal's code and words.
     Column("outcome", Text),
     Column("why", Text),

@@ -9,26 +9,29 @@ from broadcaster.roster import MAY, Act, Person, Role, may_command, require
 
 #: Act by role, as 389.3 and 389.4.1 have it: pio, commander, watch-commander, supervisor, Chief
 #: ("h") and records.
-LETTER = {role: role.value[0] for role in Role} | {Role.CHIEF: "h"}
+LETTER = {role: role.value[0] for role in Role} | {Role.CHIEF: "h", Role.STAFF: "t"}
 TABLE = {
-    Act.READ: "pcwshr",
-    Act.ENTER_REPORT: "pcws--",
-    Act.CLOSE_INCIDENT: "pcw---",
-    Act.COMPILE: "p-----",
-    Act.RECORD_COMMAND: "p-w---",
-    Act.TRANSFER_COMMAND: "--w---",
-    Act.NAME_DEPUTY: "--w---",
-    Act.DECIDE: "-cw---",
-    Act.STOP: "pcws--",
-    Act.TAKE_BACK: "pcws--",
-    Act.SETTLE_PROBLEM: "p-ws--",
-    Act.APPROVE_DEVICE: "--ws--",
-    Act.GRANT_AUTHORITY: "----h-",
-    Act.RECORD_TRAINING: "----h-",
-    Act.EXCEPT: "--ws--",
-    Act.REQUEST_POST: "pcwsh-",
-    Act.SETTLE_REQUEST: "--ws--",
-    Act.READ_RECORD: "pcwshr",
+    Act.READ: "pcwshtr",
+    Act.ENTER_REPORT: "pcws---",
+    Act.CLOSE_INCIDENT: "pcw----",
+    Act.COMPILE: "p------",
+    Act.WRITE_NOTICE: "pcwsht-",
+    Act.RECORD_COMMAND: "p-w----",
+    Act.TRANSFER_COMMAND: "--w----",
+    Act.NAME_DEPUTY: "--w----",
+    Act.DECIDE: "-cw----",
+    Act.APPROVE_NOTICE: "--ws---",
+    Act.STOP: "pcws---",
+    Act.TAKE_BACK: "pcws---",
+    Act.SETTLE_PROBLEM: "p-ws---",
+    Act.APPROVE_DEVICE: "--ws---",
+    Act.GRANT_AUTHORITY: "----h--",
+    Act.KEEP_GUIDELINES: "----h--",
+    Act.RECORD_TRAINING: "----h--",
+    Act.EXCEPT: "--ws---",
+    Act.REQUEST_POST: "pcwsht-",
+    Act.SETTLE_REQUEST: "--ws---",
+    Act.READ_RECORD: "pcwshtr",
 }
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page
 
-from broadcaster import up_the_chain
+from broadcaster import notices, up_the_chain
 from broadcaster.approval import Verdict
 from broadcaster.errors import Refusal
 from broadcaster.handover import offer_command, record_command
-from broadcaster.incident import Status
-from broadcaster.ledger import incidents, people, problems
+from broadcaster.incident import Status, Topic
+from broadcaster.ledger import guidelines, incidents, people, problems
 from broadcaster.roster import Role
 from tests.browser.conftest import DESK, PHONE, Open
 from tests.browser.stage import Stage
@@ -70,10 +72,23 @@ async def test_axe_finds_nothing(
         lambda tx: people.add(tx, CHIEF, [Role.CHIEF, Role.SUPERVISOR], actor="test", practice=True)
     )
     stage.write(lambda tx: up_the_chain.ask(tx, "The road is closed.", stage.people[COMMANDER]))
+    notice = stage.write(
+        lambda tx: notices.begin(
+            tx, Topic.ANNOUNCEMENT, "Coffee with a cop", "The city", stage.people[PIO]
+        )
+    )
+    stage.write(
+        lambda tx: guidelines.grant(
+            tx, Topic.ANNOUNCEMENT, members=[], roles=[Role.PIO], channels=["public_page"],
+            until=datetime.now(UTC) + timedelta(days=9), text="Dates of community events.",
+            granted_by=stage.people[CHIEF].id, actor="test",
+        )
+    )  # fmt: skip
     public_id = stage.read(lambda tx: incidents.get(tx, told)).public_id
     pages = [
         (None, "/sign-in"), (None, f"/enrol/{token}"), (None, "/enrol/unknown"),
         (PIO, "/"), (PIO, "/?tab=open"), (PIO, "/?tab=off"), (PIO, "/?tab=closed"),
+        (PIO, "/?tab=routine&request=1"), (PIO, f"/incidents/{notice.id}"),
         (PIO, "/?about=2#report"), (COMMANDER, "/"), (PIO, "/?tab=nonsense&page=7"),
         (PIO, f"/incidents/{fresh}"), (PIO, f"/incidents/{told}"), (PIO, f"/incidents/{returned}"),
         (PIO, f"/incidents/{closed}?kind=all+clear"), (COMMANDER, f"/incidents/{fresh}"),

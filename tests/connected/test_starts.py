@@ -242,6 +242,17 @@ async def test_commands_without_a_running_up_say_so_or_do_it_alone() -> None:
         assert code == 1 and "[content_unknown]" in err
         code, _, err = await at.run("roster", "revoke", "A. Person", "--by", "A. Person")
         assert code == 1 and "[not_your_act]" in err
+        given = ("--role", "staff", "--channel", "public_page", "--until", "2099-01-31",
+                 "--text", "Dates of events.")  # fmt: skip
+        code, out, err = await at.run("roster", "guideline", "announcement", *given, *by)
+        assert code == 0, err
+        kept = out.strip()
+        code, _, err = await at.run("roster", "guideline", "gossip", *given, *by)
+        assert code == 1 and "[topic_unknown]" in err
+        code, out, _ = await at.run("roster", "list")
+        assert f"Guideline {kept}: announcement (389.4(a)) on public_page" in out
+        code, out, err = await at.run("roster", "guideline-end", kept, *by)
+        assert code == 0 and kept not in (await at.run("roster", "list"))[1], err
         code, out, err = await at.run("roster", "revoke", "A. Person", *by)
         assert code == 0, err
         code, _, err = await at.run("explain", "nothing")

@@ -25,19 +25,29 @@ from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 from webauthn.helpers import bytes_to_base64url
 
-from broadcaster import approval, passkey
+from broadcaster import approval, authority, guideline, notices, passkey
 from broadcaster import update as update_module
 from broadcaster.approval import ApprovalRequest, Decision, RequestState, Verdict
 from broadcaster.handover import record_command
-from broadcaster.incident import Command
-from broadcaster.ledger import Tx, approvals, exercises, locks, passkeys, people, releases, schema
-from broadcaster.orders import Submitted
+from broadcaster.incident import Command, Topic
+from broadcaster.ledger import (
+    Tx,
+    approvals,
+    exercises,
+    guidelines,
+    locks,
+    passkeys,
+    people,
+    releases,
+    schema,
+)
+from broadcaster.orders import SubmitRevision, Submitted, submit_revision
 from broadcaster.passkey import Passkey, Site, decision_challenge
 from broadcaster.roster import Person, Role
 from broadcaster.update import Change, Rendering, UpdateKind, facts_digest, retraction_of
 from streams import gate
 from tests.authenticator import PRESENT, Authenticator
-from tests.story import EXERCISE, INCIDENT_URL, NOW, PAGE, SITE, Story, linked
+from tests.story import CHANNELS, EXERCISE, INCIDENT_URL, NOW, PAGE, SITE, ZONE, Story, linked
 
 ELSEWHERE = Site.at("https://alerts.example.evil.test")
 
@@ -533,6 +543,122 @@ async def refused_before(scene: Scene) -> None:
     await scene.set(schema.passkeys, scene.key, revoked_at=None)
 
 
+# --- Of a notice ---
+
+
+async def a_notice(scene: Scene, text: str = "Coffee with an officer.", **guideline: Any) -> str:
+    """The scene's words are a notice's now, that a guideline covers but for what is named."""
+    story = scene.story
+    terms: dict[str, Any] = {
+        "members": [story.pio.id], "roles": [], "channels": ["public_page", "county"],
+        "until": story.clock.at + timedelta(hours=1), "text": "Events.", "granted_by": "chief",
+    } | guideline  # fmt: skip
+    topic = terms.pop("topic", Topic.ANNOUNCEMENT)
+
+    def begun(tx: Tx) -> Submitted:
+        it = notices.begin(tx, Topic.ANNOUNCEMENT, "Coffee with a cop", "The city", story.pio)
+        order = SubmitRevision(
+            incident_id=it.id, channels=tuple(each.name for each in CHANNELS), attested=True,
+            no_open_incident=True,
+            words=notices.words(it, department="DHSPD", text=text, zone=ZONE, now=tx.now),
+        )  # fmt: skip
+        return submit_revision(tx, order, story.pio, list(CHANNELS))
+
+    scene.submitted = await story.ledger.write(begun)
+    kept = await story.ledger.write(lambda tx: guidelines.grant(tx, topic, actor="test", **terms))
+    return kept.id
+
+
+async def on_its_word(scene: Scene, guideline_id: str, person: Person | None = None) -> None:
+    """A decision by guideline, with nobody's passkey."""
+    await scene.decide(person or scene.story.pio)
+    await scene.set(schema.decisions, scene.decision_id, guideline_id=guideline_id, proof=None)
+
+
+async def an_incident_on_a_guidelines_word(scene: Scene) -> None:
+    about = scene.submitted
+    kept = await a_notice(scene)
+    scene.submitted = about
+    await on_its_word(scene, kept)
+
+
+async def on_a_guideline_that_was_ended(scene: Scene) -> None:
+    kept = await a_notice(scene)
+
+    def end(tx: Tx) -> None:
+        held = guidelines.get(tx, kept)
+        assert held is not None
+        guidelines.end(tx, held, ended_by=scene.story.pio.id, actor="test")
+
+    await scene.story.ledger.write(end)
+    await on_its_word(scene, kept)
+
+
+async def on_a_guideline_whose_time_is_over(scene: Scene) -> None:
+    await on_its_word(scene, await a_notice(scene, until=scene.story.clock.at))
+
+
+async def of_another_topic(scene: Scene) -> None:
+    await on_its_word(scene, await a_notice(scene, topic=Topic.RECRUITMENT))
+
+
+async def on_a_channel_that_it_does_not_name(scene: Scene) -> None:
+    await on_its_word(scene, await a_notice(scene, channels=["public_page"]))
+
+
+async def by_a_member_whom_it_does_not_name(scene: Scene) -> None:
+    await on_its_word(scene, await a_notice(scene, members=[scene.lee.id], roles=[Role.CHIEF]))
+
+
+async def with_a_finding_that_has_a_reason(scene: Scene) -> None:
+    kept = await a_notice(scene)
+    await scene.say("At 1234 Oak St.", policy_reasons={"house-number": "The library's own."})
+    await on_its_word(scene, kept)
+
+
+async def mended_by_somebody_since(scene: Scene) -> None:
+    kept = await a_notice(scene)
+    await scene.tamper(edited_by=scene.lee.id)
+    await on_its_word(scene, kept)
+
+
+async def submitted_by_somebody_else(scene: Scene) -> None:
+    await on_its_word(scene, await a_notice(scene), scene.story.commander)
+
+
+async def authority_taken_back_since(scene: Scene) -> None:
+    kept = await a_notice(scene)
+    await scene.story.ledger.write(
+        lambda tx: tx.connection.execute(update(schema.authorities).values(revoked_at=tx.now))
+    )
+    await on_its_word(scene, kept)
+
+
+async def training_lapsed_since(scene: Scene) -> None:
+    kept = await a_notice(scene)
+    await scene.story.ledger.write(
+        lambda tx: tx.connection.execute(update(schema.trainings).values(expires_at=tx.now))
+    )
+    await on_its_word(scene, kept)
+
+
+async def an_open_incident_is_named(scene: Scene) -> None:
+    kept = await a_notice(scene, "Keep away from Elm St.")
+    await scene.story.reported("2026-9", place="Elm St")
+    await on_its_word(scene, kept)
+
+
+async def nobody_states_that_it_is_about_none(scene: Scene) -> None:
+    kept = await a_notice(scene)
+    await scene.tamper(no_open_incident=False)
+    await on_its_word(scene, kept)
+
+
+async def a_notice_by_no_supervisor(scene: Scene) -> None:
+    await a_notice(scene)
+    await scene.decide()
+
+
 async def _commands(scene: Scene, person: Person | None) -> None:
     incident, pio = scene.request.incident_id, scene.story.pio
     await scene.story.ledger.write(
@@ -566,6 +692,10 @@ CHANGED, LAPSES = (update_module, "changed_facts"), (update_module, "lapses_by")
 STAND, OVER = (update_module, "may_stand"), (update_module, "is_over")
 PROOF = (approval, "_proof")
 TAKE = (approval, "take_back")
+OUTSIDE, NO_INCIDENT = (approval, "_outside"), (approval, "_no_incident")
+STRICTLY, ABOUT = (guideline, "objection"), (guideline, "about_an_incident")
+HOLDS, NAMES = (guideline.Guideline, "holds"), (guideline.Guideline, "names")
+MEMBER = (authority, "objection")
 JUDGE, COMMAND = (gate, "judge_decision"), (gate, "_command_then")
 
 CHECKS = [
@@ -671,6 +801,41 @@ CHECKS = [
     Check(FOUND, "unexplained := wanting(findings, reasons)", "unexplained := []",
           without_a_reason, "policy_reason_missing"),
     Check(FOUND, "not attested", "False", not_attested, "attestation_missing"),
+    Check(DECIDE, "case.by_guideline and (refusal := _outside(case, contact))", "False",
+          an_incident_on_a_guidelines_word, "guideline_ended"),
+    Check(OUTSIDE, "revision.edited_by is not None", "False", mended_by_somebody_since,
+          "outside_guideline"),
+    Check(OUTSIDE, "case.person.id != revision.compiled_by", "False", submitted_by_somebody_else,
+          "outside_guideline"),
+    Check(STRICTLY, "not guideline.holds(it.at)", "False", on_a_guideline_that_was_ended,
+          "guideline_ended"),
+    Check(HOLDS, "self.ended_at is None", "True", on_a_guideline_that_was_ended,
+          "guideline_ended"),
+    Check(HOLDS, "at < self.until", "True", on_a_guideline_whose_time_is_over,
+          "guideline_ended"),
+    Check(STRICTLY, "it.topic is not guideline.topic", "False", of_another_topic,
+          "outside_guideline"),
+    Check(STRICTLY, "not set(it.channels) <= set(guideline.channels)", "False",
+          on_a_channel_that_it_does_not_name, "outside_guideline"),
+    Check(STRICTLY, "not guideline.names(it.person)", "False", by_a_member_whom_it_does_not_name,
+          "outside_guideline"),
+    Check(NAMES, "person.id in self.members or bool(self.roles & person.roles)", "True",
+          by_a_member_whom_it_does_not_name, "outside_guideline"),
+    Check(STRICTLY, "it.findings > 0", "False", with_a_finding_that_has_a_reason,
+          "outside_guideline"),
+    Check(STRICTLY, "authority.objection(it.person, it.held, Content.ROUTINE, it.at)", "None",
+          training_lapsed_since, "training_lapsed"),
+    Check(MEMBER, "held.authority(content, at) is None", "False", authority_taken_back_since,
+          "authority_ended"),
+    Check(MEMBER, "content is Content.ROUTINE and (lapsed := held.lapsed(at))", "False",
+          training_lapsed_since, "training_lapsed"),
+    Check(STILL, ", _no_incident", "", an_open_incident_is_named, "open_incident_named"),
+    Check(ABOUT, "found := named(texts, several)", "found := None", an_open_incident_is_named,
+          "open_incident_named"),
+    Check(ABOUT, "if not stated:", "if False:", nobody_states_that_it_is_about_none,
+          "statement_missing"),
+    Check(PERSON, "case.person.may(Act.APPROVE_NOTICE)", "True", a_notice_by_no_supervisor,
+          "not_a_supervisor"),
     Check(JUDGE, "exercises.require_running(tx)", "None", the_exercise_ended, "exercise_ended"),
     Check(JUDGE, "kept.outcome is not None", "False", refused_before, "passkey_revoked"),
     Check(COMMAND, "kept.command if moved_since else now", "kept.command",
@@ -682,6 +847,13 @@ CHECKS = [
 UNNOTICED = {
     (STILL, "_reason"): "a decision that goes back is not approved, so nothing of it is released",
     (STILL, "refusal := check(case)"): "hands on what a check says; each check has its own row",
+    (STILL, "case.by_guideline"): "lets a guideline decide; without it none could",
+    (STILL, "check in _ASK_A_PERSON"): "the same: these ask a person who decided for a proof",
+    (OUTSIDE, "it is None"): "the gate would fail on the notice that is not there",
+    (STRICTLY, "guideline is None"): "the gate would fail on the guideline that is not there",
+    (STRICTLY, "outside"): "hands on what a term says; each term has its own row",
+    (PERSON, "case.command.routine"):
+        "lets a supervisor decide; without it the Watch Commander alone could",
     (PERSON, "case.command.person_id is None"):
         "lets the Watch Commander decide; without it nobody could",
     (PERSON, "case.person.id == case.request.asked"): "chooses the refusal's words and code",
@@ -703,8 +875,8 @@ UNNOTICED = {
     (JUDGE, "releases.of_revision(tx, revision.id) is not None"):
         "a second release of a revision fails on a key of the database",
     (TAKE, "approved"): "its two halves have rows of their own",
-    (JUDGE, "kept.proof is None"): "a retraction that is proven is no prepared one, or is the same",
-    (JUDGE, "revision.kind is UpdateKind.RETRACTION"): "another update is no prepared retraction",
+    (JUDGE, "_takes_back(kept, revision)"):
+        "what is approved again is no prepared retraction, and judged as any other",
     (JUDGE, "unlocked"): "a made-up message: there is no decision to release",
     (JUDGE, "request is None"): "the same",
     (JUDGE, "kept is None"): "the same; decisions are never taken away",

@@ -554,9 +554,14 @@ async def test_a_headline_too_long_is_refused_in_words(
     assert fault["code"] == "headline_too_long"
 
 
-async def test_only_who_compiles_previews(watch: Phone, incident: incidents.Kept) -> None:
+async def test_only_who_writes_previews(
+    watch: Phone, client: TestClient, persons: scene.Persons, incident: incidents.Kept
+) -> None:
+    """An update, or a notice; who reads alone does not."""
     typed = preview_of(incident, scene.a_time())
-    assert (await watch.post("/preview", typed, 403))["code"] == "not_your_act"
+    await watch.post("/preview", typed)
+    await scene.sign_in(client, persons.records)
+    assert (await Phone(client).post("/preview", typed, 403))["code"] == "not_your_act"
 
 
 # --- The description --------------------------------------------------------------------------

@@ -104,6 +104,10 @@ async def test_the_desk_takes_reports(desk: Ledger) -> None:
         "VALUES ('p', 'n', 'supervisor', false, now())",
         "UPDATE people SET roles = 'supervisor'",
         "UPDATE passkeys SET public_key = ''",
+        "INSERT INTO guidelines SELECT * FROM guidelines",
+        "UPDATE guidelines SET body = '{}'",
+        "UPDATE guideline_ends SET at = now()",
+        "DELETE FROM guideline_ends",
         "DELETE FROM outbox",
         "DELETE FROM entries",
     ],
@@ -111,6 +115,11 @@ async def test_the_desk_takes_reports(desk: Ledger) -> None:
 async def test_the_desks_role_cannot_publish(desk: Ledger, sql: str) -> None:
     with pytest.raises(LedgerAway, match=r"permission denied|row-level security"):
         await run(desk, sql)
+
+
+async def test_the_desks_role_may_end_a_guideline(desk: Ledger) -> None:
+    """It cannot bring one back: an end is never changed."""
+    await run(desk, "INSERT INTO guideline_ends SELECT * FROM guideline_ends")
 
 
 async def test_the_desks_role_may_stop_a_release(desk: Ledger) -> None:
