@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic
 
-from broadcaster import passkey
+from broadcaster import passkey, voice
 from broadcaster.errors import Kind, Refusal
 from broadcaster.incident import NAMESPACE, Command
 from broadcaster.passkey import Passkey, Site, decision_challenge
@@ -112,6 +112,8 @@ class Case:
     proof: passkey.Json | None  #: what the person's passkey answered
     passkey: Passkey | None  #: the one that the answer names, as it stands now
     site: Site
+    #: What a second listener heard, where the Commander had no signal; the proof is then theirs.
+    voice: voice.Voice | None = None
 
 
 def asked_in_words(command: Command, commander_name: str | None) -> str:
@@ -316,8 +318,17 @@ def _words(case: Case) -> Refusal | None:
 
 
 def _proof(case: Case) -> Refusal | None:
-    """That this person's passkey signed this verdict on these words, for this request."""
+    """That this person's passkey signed this verdict on these words, for this request; or that
+    they approved it aloud, and a second listener's passkey signed what was heard."""
     request = case.request
+    if case.voice is not None:
+        return voice.objection(
+            case.voice, case.proof, case.passkey, person_id=case.person.id,
+            commanded=case.command.person_id is not None, compilers=case.revision.writers,
+            nonce=request.nonce, request_id=request.id, digest=case.digest,
+            asked_at=request.created_at, decided_at=case.at, site=case.site,
+            world=case.revision.world,
+        )  # fmt: skip
     signed = decision_challenge(request.nonce, request.id, case.verdict, case.digest)
     return passkey.objection(
         case.proof, case.passkey, person_id=case.person.id, site=case.site, challenge=signed,

@@ -32,6 +32,7 @@ from broadcaster.ledger import (
     posts,
     records,
     releases,
+    voices,
 )
 from broadcaster.orders import case_of
 from broadcaster.passkey import Site
@@ -39,6 +40,7 @@ from broadcaster.policy import screen
 from broadcaster.record import Kind
 from broadcaster.roster import Person
 from broadcaster.update import Revision, short_code
+from broadcaster.voice import Settled
 
 Json = dict[str, Any]
 
@@ -373,6 +375,8 @@ def _asked_and_decided(tx: Tx, seen: _Looked, kept: approvals.Kept) -> Iterable[
         verdict = decided.decision.verdict
         note = f': "{decided.decision.reason}"' if decided.decision.reason else ""
         who = seen.name(decided.decision.person_id)
+        if spoken := voices.of_decision(tx, decided.decision.id):
+            yield _by_voice(seen, spoken)
         yield Reason(
             "389.4.1", what, verdict is Verdict.APPROVED,
             f"{asked}; {who} {verdict} the words #{short_code(decided.decision.digest)} at "
@@ -386,6 +390,17 @@ def _asked_and_decided(tx: Tx, seen: _Looked, kept: approvals.Kept) -> Iterable[
         )  # fmt: skip
     else:
         yield Reason("389.4.1", what, False, f"{asked}; {request.state}. {kept.why or ''}".strip())
+
+
+def _by_voice(seen: _Looked, kept: voices.Kept) -> Reason:
+    """Given aloud: who heard it, and whether the Commander has said since that it was so."""
+    heard = kept.heard
+    holds = None if kept.settled is None else kept.settled is Settled.RATIFIED
+    return Reason(
+        "389.4.1", "approved by voice", holds,
+        f"{seen.name(heard.reader_id)} read it on {heard.radio}; {seen.name(heard.attester_id)} "
+        f"attests the answer at {_time(heard.at)}; {kept.settled or 'not ratified'}.",
+    )  # fmt: skip
 
 
 def _gate(seen: _Looked) -> Iterable[Reason]:

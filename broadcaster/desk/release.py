@@ -16,7 +16,7 @@ from broadcaster.desk.middleware import status_of
 from broadcaster.desk.session import fields_of, require_person, same_site
 from broadcaster.desk.templating import page
 from broadcaster.errors import Kind, Refusal
-from broadcaster.ledger import Tx, approvals, attempts, people, posts, releases
+from broadcaster.ledger import Tx, approvals, attempts, people, posts, releases, voices
 from broadcaster.orders import stop_release
 from broadcaster.roster import Act, require
 from broadcaster.update import Revision
@@ -56,6 +56,7 @@ class View:
     channels: Sequence[OnChannel]
     names: Mapping[str, str]
     stopped_at: datetime | None
+    by_voice: voices.Kept | None
 
     @property
     def can_be_stopped(self) -> bool:
@@ -84,6 +85,7 @@ def look(tx: Tx, release_id: str) -> View:
         ],
         {person.id: person.name for person in people.everybody(tx)},
         releases.stopped_at(tx, release.id),
+        voices.of_decision(tx, release.decision_id),
     )
 
 

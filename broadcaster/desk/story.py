@@ -151,6 +151,13 @@ def _call_ended(line: _Line) -> str:
     return f"The {line['via']} to {line.name('called')} was {line['outcome']}{why}"
 
 
+def _decided(line: _Line) -> str:
+    what = f"{line['verdict'].capitalize()} the words #{line['code']}"
+    if not line["attester"]:
+        return what
+    return f"{what} by voice on {line['radio']}; {line.name('attester')} attests it"
+
+
 def _released(line: _Line) -> str:
     count = len(line["channels"].split(", "))
     where = "1 channel" if count == 1 else f"{count} channels"
@@ -198,8 +205,11 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
         f"The {line['via']} to {line.name('called')}: {line['progress']}"
     ),
     Kind.REQUEST_OPENED: "Opened the request",
-    Kind.DECISION_RECORDED: lambda line: (
-        f"{line['verdict'].capitalize()} the words #{line['code']}"
+    Kind.DECISION_RECORDED: _decided,
+    Kind.VOICE_SETTLED: lambda line: f"{line['settled'].capitalize()} the approval by voice",
+    Kind.VOICE_CODES_ISSUED: "Took {codes} new codes for approving by voice",
+    Kind.VOICE_CODES_VOIDED: lambda line: (
+        f"Too many wrong codes: those of {line.name('person_id')} are void"
     ),
     Kind.DECISION_REFUSED: "A decision ({verdict}) was refused: {code}",
     Kind.UPDATE_RELEASED: _released,
@@ -248,7 +258,7 @@ _TONES: dict[str, str] = {
         (
             Kind.PROBLEM_NOTED, Kind.REQUEST_LAPSED, Kind.REQUEST_EXPIRED, Kind.DECISION_REFUSED,
             Kind.ACCEPTANCE_REFUSED, Kind.RELEASE_REFUSED, Kind.POST_REFUSED, Kind.POST_IN_DOUBT,
-            Kind.POST_EXPIRED, Kind.POST_HELD,
+            Kind.POST_EXPIRED, Kind.POST_HELD, Kind.VOICE_CODES_VOIDED,
         ),
         "look",
     ),
