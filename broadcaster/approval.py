@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic
 
-from broadcaster import guideline, passkey
+from broadcaster import guideline, passkey, voice
 from broadcaster.authority import Standing
 from broadcaster.errors import Kind, Refusal
 from broadcaster.guideline import Guideline, OpenIncident, Submission
@@ -146,6 +146,8 @@ class Case:
     routine: Routine | None = None  #: of a notice
     by_guideline: bool = False  #: decided on a guideline's word, not a person's
     guideline: Guideline | None = None  #: that one; None, too, where there is none such
+    #: What a second listener heard, where the Commander had no signal; the proof is then theirs.
+    voice: voice.Voice | None = None
 
 
 def to_keep(request: ApprovalRequest, changes: Sequence[Change], at: datetime) -> str | None:
@@ -450,8 +452,17 @@ def _words(case: Case) -> Refusal | None:
 
 
 def _proof(case: Case) -> Refusal | None:
-    """That this person's passkey signed this verdict on these words, for this request."""
+    """That this person's passkey signed this verdict on these words, for this request; or that
+    they approved it aloud, and a second listener's passkey signed what was heard."""
     request = case.request
+    if case.voice is not None:
+        return voice.objection(
+            case.voice, case.proof, case.passkey, person_id=case.person.id,
+            commanded=case.command.person_id is not None, compilers=case.revision.writers,
+            nonce=request.nonce, request_id=request.id, digest=case.digest,
+            asked_at=request.created_at, decided_at=case.at, site=case.site,
+            world=case.revision.world,
+        )  # fmt: skip
     signed = decision_challenge(request.nonce, request.id, case.verdict, case.digest, case.keeps)
     return passkey.objection(
         case.proof, case.passkey, person_id=case.person.id, site=case.site, challenge=signed,

@@ -297,7 +297,7 @@ def handlers(
     again: one row that cannot be used must not hold up all that come after it.
     """
 
-    judge = _judges(settings.world)
+    judge = _judges(settings.world, by_voice=settings.voice_approval)
     done: set[str] = set()  # compiled before their own message came
     failing = _Failing(ledger)
 
@@ -361,11 +361,17 @@ def handlers(
     }
 
 
-def _judges(world: World) -> Callable[[str, Callable[[str], str], str], Callable[[Tx], bool]]:
+def _judges(
+    world: World, *, by_voice: bool
+) -> Callable[[str, Callable[[str], str], str], Callable[[Tx], bool]]:
     """The gate of one world: releases of the other cannot be typed into what it makes."""
     if world == EXERCISE:
-        return lambda decision, url, contact: judge_decision(decision, EXERCISE, url, contact)
-    return lambda decision, url, contact: judge_decision(decision, LIVE, url, contact)
+        return lambda decision, url, contact: judge_decision(
+            decision, EXERCISE, url, contact, by_voice=by_voice
+        )
+    return lambda decision, url, contact: judge_decision(
+        decision, LIVE, url, contact, by_voice=by_voice
+    )
 
 
 class _Failing:

@@ -44,6 +44,7 @@ async def examine(settings: Settings) -> list[Finding]:
         _home(settings),
         _disk(settings),
         _libraries(),
+        _voice(settings),
         *await _broker(settings),
         *await _ledger(settings),
     ]
@@ -71,6 +72,12 @@ def _libraries() -> Finding:
     except Refusal as refusal:
         return Finding("libraries", False, f"{refusal.why} {refusal.do}")
     return Finding("libraries", True, "the versions that this program was written for")
+
+
+def _voice(settings: Settings) -> Finding:
+    """Said aloud here, because a desk and a gate that differ release nothing by voice."""
+    told = "on; the gate must have the same setting" if settings.voice_approval else "off"
+    return Finding("approval by voice", True, told)
 
 
 async def _broker(settings: Settings) -> list[Finding]:

@@ -39,6 +39,7 @@ from broadcaster.ledger import (
     posts,
     records,
     releases,
+    voices,
 )
 from broadcaster.orders import case_of
 from broadcaster.passkey import Site
@@ -46,6 +47,7 @@ from broadcaster.policy import screen
 from broadcaster.record import Kind
 from broadcaster.roster import Person
 from broadcaster.update import Revision, short_code
+from broadcaster.voice import Settled
 
 Json = dict[str, Any]
 
@@ -438,6 +440,8 @@ def _asked_and_decided(tx: Tx, seen: _Looked, kept: approvals.Kept) -> Iterable[
             note += f" knowing what has changed in them since ({changed or 'nothing any more'})"
         if seen.guideline:
             asked = "nobody was asked"
+        if spoken := voices.of_decision(tx, decided.decision.id):
+            yield _by_voice(seen, spoken)
         yield Reason(
             seen.clause, what, verdict is Verdict.APPROVED,
             f"{asked}; {who} {verdict} the words #{short_code(decided.decision.digest)} at "
@@ -453,6 +457,17 @@ def _asked_and_decided(tx: Tx, seen: _Looked, kept: approvals.Kept) -> Iterable[
         yield Reason(
             seen.clause, what, False, f"{asked}; {request.state}. {kept.why or ''}".strip()
         )
+
+
+def _by_voice(seen: _Looked, kept: voices.Kept) -> Reason:
+    """Given aloud: who heard it, and whether the Commander has said since that it was so."""
+    heard = kept.heard
+    holds = None if kept.settled is None else kept.settled is Settled.RATIFIED
+    return Reason(
+        "389.4.1", "approved by voice", holds,
+        f"{seen.name(heard.reader_id)} read it on {heard.radio}; {seen.name(heard.attester_id)} "
+        f"attests the answer at {_time(heard.at)}; {kept.settled or 'not ratified'}.",
+    )  # fmt: skip
 
 
 def _gate(seen: _Looked) -> Iterable[Reason]:

@@ -208,6 +208,10 @@ class Settings(BaseSettings):
         description="Per source, the secrets (`whsec_…`) that sign its reports; two while "
         'rotating. JSON: `{"cad": ["whsec_…"]}`.',
     )
+    voice_approval: bool = Field(
+        False, description="Whether a Commander without signal may approve aloud, by a one-time "
+        "code and a second listener's passkey.",
+    )  # fmt: skip
     webhooks: list[WebhookSetting] = Field(
         default_factory=list,
         description="Signed webhook channels. JSON list of `name`, `title`, `url`, `secret`, "

@@ -134,6 +134,11 @@ class Revision(Frozen):
     def digest(self) -> str:
         return digest(self)
 
+    @property
+    def writers(self) -> frozenset[str]:
+        """Whose words they are: the compiler, and who mended them."""
+        return frozenset(each for each in (self.compiled_by, self.edited_by) if each)
+
     def rendering(self, channel: str) -> Rendering:
         """The rendering for a channel; KeyError where the revision has none."""
         for rendering in self.renderings:

@@ -39,6 +39,7 @@ from broadcaster.ledger import (
     people,
     posts,
     releases,
+    voices,
 )
 from broadcaster.orders import facts_of, routine_of
 from broadcaster.passkey import Site, id_of
@@ -46,19 +47,21 @@ from broadcaster.record import Kind
 from broadcaster.roster import Person
 from broadcaster.subscribers import update_released
 from broadcaster.update import Revision, UpdateKind
+from broadcaster.voice import Settled, Voice
 from broadcaster.world import W
 
 ACTOR = "gate"
 
 
 def judge_decision(
-    decision_id: str, world: W, incident_url: Callable[[str], str], contact: str = ""
-) -> Callable[[Tx], bool]:
+    decision_id: str, world: W, incident_url: Callable[[str], str], contact: str = "",
+    *, by_voice: bool = False,
+) -> Callable[[Tx], bool]:  # fmt: skip
     """The step for one decision: answers whether there is such a decision. Judged once.
 
     `incident_url`: where the public reads about an incident, by its public id. The desk is at the
     same site, and the Commander's passkey answers no other. `contact`: the department's own, which
-    words may say.
+    words may say. `by_voice`: whether the department approves by voice.
     """
     site = Site.at(incident_url(""))
 
@@ -73,7 +76,7 @@ def judge_decision(
             return False
         if kept.outcome is not None:
             return True
-        case, revision = _case(tx, kept, incident, site)
+        case, revision = _case(tx, kept, incident, site, by_voice=by_voice)
         try:
             exercises.require_running(tx)
             if _takes_back(kept, revision):
@@ -152,7 +155,7 @@ def _after_the_last(tx: Tx, release: Release[W]) -> Release[W]:
 
 
 def _case(
-    tx: Tx, kept: approvals.KeptDecision, incident: incidents.Kept, site: Site
+    tx: Tx, kept: approvals.KeptDecision, incident: incidents.Kept, site: Site, *, by_voice: bool
 ) -> tuple[Case, Revision]:
     """All that the decision is judged by, read again under the incident's lock."""
     decision = kept.decision
@@ -170,12 +173,23 @@ def _case(
             reason=decision.reason, command=command,
             commander_name=commander_name(tx, command), facts=facts_of(incident),
             at=decision.at, proof=kept.proof, passkey=passkeys.get(tx, id_of(kept.proof)),
-            site=site, keeps=decision.keeps,
+            site=site, keeps=decision.keeps, voice=_voice(tx, decision.id, by_voice),
             routine=routine_of(tx, incident.incident, revision),
             by_guideline=decision.guideline_id is not None,
             guideline=guidelines.get(tx, decision.guideline_id),
         ),
         revision,
+    )  # fmt: skip
+
+
+def _voice(tx: Tx, decision_id: str, allowed: bool) -> Voice | None:
+    """What was heard for a decision that was given aloud, with the code as it stands."""
+    kept = voices.of_decision(tx, decision_id)
+    if kept is None:
+        return None
+    return Voice(
+        allowed=allowed, heard=kept.heard, code=voices.code(tx, kept.heard.code_id),
+        decision_id=decision_id, repudiated=kept.settled is Settled.REPUDIATED,
     )  # fmt: skip
 
 

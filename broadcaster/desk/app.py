@@ -22,13 +22,14 @@ from broadcaster.desk import (
     session,
     sign_in,
     templating,
+    voice,
 )
 from broadcaster.desk.deps import DESK, Desk
 
 #: Each has `routes`. No two name the same address.
 MODULES = (
     templating, session, sign_in, board, incident, approval, release, record, people, reach,
-    requests,
+    requests, voice,
     problems, api, live, public, feeds,
 )  # fmt: skip
 

@@ -31,13 +31,14 @@ from broadcaster.desk.templating import page
 from broadcaster.edit import EditWords, edit_words
 from broadcaster.errors import Refusal
 from broadcaster.incident import Command, commanders_in_words
-from broadcaster.ledger import Tx, approvals, calls, incidents
+from broadcaster.ledger import Tx, approvals, calls, incidents, voices
 from broadcaster.orders import LONGEST_REASON, Decide, no_such_request, renew_request, writing
 from broadcaster.passkey import Json
 from broadcaster.policy import BY_ID
 from broadcaster.roster import Act, require
 from broadcaster.type_names import type_in_words
 from broadcaster.update import EXERCISE_MARK, LONGEST_TEXT, Words
+from broadcaster.voice import words_of
 
 T = TypeVar("T", bound=Hashable)
 
@@ -246,7 +247,14 @@ class Look:
     command: Command
     writing: Act  #: what it takes to ask again
     at: handover.CommandView
+    by_voice: voices.Kept | None
     unopened: bool  #: whether they were called, and see it now for the first time
+
+
+def voice_of(tx: Tx, request_id: str) -> voices.Kept | None:
+    """What was heard, where the decision on a request was given by voice."""
+    decided = approvals.decision_of(tx, request_id)
+    return voices.of_decision(tx, decided.decision.id) if decided else None
 
 
 def _known(tx: Tx, request_id: str) -> approvals.Kept:
@@ -277,6 +285,7 @@ async def _page(
             asked(tx, desk, kept, person, detail.keeps), incident.incident.command,
             writing(incident.incident),
             handover.command_view(tx, desk, incident.incident, person),
+            voice_of(tx, kept.request.id),
             calls.unopened(tx, kept.request.id, person.id),
         )  # fmt: skip
 
@@ -309,6 +318,8 @@ async def _page(
         expired=expired,
         over=over,
         newer=seen.newer,
+        by_voice=seen.by_voice,
+        said_words=words_of(it.request.digest) if desk.settings.voice_approval else (),
         own=own,
         mine=(waits or it.keeps is not None) and not own and may_decide(person, command),
         moved=person.id == it.request.asked or person.id in command.former,

@@ -55,6 +55,7 @@ from broadcaster.roster import Act, Person, require
 from broadcaster.suggestion import TEMPLATES
 from broadcaster.type_names import type_in_words
 from broadcaster.update import Revision, UpdateKind, compose, lapses_by
+from broadcaster.voice import words_of
 
 #: What says nothing in the story that another line does not: the record has it.
 LEFT_OUT = frozenset({Entry.ATTEMPT_STARTED, Entry.INCIDENT_OPENED, Entry.INCIDENT_CHANGED})
@@ -404,6 +405,9 @@ async def _page(
         view=view,
         incident=incident,
         standing=view.standing,
+        said_words=words_of(view.revision.digest)
+        if view.revision and desk.settings.voice_approval
+        else (),
         title=type_in_words(incident.type.value),
         place=incident.place.value if incident.place else "place not known",
         status_words=STATUS_WORDS.get(incident.status.value, incident.status.value),

@@ -20,6 +20,7 @@ from broadcaster.roster import Act, Person, Role
 from broadcaster.suggestion import promised
 from broadcaster.type_names import type_in_words
 from broadcaster.update import UpdateKind, changed_facts, lapses_by, may_stand
+from broadcaster.voice import Settled
 
 
 class Need(IntEnum):
@@ -28,7 +29,7 @@ class Need(IntEnum):
     YOU = 1  #: a request waits for the one who looks
     SOMEBODY = 2  #: a request waits for a Commander
     CAME_BACK = 3  #: returned, expired, lapsed, or refused by the gate
-    CHANNEL = 4  #: a channel refused, or nobody knows whether it posted
+    CHANNEL = 4  #: a channel refused, nobody knows whether it posted, or a voice is not ratified
     CHANGED = 5  #: the facts changed since the public was told
     OVERDUE = 6  #: the public was promised an update by now
     SUGGESTED = 7  #: an update is suggested, and none was written
@@ -121,6 +122,7 @@ def _need(standing: board.Standing, seen: Seen) -> _Found:
         _waits,
         _came_back,
         _channel,
+        _by_voice,
         _changed,
         _overdue,
         _suggested,
@@ -209,6 +211,17 @@ def _channel(standing: board.Standing, seen: Seen) -> _Found | None:
     return _Found(
         Need.CHANNEL, post.since, shape, f"{seen.channels.get(post.channel, post.channel)}: {word}",
         post.why or "", link=f"/releases/{post.release_id}", act="Look",
+    )  # fmt: skip
+
+
+def _by_voice(standing: board.Standing, seen: Seen) -> _Found | None:
+    release, spoken = standing.release, standing.by_voice
+    if release is None or spoken is None or spoken.settled is Settled.RATIFIED:
+        return None
+    why = f"Approved by voice, {spoken.settled or 'not ratified'}"
+    return _Found(
+        Need.CHANNEL, release.released_at, "exclamation", why, link=f"/releases/{release.id}",
+        act="Look",
     )  # fmt: skip
 
 

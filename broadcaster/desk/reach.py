@@ -3,7 +3,7 @@ Twilio tells of an SMS."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from aiohttp import web
@@ -13,6 +13,7 @@ from broadcaster.desk.deps import DESK, SMS_REPORTS, Desk
 from broadcaster.desk.middleware import status_of
 from broadcaster.desk.session import fields_of, require_person
 from broadcaster.desk.templating import ASSETS, local, page
+from broadcaster.desk.voice import codes_asked, handed_out, may_have_codes
 from broadcaster.errors import Kind, Refusal
 from broadcaster.ledger import Tx, calls
 from broadcaster.ledger.calls import Kept
@@ -31,6 +32,12 @@ async def show(request: web.Request) -> web.Response:
 async def act(request: web.Request) -> web.Response:
     """Adds an address of one's own, or strikes one off."""
     desk, person, fields = request.app[DESK], require_person(request), await fields_of(request)
+
+    if "codes" in fields:
+        try:
+            return await _page(request, codes=await handed_out(desk, person, fields))
+        except Refusal as refusal:
+            return await _page(request, refusal, fields)
 
     def step(tx: Tx) -> None:
         if reach_id := fields.get("end"):
@@ -113,14 +120,18 @@ ASKS: Mapping[Means, str] = {
 
 
 async def _page(
-    request: web.Request, refusal: Refusal | None = None, fields: Mapping[str, str] | None = None
-) -> web.Response:
+    request: web.Request, refusal: Refusal | None = None, fields: Mapping[str, str] | None = None,
+    codes: Sequence[str] = (),
+) -> web.Response:  # fmt: skip
     desk, person = request.app[DESK], require_person(request)
     require(person, Act.READ)
-    reaches = await desk.ledger.read(lambda tx: calls.reaches_of(tx, person.id))
+    reaches, asks = await desk.ledger.read(
+        lambda tx: (calls.reaches_of(tx, person.id), codes_asked(tx, desk, person))
+    )
     return page(
         request, "reach.html", reaches=reaches, means=desk.means, asks=ASKS, refusal=refusal,
-        fields=fields or {}, push_key=desk.push_key,
+        fields=fields or {}, codes=codes, codes_asks=asks,
+        may_voice=may_have_codes(desk, person), push_key=desk.push_key,
         status=status_of(refusal) if refusal else 200,
     )  # fmt: skip
 

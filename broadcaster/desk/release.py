@@ -29,6 +29,7 @@ from broadcaster.ledger import (
     people,
     posts,
     releases,
+    voices,
 )
 from broadcaster.orders import ask_to_keep, stop_release, take_back, writing
 from broadcaster.roster import Act, require
@@ -70,6 +71,7 @@ class View:
     channels: Sequence[OnChannel]
     names: Mapping[str, str]
     stopped_at: datetime | None
+    by_voice: voices.Kept | None
     about: Incident
     guideline: Guideline | None  #: that decided, instead of a person
     may_be_kept: bool  #: whether the Commander may let go what is held
@@ -110,6 +112,7 @@ def look(tx: Tx, release_id: str) -> View:
         ],
         {person.id: person.name for person in people.everybody(tx)},
         releases.stopped_at(tx, release.id),
+        voices.of_decision(tx, release.decision_id),
         kept.incident,
         guidelines.get(tx, decision.decision.guideline_id),
         any(each.release_id == release.id and each.held and each.may_be_kept

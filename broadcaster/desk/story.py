@@ -139,15 +139,6 @@ def _submitted(line: _Line) -> str:
     return f"Submitted {line['update_kind']} #{line['number']} for approval{though}"
 
 
-def _decided(line: _Line) -> str:
-    said = f"{line['verdict'].capitalize()} the words #{line['code']}"
-    if line["keeps"]:
-        return f"{said}, knowing what has changed: {_changes(line)}"
-    if not line["guideline_id"]:
-        return said
-    return f"{said} by the Chief's guideline on {line['topic']} ({line['clause']})"
-
-
 def _called(line: _Line) -> str:
     roles = {WATCH_COMMANDER: "the Watch Commander", SUPERVISOR: "the supervisors"}
     who = roles.get(line["called"]) or line.name("called")
@@ -158,6 +149,17 @@ def _called(line: _Line) -> str:
 def _call_ended(line: _Line) -> str:
     why = f": {line['why']}" if line["why"] else ""
     return f"The {line['via']} to {line.name('called')} was {line['outcome']}{why}"
+
+
+def _decided(line: _Line) -> str:
+    said = f"{line['verdict'].capitalize()} the words #{line['code']}"
+    if line["attester"]:
+        return f"{said} by voice on {line['radio']}; {line.name('attester')} attests it"
+    if line["keeps"]:
+        return f"{said}, knowing what has changed: {_changes(line)}"
+    if line["guideline_id"]:
+        return f"{said} by the Chief's guideline on {line['topic']} ({line['clause']})"
+    return said
 
 
 def _released(line: _Line) -> str:
@@ -213,6 +215,11 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     ),
     Kind.REQUEST_OPENED: "Opened the request",
     Kind.DECISION_RECORDED: _decided,
+    Kind.VOICE_SETTLED: lambda line: f"{line['settled'].capitalize()} the approval by voice",
+    Kind.VOICE_CODES_ISSUED: "Took {codes} new codes for approving by voice",
+    Kind.VOICE_CODES_VOIDED: lambda line: (
+        f"Too many wrong codes: those of {line.name('person_id')} are void"
+    ),
     Kind.DECISION_REFUSED: "A decision ({verdict}) was refused: {code}",
     Kind.UPDATE_RELEASED: _released,
     Kind.WORDS_KEPT: "What was held goes out as it stands: {channels}",
@@ -277,7 +284,7 @@ _TONES: dict[str, str] = {
         (
             Kind.PROBLEM_NOTED, Kind.REQUEST_LAPSED, Kind.REQUEST_EXPIRED, Kind.DECISION_REFUSED,
             Kind.ACCEPTANCE_REFUSED, Kind.RELEASE_REFUSED, Kind.POST_REFUSED, Kind.POST_IN_DOUBT,
-            Kind.POST_EXPIRED, Kind.POST_HELD,
+            Kind.POST_EXPIRED, Kind.POST_HELD, Kind.VOICE_CODES_VOIDED,
         ),
         "look",
     ),

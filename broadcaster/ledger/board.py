@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from broadcaster.approval import AnyRelease
 from broadcaster.delivery import PostState
-from broadcaster.ledger import approvals, incidents, posts, releases, schema
+from broadcaster.ledger import approvals, incidents, posts, releases, schema, voices
 from broadcaster.ledger.tx import Tx
 from broadcaster.update import Revision
 
@@ -32,6 +32,7 @@ class Standing:
     request: approvals.Kept | None = None  #: the newest
     decision: approvals.KeptDecision | None = None  #: on the newest request
     release: AnyRelease | None = None  #: the newest
+    by_voice: voices.Kept | None = None  #: how the newest release was approved, if by voice
     revision: Revision | None = None  #: the newest release's
     keeps: str | None = None  #: the changed facts in spite of which that was kept
     next_number: int = 1
@@ -104,6 +105,7 @@ def _released(tx: Tx, ids: Sequence[str], found: dict[str, Standing]) -> None:
         assert standing.release is not None, "its id was just read"
         standing.revision = approvals.revision(tx, standing.release.revision_id)
         standing.keeps = releases.keeps(tx, release_id)
+        standing.by_voice = voices.of_decision(tx, standing.release.decision_id)
         standing.need_a_look = [
             post for post in posts.of_release(tx, release_id) if str(post.state) in _NEED_A_LOOK
         ]

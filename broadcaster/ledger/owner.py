@@ -50,6 +50,8 @@ _DESK = {
     "revisions": "INSERT",
     "approval_requests": "INSERT, UPDATE",
     "decisions": "INSERT",
+    "voice_codes": "INSERT, UPDATE",
+    "voice_approvals": "INSERT, UPDATE",
     "outbox": "INSERT",
     "problems": "INSERT, UPDATE",
     "meta": "INSERT",

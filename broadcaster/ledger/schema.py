@@ -444,6 +444,34 @@ decisions = Table(
     Column("next_look", Instant, index=True),
 )
 
+#: A Commander's one-time codes for approving aloud, as salted slow hashes (broadcaster/voice.py).
+voice_codes = Table(
+    "voice_codes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False, index=True),
+    Column("salt", LargeBinary, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("issued_at", Instant, nullable=False),
+    #: Wrong ones said for this person while this one stood.
+    Column("wrong", Integer, nullable=False),
+    Column("void_at", Instant),
+    Column("used_by", Text, ForeignKey("decisions.id")),
+)
+
+#: What a second listener heard, for decisions that were given aloud.
+voice_approvals = Table(
+    "voice_approvals",
+    metadata,
+    Column("decision_id", Text, ForeignKey("decisions.id"), primary_key=True),
+    #: A code is said once.
+    Column("code_id", Text, ForeignKey("voice_codes.id"), nullable=False, unique=True),
+    Column("heard", Text, nullable=False),
+    #: Ratified or repudiated by the Commander.
+    Column("settled", Text),
+    Column("settled_at", Instant),
+)
+
 releases = Table(
     "releases",
     metadata,

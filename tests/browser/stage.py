@@ -120,6 +120,7 @@ class Stage:
         receiver = await self._serve(self._receiver())
         self.settings = Settings(
             home=self.home,
+            voice_approval=True,
             webhooks=[
                 WebhookSetting(name=name, title=title, url=f"{receiver}/{name}", secret=SECRET,
                                dedupes=dedupes)

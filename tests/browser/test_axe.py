@@ -93,6 +93,7 @@ async def test_axe_finds_nothing(
         (PIO, f"/incidents/{fresh}"), (PIO, f"/incidents/{told}"), (PIO, f"/incidents/{returned}"),
         (PIO, f"/incidents/{closed}?kind=all+clear"), (COMMANDER, f"/incidents/{fresh}"),
         (COMMANDER, f"/a/{waiting.request.id}"), (PIO, f"/a/{waiting.request.id}"),
+        (PIO, f"/voice/{offered.request.id}"), (CHIEF, f"/voice/{offered.request.id}"),
         (COMMANDER, f"/a/{late.request.id}"), (COMMANDER, f"/a/{back.request.id}"),
         (COMMANDER, f"/a/{offered.request.id}"), (COMMANDER, f"/incidents/{handed}"),
         (COMMANDER, f"/a/{lapsed.request.id}"), (PIO, f"/incidents/{moved}"),

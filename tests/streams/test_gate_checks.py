@@ -25,7 +25,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 from webauthn.helpers import bytes_to_base64url
 
-from broadcaster import approval, authority, guideline, notices, passkey
+from broadcaster import approval, authority, guideline, notices, passkey, voice
 from broadcaster import update as update_module
 from broadcaster.approval import ApprovalRequest, Decision, RequestState, Verdict
 from broadcaster.handover import record_command
@@ -40,11 +40,13 @@ from broadcaster.ledger import (
     people,
     releases,
     schema,
+    voices,
 )
 from broadcaster.orders import SubmitRevision, Submitted, submit_revision
 from broadcaster.passkey import Passkey, Site, decision_challenge
 from broadcaster.roster import Person, Role
 from broadcaster.update import Change, Rendering, UpdateKind, facts_digest, retraction_of
+from broadcaster.voice import Heard, Settled
 from streams import gate
 from tests.authenticator import PRESENT, Authenticator
 from tests.story import CHANNELS, EXERCISE, INCIDENT_URL, NOW, PAGE, SITE, ZONE, Story, linked
@@ -65,7 +67,9 @@ class Scene:
     phone: Authenticator
     key: str
     decision_id: str = ""
+    code: Any = None
     world: Any = EXERCISE
+    by_voice: bool = True
 
     @property
     def request(self) -> ApprovalRequest:
@@ -101,11 +105,12 @@ class Scene:
         digest: str | None = None, signed: ApprovalRequest | None = None,
         state: RequestState | None = None, phone: Authenticator | None = None,
         command: Command | None = None, keeps: str | None = None, signs_keeps: bool = True,
+        challenge: bytes | None = None,
     ) -> None:  # fmt: skip
         """Writes a decision and asks nothing; what is not named is as it should be."""
         who, request = person or self.lee, signed or self.request
         shown = digest or request.digest
-        challenge = decision_challenge(request.nonce, request.id, verdict, shown,
+        challenge = challenge or decision_challenge(request.nonce, request.id, verdict, shown,
                                        keeps if signs_keeps else None)  # fmt: skip
         proof = (phone or self.phone).prove({
             "challenge": bytes_to_base64url(challenge), "allowCredentials": [{"id": self.key}],
@@ -127,9 +132,40 @@ class Scene:
         self.decision_id = await self.story.ledger.write(step)
         await self.set(schema.decisions, self.decision_id, outcome=None)
 
+    async def hear(
+        self, listener: Person | None = None, *, of: Person | None = None,
+        said: str | None = None, command: Command | None = None, **other: Any,
+    ) -> None:  # fmt: skip
+        """Writes an approval that was given aloud, heard by the custodian of records."""
+        request, owner = self.request, of or self.lee
+        attester = listener or await self.added("K. Lund", Role.RECORDS)
+        self.phone, self.key = await a_phone(self.story, attester)
+
+        def spoken(tx: Tx) -> tuple[str, voice.Code]:
+            first = voices.issue(tx, owner.id, actor="test")[0]
+            [*_, code] = (
+                each for each in voices.standing(tx, owner.id)
+                if each.hash == voice.hashed(first, each.salt)
+            )  # fmt: skip
+            return first, code
+
+        first, self.code = await self.story.ledger.write(spoken)
+        heard = Heard(**{
+            "attester_id": attester.id, "reader_id": self.story.pio.id, "code": said or first,
+            "code_id": self.code.id, "radio": "TAC 2", "at": self.story.clock.at,
+        } | other)  # fmt: skip
+        signed = voice.attestation(request.nonce, request.id, request.digest, self.code, heard)
+        await self.decide(command=command, challenge=signed)
+        await self.story.ledger.write(lambda tx: voices.add(tx, self.decision_id, heard))
+
+    async def added(self, name: str, role: Role) -> Person:
+        return await self.story.ledger.write(lambda tx: people.add(tx, name, [role], actor="test"))
+
     async def judged(self) -> str:
         """What the gate makes of it."""
-        step = gate.judge_decision(self.decision_id, self.world, INCIDENT_URL)
+        step = gate.judge_decision(
+            self.decision_id, self.world, INCIDENT_URL, by_voice=self.by_voice
+        )
         assert await self.story.ledger.write(step)
         kept = await self.story.ledger.read(lambda tx: approvals.decision(tx, self.decision_id))
         assert kept is not None and kept.outcome is not None
@@ -659,6 +695,75 @@ async def a_notice_by_no_supervisor(scene: Scene) -> None:
     await scene.decide()
 
 
+# --- By voice ---
+
+
+async def heard_where_it_is_off(scene: Scene) -> None:
+    scene.by_voice = False
+    await scene.hear()
+
+
+async def heard_where_nobody_commands(scene: Scene) -> None:
+    await scene.set(schema.people, scene.lee.id, roles=str(Role.WATCH_COMMANDER))
+    await _commands(scene, None)
+    await scene.hear(command=Command())
+
+
+async def heard_by_the_compiler(scene: Scene) -> None:
+    await scene.hear(scene.story.pio, reader_id="another")
+
+
+async def heard_on_no_channel(scene: Scene) -> None:
+    await scene.hear(radio=" ")
+
+
+async def heard_before_it_was_asked(scene: Scene) -> None:
+    await scene.hear(at=scene.request.created_at - timedelta(minutes=2))
+
+
+async def heard_later_than_decided(scene: Scene) -> None:
+    await scene.hear(at=scene.story.clock.at + timedelta(minutes=1))
+
+
+async def a_made_up_code(scene: Scene) -> None:
+    await scene.hear(said="1")
+
+
+async def another_commanders_code(scene: Scene) -> None:
+    await scene.hear(of=scene.story.commander)
+
+
+async def a_voided_code(scene: Scene) -> None:
+    await scene.hear()
+    await scene.story.ledger.write(lambda tx: voices.issue(tx, scene.lee.id, actor="test"))
+
+
+async def a_code_of_another_decision(scene: Scene) -> None:
+    await scene.hear()
+    await scene.set(schema.voice_codes, scene.code.id, used_by=None)
+
+
+async def the_commander_denies_it(scene: Scene) -> None:
+    await scene.hear()
+    await scene.story.ledger.write(
+        lambda tx: voices.settle(tx, scene.decision_id, Settled.REPUDIATED)
+    )
+
+
+async def another_was_heard(scene: Scene) -> None:
+    """The listener signed one channel, and the desk wrote another."""
+    await scene.hear()
+    kept = await scene.story.ledger.read(lambda tx: voices.of_decision(tx, scene.decision_id))
+    assert kept is not None
+    heard = kept.heard.model_copy(update={"radio": "TAC 9"})
+
+    def step(tx: Tx) -> None:
+        table = schema.voice_approvals
+        tx.connection.execute(update(table).values(heard=heard.model_dump_json()))
+
+    await scene.story.ledger.write(step)
+
+
 async def _commands(scene: Scene, person: Person | None) -> None:
     incident, pio = scene.request.incident_id, scene.story.pio
     await scene.story.ledger.write(
@@ -696,6 +801,7 @@ OUTSIDE, NO_INCIDENT = (approval, "_outside"), (approval, "_no_incident")
 STRICTLY, ABOUT = (guideline, "objection"), (guideline, "about_an_incident")
 HOLDS, NAMES = (guideline.Guideline, "holds"), (guideline.Guideline, "names")
 MEMBER = (authority, "objection")
+HEARD, MATCHES = (voice, "objection"), (voice, "matches")
 JUDGE, COMMAND = (gate, "judge_decision"), (gate, "_command_then")
 
 CHECKS = [
@@ -836,6 +942,28 @@ CHECKS = [
           "statement_missing"),
     Check(PERSON, "case.person.may(Act.APPROVE_NOTICE)", "True", a_notice_by_no_supervisor,
           "not_a_supervisor"),
+    Check(PROOF, "return voice.objection(", "return () and voice.objection(", another_was_heard,
+          "passkey_not_proven"),
+    Check(HEARD, "not voice.allowed", "False", heard_where_it_is_off, "voice_off"),
+    Check(HEARD, "not commanded", "False", heard_where_nobody_commands, "voice_without_command"),
+    Check(HEARD, "heard.attester_id in compilers | {person_id, heard.reader_id}", "False",
+          heard_by_the_compiler, "listener_not_second"),
+    Check(HEARD, "not heard.radio.strip()", "False", heard_on_no_channel, "radio_missing"),
+    Check(HEARD, "heard.at <= asked_at - _MINUTE", "False",
+          heard_before_it_was_asked, "heard_at_wrong"),
+    Check(HEARD, "heard.at > decided_at", "False", heard_later_than_decided,
+          "heard_at_wrong"),
+    Check(HEARD, "not matches(code, person_id, heard.code)", "False", a_made_up_code,
+          "code_wrong"),
+    Check(MATCHES, "code.person_id != person_id", "False", another_commanders_code, "code_wrong"),
+    Check(MATCHES, "hmac.compare_digest(code.hash, hashed(said, code.salt))", "True",
+          a_made_up_code, "code_wrong"),
+    Check(HEARD, "code.void or", "", a_voided_code, "code_void"),
+    Check(HEARD, "or code.used_by != voice.decision_id", "", a_code_of_another_decision,
+          "code_void"),
+    Check(HEARD, "voice.repudiated", "False", the_commander_denies_it, "voice_repudiated"),
+    Check(HEARD, "attestation(nonce, request_id, digest, code, heard)",
+          "passkey.challenge_in(proof)", another_was_heard, "passkey_not_proven"),
     Check(JUDGE, "exercises.require_running(tx)", "None", the_exercise_ended, "exercise_ended"),
     Check(JUDGE, "kept.outcome is not None", "False", refused_before, "passkey_revoked"),
     Check(COMMAND, "kept.command if moved_since else now", "kept.command",
@@ -877,6 +1005,8 @@ UNNOTICED = {
     (TAKE, "approved"): "its two halves have rows of their own",
     (JUDGE, "_takes_back(kept, revision)"):
         "what is approved again is no prepared retraction, and judged as any other",
+    (PROOF, "case.voice is not None"): "without it a passkey of the Commander's own is asked for",
+    (HEARD, "code is None"): "the gate would fail on the code that is not there",
     (JUDGE, "unlocked"): "a made-up message: there is no decision to release",
     (JUDGE, "request is None"): "the same",
     (JUDGE, "kept is None"): "the same; decisions are never taken away",
@@ -930,6 +1060,12 @@ async def test_nothing_is_wrong_with_the_scene_itself(story: Story) -> None:
 async def test_what_was_approved_for_that_takes_back(story: Story) -> None:
     scene = await a_scene(story)
     await taken_back_again(scene)
+    assert await scene.judged() == "released"
+
+
+async def test_what_was_heard_is_released(story: Story) -> None:
+    scene = await a_scene(story)
+    await scene.hear()
     assert await scene.judged() == "released"
 
 

@@ -1,0 +1,189 @@
+"""Approval by voice on the desk's pages, without JavaScript, by practice persons."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from aiohttp.test_utils import TestClient
+
+from broadcaster.approval import RequestState
+from broadcaster.explain import update as explained
+from broadcaster.handover import record_command
+from broadcaster.ledger import Ledger, approvals, releases, voices
+from broadcaster.orders import Submitted
+from broadcaster.settings import Settings
+from broadcaster.voice import MOST_WRONG, words_of
+from streams.gate import judge_decision
+from tests.broadcaster.desk import scene
+from tests.story import EXERCISE, ZONE
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return Settings.model_validate(settings.model_dump() | {"voice_approval": True})
+
+
+@pytest.fixture
+async def codes(
+    client: TestClient, ledger: Ledger, submitted: Submitted, persons: scene.Persons
+) -> list[str]:
+    """Sgt Ortiz commands, and has taken a list of codes."""
+    await ledger.write(
+        lambda tx: record_command(
+            tx, submitted.request.incident_id, persons.commander.id, persons.pio
+        )
+    )
+    await scene.sign_in(client, persons.commander)
+    _, page = await post(client, "/me", codes="new")
+    found = re.findall(r'class="code">(\d{4} \d{4})<', page)
+    assert len(found) == 6
+    return found
+
+
+async def post(client: TestClient, path: str, **fields: str) -> tuple[int, str]:
+    answer = await client.post(
+        path, data=fields, headers=scene.SAME_ORIGIN | scene.PAGE, allow_redirects=False
+    )
+    return answer.status, await answer.text()
+
+
+async def page_of(client: TestClient, path: str) -> str:
+    answer = await client.get(path, headers=scene.PAGE)
+    assert answer.status == 200
+    return await answer.text()
+
+
+def heard(submitted: Submitted, persons: scene.Persons, code: str, **other: str) -> dict[str, str]:
+    at = f"{submitted.request.created_at.astimezone(ZONE):%H:%M}"
+    return {
+        "digest": submitted.request.digest, "idempotency_key": "a-key-of-mine",
+        "commander": persons.commander.id, "reader": persons.pio.id, "code": code,
+        "radio": "TAC 2", "heard_at": at,
+    } | other  # fmt: skip
+
+
+async def judged(ledger: Ledger, submitted: Submitted, *, by_voice: bool = True) -> str | None:
+    decided = await ledger.read(lambda tx: approvals.decision_of(tx, submitted.request.id))
+    assert decided is not None
+    id_ = decided.decision.id
+    step = judge_decision(id_, EXERCISE, "http://127.0.0.1:8080/p/{}".format, by_voice=by_voice)
+    await ledger.write(step)
+    kept = await ledger.read(lambda tx: approvals.decision(tx, id_))
+    return kept.outcome if kept else None
+
+
+async def test_read_heard_attested_released_and_ratified(
+    client: TestClient, ledger: Ledger, submitted: Submitted, persons: scene.Persons,
+    codes: list[str],
+) -> None:  # fmt: skip
+    request, incident = submitted.request, submitted.request.incident_id
+    three = " ".join(words_of(request.digest))
+    assert three in await page_of(client, f"/a/{request.id}")  # the Commander's phone
+    await scene.sign_in(client, persons.pio)
+    assert three in await page_of(client, f"/incidents/{incident}")
+    assert "The second listener attests it" in await page_of(client, f"/voice/{request.id}")
+
+    await scene.sign_in(client, persons.records)
+    assert three in await page_of(client, f"/voice/{request.id}")
+    status, said = await post(client, f"/voice/{request.id}", **heard(submitted, persons, codes[0]))
+    assert status == 303, said
+    assert await judged(ledger, submitted) == "released"
+    release = await ledger.read(lambda tx: releases.of_revision(tx, submitted.revision.id))
+    assert release is not None
+
+    flagged = "Approved by voice, not ratified"
+    pages = ["/", f"/a/{request.id}", f"/incidents/{incident}", f"/releases/{release.id}",
+             f"/voice/{request.id}"]  # fmt: skip
+    for path in pages:
+        assert flagged in await page_of(client, path), path
+    assert "by voice on TAC 2; K. Lund attests it" in await page_of(client, "/record")
+    told = await ledger.read(lambda tx: explained(tx, release.id))
+    assert any("not ratified" in each["why"] for each in told["clauses"])
+
+    assert (await post(client, f"/voice/{request.id}", act="ratified"))[
+        0
+    ] == 403  # not the listener
+    await scene.sign_in(client, persons.commander)
+    assert (await post(client, f"/voice/{request.id}", act="ratified"))[0] == 303
+    for path in pages:
+        assert flagged not in await page_of(client, path), path
+    assert await ledger.read(lambda tx: releases.stopped_at(tx, release.id)) is None
+
+
+async def test_what_the_commander_repudiates_is_stopped(
+    client: TestClient, ledger: Ledger, submitted: Submitted, persons: scene.Persons,
+    codes: list[str],
+) -> None:  # fmt: skip
+    await scene.sign_in(client, persons.records)
+    path = f"/voice/{submitted.request.id}"
+    assert (await post(client, path, **heard(submitted, persons, codes[0])))[0] == 303
+    assert await judged(ledger, submitted) == "released"
+    await scene.sign_in(client, persons.commander)
+    assert (await post(client, path, act="repudiated"))[0] == 303
+    release = await ledger.read(lambda tx: releases.of_revision(tx, submitted.revision.id))
+    assert release is not None
+    assert await ledger.read(lambda tx: releases.stopped_at(tx, release.id)) is not None
+    assert (await post(client, path, act="ratified"))[0] == 409
+
+
+@pytest.mark.parametrize(
+    ("who", "other", "words"),
+    [
+        ("pio", {}, "cannot be the second listener"),
+        ("supervisor", {"radio": " "}, "No radio channel is named"),
+        ("supervisor", {"heard_at": "25:99"}, "missing, or unreadable"),
+        ("supervisor", {"digest": "0" * 64}, "are not the words that stand now"),
+        ("supervisor", {"commander": "nobody"}, "no such Commander"),
+        ("supervisor", {"code": "00000000"}, "none of this Commander"),
+    ],
+)
+async def test_what_is_refused_decides_nothing(
+    client: TestClient, ledger: Ledger, submitted: Submitted, persons: scene.Persons,
+    codes: list[str], who: str, other: dict[str, str], words: str,
+) -> None:  # fmt: skip
+    await scene.sign_in(client, getattr(persons, who))
+    reader = {"reader": persons.watch.id} if who == "pio" else {}
+    status, said = await post(
+        client, f"/voice/{submitted.request.id}",
+        **heard(submitted, persons, **{"code": codes[0], **reader, **other}),
+    )  # fmt: skip
+    assert status >= 400
+    assert words in said
+    assert await ledger.read(lambda tx: approvals.decision_of(tx, submitted.request.id)) is None
+
+
+async def test_wrong_codes_void_that_persons_and_never_the_incident(
+    client: TestClient, ledger: Ledger, submitted: Submitted, persons: scene.Persons,
+    codes: list[str],
+) -> None:  # fmt: skip
+    await scene.sign_in(client, persons.supervisor)
+    path = f"/voice/{submitted.request.id}"
+    for _ in range(MOST_WRONG):
+        wrong = heard(submitted, persons, "00000000")
+        assert (await post(client, path, **wrong))[0] == 403
+    assert (await post(client, path, **heard(submitted, persons, codes[0])))[0] == 403
+    assert await ledger.read(lambda tx: voices.standing(tx, persons.commander.id)) == []
+    assert (await scene.request_of(ledger, submitted.request.id)).request.state is RequestState.OPEN
+    release = await scene.approve(ledger, submitted, persons.commander)  # by passkey, as ever
+    assert release.revision_id == submitted.revision.id
+
+
+async def test_a_code_counts_once_and_not_after_new_ones(
+    client: TestClient, ledger: Ledger, submitted: Submitted, persons: scene.Persons,
+    codes: list[str],
+) -> None:  # fmt: skip
+    await post(client, "/me", codes="new")
+    await scene.sign_in(client, persons.records)
+    path = f"/voice/{submitted.request.id}"
+    assert (await post(client, path, **heard(submitted, persons, codes[0])))[0] == 403
+
+
+async def test_a_gate_whose_setting_is_off_releases_nothing(
+    client: TestClient, ledger: Ledger, submitted: Submitted, persons: scene.Persons,
+    codes: list[str],
+) -> None:  # fmt: skip
+    await scene.sign_in(client, persons.records)
+    fields = heard(submitted, persons, codes[0])
+    assert (await post(client, f"/voice/{submitted.request.id}", **fields))[0] == 303
+    assert await judged(ledger, submitted, by_voice=False) == "voice_off"
