@@ -82,6 +82,7 @@ OUTSIDE: dict[str, Any] = {
     "attested": False,
     "policy_reasons": {"house-number": "The shelter."},
     "incident_open": False,
+    "no_open_incident": True,
 }
 
 

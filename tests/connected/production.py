@@ -55,6 +55,17 @@ _ENVIRONMENT = threading.Lock()
 PAUSE = 0.1
 
 
+_GIVEN: set[int] = set()
+
+
+def unused_port() -> int:
+    """A free port that was not given before: whoever got that one may not listen there yet."""
+    while (port := free_port()) in _GIVEN:
+        pass
+    _GIVEN.add(port)
+    return port
+
+
 @dataclass(frozen=True)
 class Servers:
     """Where an installation of production keeps what it knows, and through what it flows."""
@@ -153,7 +164,7 @@ class Production(Installation):
                 broker=on.kafka, each=each, database=database, prefix=f"{database.name}.",
             )  # fmt: skip
             at.home.mkdir()
-            at.address = f"http://localhost:{free_port()}"
+            at.address = f"http://localhost:{unused_port()}"
             async with at.lasting(start):
                 yield at
 
@@ -163,7 +174,7 @@ class Production(Installation):
         yield self._one("desk", ("desk",), "broadcaster_desk", port)
         for worker, number in itertools.product(WORKERS, range(1, self.each + 1)):
             name = worker if self.each == 1 else f"{worker} {number}"
-            yield self._one(name, ("worker", worker), "broadcaster_worker", str(free_port()))
+            yield self._one(name, ("worker", worker), "broadcaster_worker", str(unused_port()))
 
     def _one(self, name: str, arguments: tuple[str, ...], role: str, port: str) -> Kept:
         home = self.home / name.replace(" ", "-")
