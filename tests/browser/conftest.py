@@ -86,7 +86,7 @@ async def open_as(browser: Browser, stage: Stage) -> AsyncIterator[Open]:
             )  # fmt: skip
             assert answer.ok, await answer.text()
         page = await context.new_page()
-        page.set_default_timeout(5_000)
+        page.set_default_timeout(15_000)  # two busy cores
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: _note(said.type, said.text, complaints))
         await page.goto(path)
