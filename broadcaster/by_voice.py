@@ -14,8 +14,8 @@ from broadcaster.approval import Case, Decision, RequestState, Verdict, objectio
 from broadcaster.devices import proven
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
-from broadcaster.ledger import Tx, approvals, incidents, outbox, passkeys, people, releases, voices
-from broadcaster.orders import case_of, no_such_request
+from broadcaster.ledger import Tx, approvals, outbox, passkeys, people, releases, voices
+from broadcaster.orders import case_of, held_request
 from broadcaster.passkey import Json, Site, id_of
 from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, may_command, require
@@ -55,17 +55,12 @@ def attest(
 ) -> approvals.KeptDecision | bytes | Refusal:
     """Records an approval that was given aloud; or what the listener's passkey must sign first.
 
-    A refusal is put on the record and given back. `allowed`: the department's setting. `practice`:
+    A refusal is put on the record and given back; raises Refusal where there is no such request.
+    `allowed`: the department's setting. `practice`:
     whether a practice person is answered for.
     """
     require(person, Act.READ)
-    unlocked = approvals.request(tx, order.request_id)
-    if unlocked is None:
-        return no_such_request()
-    incident = incidents.lock(tx, unlocked.request.incident_id)
-    kept = approvals.lock_request(tx, order.request_id)
-    assert incident is not None and kept is not None, "a request's incident is a foreign key"
-    request = kept.request
+    incident, request = held_request(tx, order.request_id)
     earlier = approvals.decision_of(tx, request.id)
     if earlier is not None and earlier.idempotency_key == order.idempotency_key:
         return earlier

@@ -17,8 +17,8 @@ from broadcaster.approval import RequestState, not_theirs, policy_objection
 from broadcaster.channel import AnyChannel
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
-from broadcaster.ledger import Tx, approvals, incidents
-from broadcaster.orders import LONGEST_REASON, Submitted, case_of, filled, no_such_request
+from broadcaster.ledger import Tx, approvals
+from broadcaster.orders import LONGEST_REASON, Submitted, case_of, filled, held_request
 from broadcaster.passkey import Site
 from broadcaster.policy import screen
 from broadcaster.record import Kind
@@ -52,12 +52,8 @@ def edit_words(
 
     `contact`: the department's own, which words may always say (broadcaster.policy).
     """
-    unlocked = approvals.request(tx, order.request_id)
-    incident = incidents.lock(tx, unlocked.request.incident_id) if unlocked else None
-    kept = approvals.lock_request(tx, order.request_id)
-    if kept is None or incident is None:
-        raise no_such_request()
-    request, command = kept.request, incident.incident.command
+    incident, request = held_request(tx, order.request_id)
+    command = incident.incident.command
     require(person, Act.APPROVE_NOTICE if command.routine else Act.DECIDE)
     base = approvals.revision(tx, request.revision_id)
     assert base is not None, "a request's revision is a foreign key"

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, Field
 
 from broadcaster.approval import (
+    AnyRelease,
     ApprovalRequest,
     Case,
     Decision,
@@ -268,8 +269,8 @@ def _by_guideline(
 
 def withdraw_request(tx: Tx, request_id: str, person: Person) -> None:
     """Takes a submission back while nobody has decided. Raises Refusal."""
-    incident, kept = _request(tx, request_id)
-    require(person, writing(incident))
+    about, kept = held_request(tx, request_id)
+    require(person, writing(about.incident))
     if kept.state is not RequestState.OPEN:
         raise Refusal(
             f"already_{kept.state}", f"This request is already {kept.state}.",
@@ -283,7 +284,8 @@ def withdraw_request(tx: Tx, request_id: str, person: Person) -> None:
 def renew_request(tx: Tx, request_id: str, person: Person) -> ApprovalRequest:
     """Asks again for the same words after the time to decide ran out. Raises Refusal."""
     exercises.require_running(tx)
-    incident, old = _request(tx, request_id)
+    about, old = held_request(tx, request_id)
+    incident = about.incident
     require(person, writing(incident))
     ran_out = old.state is RequestState.OPEN and old.expires_at <= tx.now
     if old.state is not RequestState.EXPIRED and not ran_out:
@@ -326,18 +328,13 @@ def expire_request(tx: Tx, kept: ApprovalRequest) -> None:
 
 
 def decide(tx: Tx, order: Decide, person: Person, site: Site) -> approvals.KeptDecision | Refusal:
-    """Records a decision, or puts the refusal on the record and gives it back.
+    """Records a decision, or puts the refusal on the record and gives it back. Raises Refusal where
+    there is no such request.
 
     The same idempotency key with the same body gets the first answer again. A Watch Commander
     who decides where no command is recorded takes command by deciding.
     """
-    unlocked = approvals.request(tx, order.request_id)
-    if unlocked is None:
-        return no_such_request()
-    incident = incidents.lock(tx, unlocked.request.incident_id)
-    kept = approvals.lock_request(tx, order.request_id)
-    assert incident is not None and kept is not None, "a request's incident is a foreign key"
-    request = kept.request
+    incident, request = held_request(tx, order.request_id)
     reason = clean(order.reason, "reason") if order.reason else None
     if earlier := approvals.decision_of(tx, request.id):
         return _again(order, reason, person, earlier)
@@ -384,12 +381,7 @@ def take_back(tx: Tx, release_id: str, person: Person) -> Submitted:
     """
     require(person, Act.TAKE_BACK)
     exercises.require_running(tx)
-    found = releases.get(tx, release_id)
-    if found is None:
-        raise no_such_release()
-    incident = locked(tx, found.incident_id)
-    base = approvals.revision(tx, found.revision_id)
-    assert base is not None, "a release's revision is a foreign key"
+    found, incident, base = _held_release(tx, release_id)
     id_ = str(uuid.uuid5(NAMESPACE, f"retraction\0{release_id}"))
     if approvals.revision(tx, id_) is not None:
         raise Refusal(
@@ -436,12 +428,7 @@ def ask_to_keep(tx: Tx, release_id: str, person: Person) -> ApprovalRequest:
     if not person.may(Act.DECIDE):
         require(person, Act.COMPILE)
     exercises.require_running(tx)
-    found = releases.get(tx, release_id)
-    if found is None:
-        raise no_such_release()
-    incident = locked(tx, found.incident_id)
-    revision = approvals.revision(tx, found.revision_id)
-    assert revision is not None, "a release's revision is a foreign key"
+    found, incident, revision = _held_release(tx, release_id)
     changes = lapses_by(revision, facts_of(incident))
     held = any(post.state is PostState.HELD for post in posts.of_release(tx, release_id))
     if not held or releases.stopped_at(tx, release_id) or is_over(changes):
@@ -569,15 +556,29 @@ def _authorized(tx: Tx, person: Person, content: Content) -> tuple[Authority, li
     return authority, [str(subject) for subject in held.lapsed(tx.now)]
 
 
-def _request(tx: Tx, request_id: str) -> tuple[Incident, ApprovalRequest]:
-    """A request and its incident, both held: what is read from now on stays as it is."""
+def held_request(tx: Tx, request_id: str) -> tuple[incidents.Kept, ApprovalRequest]:
+    """A request and its incident, both held: what is read from now on stays as it is.
+
+    Raises Refusal where there is none.
+    """
     unlocked = approvals.request(tx, request_id)
     if unlocked is None:
         raise no_such_request()
-    incident = locked(tx, unlocked.request.incident_id).incident
+    incident = locked(tx, unlocked.request.incident_id)
     kept = approvals.lock_request(tx, request_id)
     assert kept is not None, "a request is never taken away"
     return incident, kept.request
+
+
+def _held_release(tx: Tx, release_id: str) -> tuple[AnyRelease, incidents.Kept, Revision]:
+    """A release, its incident, held, and its words. Raises Refusal where there is none."""
+    found = releases.get(tx, release_id)
+    if found is None:
+        raise no_such_release()
+    incident = locked(tx, found.incident_id)
+    revision = approvals.revision(tx, found.revision_id)
+    assert revision is not None, "a release's revision is a foreign key"
+    return found, incident, revision
 
 
 def no_such_release() -> Refusal:

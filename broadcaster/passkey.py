@@ -111,6 +111,10 @@ class Passkey(Frozen):
         """Whether the shift that it was approved for is over."""
         return self.approved_until is not None and at >= self.approved_until
 
+    def waits(self, at: datetime) -> bool:
+        """Whether it is to be approved, or approved again, before it proves anything."""
+        return not self.revoked and (not self.approved or self.over(at))
+
     def locked(self, at: datetime) -> bool:
         """Whether its owner proved nothing at a time."""
         return any(lock.holds(at) for lock in self.locks)

@@ -103,10 +103,7 @@ def exempt(
     known = _known(tx, person_id)
     if refusal := own_exemption(known, person):
         raise refusal
-    why = clean(reason, "reason")
-    if not why or len(why) > LONGEST_REASON:
-        raise Refusal("reason_missing", f"An exception has a reason of 1 to {LONGEST_REASON} "
-                      "characters.", "Write why it is needed.", field="reason")  # fmt: skip
+    why = _reason(reason, "An exception has a reason")
     _after_now(tx, until)
     if until > tx.now + LONGEST_EXEMPTION:
         raise Refusal(
@@ -132,10 +129,7 @@ def name_deputy(
         raise Refusal("deputy_already", f"{known.name} is a deputy already.",
                       "End that first to change its end or reason.", kind=Kind.CONFLICT,
                       field="person")  # fmt: skip
-    why = clean(reason, "reason")
-    if not why or len(why) > LONGEST_REASON:
-        raise Refusal("reason_missing", f"A deputy is named for a reason of 1 to {LONGEST_REASON} "
-                      "characters.", "Write why it is needed.", field="reason")  # fmt: skip
+    why = _reason(reason, "A deputy is named for a reason")
     _after_now(tx, until)
     if until > tx.now + LONGEST_DELEGATION:
         raise Refusal(
@@ -193,6 +187,15 @@ def end_guideline(tx: Tx, guideline_id: str, *, person: Person, actor: str) -> N
                       "Look at the list for what stands now.", kind=Kind.CONFLICT,
                       field="guideline")  # fmt: skip
     guidelines.end(tx, held, ended_by=person.id, actor=actor)
+
+
+def _reason(text: str, what: str) -> str:
+    """Why something is done. Raises Refusal where that is not said; `what` begins its sentence."""
+    said = clean(text, "reason")
+    if not said or len(said) > LONGEST_REASON:
+        raise Refusal("reason_missing", f"{what} of 1 to {LONGEST_REASON} characters.",
+                      "Write why it is needed.", field="reason")  # fmt: skip
+    return said
 
 
 def _known(tx: Tx, person_id: str) -> Person:

@@ -47,6 +47,16 @@ def own_passkeys(tx: Tx, desk: Desk, person: Person) -> list[str] | None:
     return [each.id for each in usable if not each.practice]
 
 
+def answered(
+    tx: Tx, desk: Desk, person: Person, proof: Json | None, challenge: bytes
+) -> Json | None:
+    """What a person's passkey answered; of a practice person who used none, at a desk for practice,
+    what the one does that the desk keeps."""
+    if proof is not None or not desk.practice:
+        return proof
+    return passkeys.practice_answer(tx, person.id, site=desk.site, challenge=challenge)
+
+
 async def on_record(desk: Desk, order: Callable[[Tx], T | Refusal]) -> T:
     """Runs an order that puts its own refusal on the record. Raises Refusal, once that is done."""
     done = await desk.ledger.write(order, urgent=True)

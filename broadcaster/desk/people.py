@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,12 +10,12 @@ from aiohttp import web
 
 from broadcaster import devices, passkey
 from broadcaster.authority import Content, Matter, Standing, Subject, Training
-from broadcaster.desk.decision import on_record, own_passkeys
+from broadcaster.desk.decision import answered, on_record, own_passkeys
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.middleware import status_of
 from broadcaster.desk.roster import ordered
 from broadcaster.desk.session import fields_of, require_person, token_of
-from broadcaster.desk.sign_in import answer_in
+from broadcaster.desk.sign_in import answer_in, proof_in
 from broadcaster.desk.templating import page
 from broadcaster.errors import Refusal
 from broadcaster.guideline import Guideline
@@ -108,7 +108,7 @@ def _approve(tx: Tx, fields: Mapping[str, str], person: Person, desk: Desk) -> R
     device = passkeys.known(tx, fields.get("device", ""))
     until = _time_in(fields, "until")
     challenge = passkey.device_challenge(device, until)
-    proof = _proof(tx, fields, person, desk, challenge)
+    proof = answered(tx, desk, person, proof_in(fields), challenge)
     order = devices.ApproveDevice(passkey_id=device.id, until=until, proof=proof)
     return devices.approve_device(tx, order, person, desk.site)
 
@@ -117,7 +117,7 @@ def _unlock(tx: Tx, fields: Mapping[str, str], person: Person, desk: Desk) -> Re
     whose = fields.get("person", "")
     lock = locks.holding(tx, whose)
     challenge = passkey.unlock_challenge(whose, lock) if lock else b""
-    proof = _proof(tx, fields, person, desk, challenge)
+    proof = answered(tx, desk, person, proof_in(fields), challenge)
     return devices.unlock(tx, devices.Unlock(person_id=whose, proof=proof), person, desk.site)
 
 
@@ -126,17 +126,6 @@ _SIGNED: dict[str, Callable[[Tx, Mapping[str, str], Person, Desk], Refusal | Non
     "approve": _approve,
     "unlock": _unlock,
 }
-
-
-def _proof(
-    tx: Tx, fields: Mapping[str, str], person: Person, desk: Desk, challenge: bytes
-) -> Json | None:
-    """What the person's passkey answered; a practice person's is kept by the desk itself."""
-    if fields.get("passkey"):
-        return answer_in(fields)
-    if not desk.practice:
-        return None
-    return passkeys.practice_answer(tx, person.id, site=desk.site, challenge=challenge)
 
 
 def _time_in(fields: Mapping[str, str], name: str) -> datetime | None:
@@ -156,17 +145,7 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
 
     def look(tx: Tx) -> tuple[list[Listed], list[people.Session], list[Guideline]]:
         allowed = own_passkeys(tx, desk, person) if person.may(Act.APPROVE_DEVICE) else None
-        listed = [
-            Listed(
-                each,
-                tuple(passkeys.of_person(tx, each.id)),
-                authorities.standing(tx, each.id),
-                tx.now,
-                locks.holding(tx, each.id),
-                _asked(tx, desk, each, allowed, shift) if allowed else {},
-            )
-            for each in people.everybody(tx)
-        ]
+        listed = [_listed(tx, desk, each, allowed or [], shift) for each in people.everybody(tx)]
         return listed, people.sessions(tx, person.id), guidelines.every(tx)
 
     listed, sessions, written = await desk.ledger.read(look)
@@ -186,18 +165,27 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
     )  # fmt: skip
 
 
+def _listed(tx: Tx, desk: Desk, whose: Person, allowed: list[str], shift: datetime) -> Listed:
+    """`allowed`: the supervisor's passkeys, where they are asked; `shift`: when one would end."""
+    owned = tuple(passkeys.of_person(tx, whose.id))
+    lock = locks.holding(tx, whose.id)
+    asks = _asked(desk, whose, owned, lock, allowed, shift, tx.now) if allowed else {}
+    return Listed(whose, owned, authorities.standing(tx, whose.id), tx.now, lock, asks)
+
+
 def _asked(
-    tx: Tx, desk: Desk, whose: Person, allowed: list[str], shift: datetime
-) -> dict[str, Json]:
+    desk: Desk, whose: Person, owned: Sequence[Passkey], lock: Lock | None, allowed: list[str],
+    shift: datetime, now: datetime,
+) -> dict[str, Json]:  # fmt: skip
     """What a supervisor's passkey is asked about somebody else, by what it would do."""
-    asks = {}
-    for device in passkeys.of_person(tx, whose.id):
-        for name, until in (("good", None), ("shift", shift)):
-            challenge = passkey.device_challenge(device, until)
-            asks[f"{device.id} {name}"] = passkey.options_to_prove(
-                desk.site, challenge=challenge, allowed=allowed
-            )
-    if lock := locks.holding(tx, whose.id):
-        challenge = passkey.unlock_challenge(whose.id, lock)
-        asks["unlock"] = passkey.options_to_prove(desk.site, challenge=challenge, allowed=allowed)
-    return asks
+    challenges = {
+        f"{device.id} {name}": passkey.device_challenge(device, until)
+        for device in owned if device.waits(now)
+        for name, until in (("good", None), ("shift", shift))
+    }  # fmt: skip
+    if lock:
+        challenges["unlock"] = passkey.unlock_challenge(whose.id, lock)
+    return {
+        name: passkey.options_to_prove(desk.site, challenge=challenge, allowed=allowed)
+        for name, challenge in challenges.items()
+    }

@@ -120,6 +120,11 @@ def answer_in(fields: Mapping[str, str], name: str = "passkey") -> Json:
     return found
 
 
+def proof_in(fields: Mapping[str, str]) -> Json | None:
+    """The same, where a form may come without one. Raises Refusal."""
+    return answer_in(fields) if fields.get("passkey") else None
+
+
 def _proven(tx: Tx, desk: Desk, proof: Json, browser: str) -> str:
     """A new session's token, for whom the passkey proves. Raises Refusal."""
     challenge = passkey.challenge_in(proof)

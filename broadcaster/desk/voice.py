@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,14 +13,15 @@ from pydantic import ValidationError
 from broadcaster.approval import RequestState
 from broadcaster.by_voice import Attest, attest, hand_out, settle
 from broadcaster.desk.approval import said_once, voice_of
-from broadcaster.desk.decision import on_record, own_passkeys
+from broadcaster.desk.decision import answered, on_record, own_passkeys
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.middleware import status_of
 from broadcaster.desk.session import fields_of, require_person
+from broadcaster.desk.sign_in import proof_in
 from broadcaster.desk.templating import page
 from broadcaster.errors import Refusal
 from broadcaster.incident import Command
-from broadcaster.ledger import Tx, approvals, incidents, passkeys, people, voices
+from broadcaster.ledger import Tx, approvals, incidents, people, voices
 from broadcaster.orders import no_such_request
 from broadcaster.passkey import Json, options_to_prove
 from broadcaster.roster import Act, Person, may_command, require
@@ -78,7 +78,7 @@ def _order(request: web.Request, fields: Fields, desk: Desk) -> Attest:
             commander_id=fields.get("commander", ""), reader_id=fields.get("reader", ""),
             code=fields.get("code", ""), radio=fields.get("radio", ""),
             heard_at=_heard_at(desk, fields.get("heard_at", "")),
-            idempotency_key=fields.get("idempotency_key", ""), proof=_proof(fields),
+            idempotency_key=fields.get("idempotency_key", ""), proof=proof_in(fields),
         )  # fmt: skip
     except (ValidationError, ValueError):
         raise Refusal(
@@ -95,31 +95,19 @@ def _heard_at(desk: Desk, text: str) -> datetime:
     return at if at <= now else at - timedelta(days=1)
 
 
-def _proof(fields: Fields) -> Json | None:
-    proof: Json | None = json.loads(fields["passkey"]) if fields.get("passkey") else None
-    return proof
-
-
 async def _settled(request: web.Request, settled: Settled, fields: Fields) -> None:
     desk, person = request.app[DESK], require_person(request)
-    request_id, proof = request.match_info["request_id"], _proof(fields)
+    request_id, proof = request.match_info["request_id"], proof_in(fields)
 
     def step(tx: Tx) -> Refusal | None:
         kept, spoken = approvals.request(tx, request_id), voice_of(tx, request_id)
         if kept is None or spoken is None:
             return no_such_request()
         signed = settlement(kept.request.nonce, spoken.decision_id, kept.request.digest, settled)
-        answer = proof or _practised(tx, desk, person, signed)
+        answer = answered(tx, desk, person, proof, signed)
         return settle(tx, spoken.decision_id, settled, answer, person, desk.site)
 
     await on_record(desk, step)
-
-
-def _practised(tx: Tx, desk: Desk, person: Person, signed: bytes) -> Json | None:
-    """What a practice person's passkey answers, at a desk for practice."""
-    if not desk.practice:
-        return None
-    return passkeys.practice_answer(tx, person.id, site=desk.site, challenge=signed)
 
 
 # --- Codes, on the page of how one is called --------------------------------------------------
@@ -144,11 +132,11 @@ async def handed_out(desk: Desk, person: Person, fields: Fields) -> list[str]:
         raise Refusal(
             "voice_off", "You approve nothing by voice here.", "Decide by passkey.", field="codes"
         )
-    proof = _proof(fields)
+    proof = proof_in(fields)
 
     def step(tx: Tx) -> list[str] | Refusal:
         signed = handing_out(person.id, voices.newest(tx, person.id))
-        return hand_out(tx, person, proof or _practised(tx, desk, person, signed), desk.site)
+        return hand_out(tx, person, answered(tx, desk, person, proof, signed), desk.site)
 
     return await on_record(desk, step)
 
