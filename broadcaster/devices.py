@@ -48,7 +48,7 @@ def approve_device(tx: Tx, order: ApproveDevice, person: Person, site: Site) -> 
     if order.until is not None and not tx.now < order.until <= tx.now + LONGEST_SHIFT:
         raise Refusal("until_invalid", "A shift ends after now, and within 12 hours.",
                       "Reload the page, and press the button again.", field="until")  # fmt: skip
-    if not device.waits(tx.now) and passkey.vouched(device, site=site, world=tx.world):
+    if not passkey.waits(device, site=site, world=tx.world, at=tx.now):
         return None
     challenge = passkey.device_challenge(device, order.until)
     if refusal := proven(tx, order.proof, person, site, challenge, "the approval of this device"):

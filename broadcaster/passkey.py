@@ -111,10 +111,6 @@ class Passkey(Frozen):
         """Whether the shift that it was approved for is over."""
         return self.approved_until is not None and at >= self.approved_until
 
-    def waits(self, at: datetime) -> bool:
-        """Whether it is to be approved, or approved again, before it proves anything."""
-        return not self.revoked and (not self.approved or self.over(at))
-
     def locked(self, at: datetime) -> bool:
         """Whether its owner proved nothing at a time."""
         return any(lock.holds(at) for lock in self.locks)
@@ -181,6 +177,15 @@ def vouched(device: Passkey, *, site: Site, world: World) -> bool:
         and _answers(device.approval, by, site, device_challenge(device, device.approved_until))
         and vouched(by, site=site, world=world)
     )
+
+
+def waits(device: Passkey, *, site: Site, world: World, at: datetime) -> bool:
+    """Whether a device is to be approved, or approved again, before it proves anything."""
+    if device.revoked:
+        return False
+    if not device.approved or device.over(at):
+        return True
+    return not vouched(device, site=site, world=world)
 
 
 def _signed(tag: bytes, *parts: str) -> bytes:

@@ -32,6 +32,7 @@ class Listed:
 
     person: Person
     devices: tuple[Passkey, ...]
+    waiting: frozenset[str]  #: of these, those that are to be approved before they prove anything
     held: Standing
     at: datetime
     lock: Lock | None  #: since when they prove nothing
@@ -168,19 +169,31 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
 def _listed(tx: Tx, desk: Desk, whose: Person, allowed: list[str], shift: datetime) -> Listed:
     """`allowed`: the supervisor's passkeys, where they are asked; `shift`: when one would end."""
     owned = tuple(passkeys.of_person(tx, whose.id))
+    waiting = [
+        each for each in owned
+        if passkey.waits(each, site=desk.site, world=tx.world, at=tx.now)
+    ]  # fmt: skip
     lock = locks.holding(tx, whose.id)
-    asks = _asked(desk, whose, owned, lock, allowed, shift, tx.now) if allowed else {}
-    return Listed(whose, owned, authorities.standing(tx, whose.id), tx.now, lock, asks)
+    asks = _asked(desk, whose, waiting, lock, allowed, shift) if allowed else {}
+    return Listed(
+        whose,
+        owned,
+        frozenset(each.id for each in waiting),
+        authorities.standing(tx, whose.id),
+        tx.now,
+        lock,
+        asks,
+    )
 
 
 def _asked(
-    desk: Desk, whose: Person, owned: Sequence[Passkey], lock: Lock | None, allowed: list[str],
-    shift: datetime, now: datetime,
+    desk: Desk, whose: Person, waiting: Sequence[Passkey], lock: Lock | None, allowed: list[str],
+    shift: datetime,
 ) -> dict[str, Json]:  # fmt: skip
     """What a supervisor's passkey is asked about somebody else, by what it would do."""
     challenges = {
         f"{device.id} {name}": passkey.device_challenge(device, until)
-        for device in owned if device.waits(now)
+        for device in waiting
         for name, until in (("good", None), ("shift", shift))
     }  # fmt: skip
     if lock:

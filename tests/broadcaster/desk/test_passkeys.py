@@ -247,6 +247,33 @@ async def test_a_stolen_cookie_approves_no_device(
     assert now and now.usable and now.approved_until and now.approved_until.isoformat() == shift
 
 
+async def test_what_a_lost_phone_had_approved_is_approved_again(
+    client: TestClient, another_client: Callable[[], TestClient], ledger: Ledger, ruiz: Person,
+    cole: Person, persons: scene.Persons, phone: Authenticator,
+) -> None:  # fmt: skip
+    """Whose approval nobody vouches for any more waits again, and has its button."""
+    tablet, key, watch = Authenticator(ORIGIN, HOST), Authenticator(ORIGIN, HOST), another_client()
+    await enrolled(client, await link(ledger, ruiz), phone)
+    asked = await (await client.post("/people/ask", headers=scene.SAME_ORIGIN)).json()
+    await client.post("/people", headers=scene.SAME_ORIGIN, data={
+        "device": "Tablet", "passkey": json.dumps(tablet.make(asked)),
+    })  # fmt: skip
+    _, added = await ledger.read(lambda tx: passkeys.of_person(tx, ruiz.id))
+    approve = {"do": "approve", "device": added.id}
+    await enrolled(watch, await link(ledger, cole), key)
+    page = await (await watch.get("/people", headers=scene.PAGE)).text()
+    proof = json.dumps(key.prove(asks(page, "data-prove")))
+    await watch.post("/people", data=approve | {"passkey": proof}, headers=scene.SAME_ORIGIN)
+    other = another_client()
+    await scene.sign_in(other, persons.watch)
+    waits = "Tablet: waits for approval"
+    assert waits not in await (await other.get("/people", headers=scene.PAGE)).text()
+    await other.post("/people", data={"lost": cole.id}, headers=scene.SAME_ORIGIN)
+    assert waits in await (await other.get("/people", headers=scene.PAGE)).text()
+    await other.post("/people", data=approve, headers=scene.SAME_ORIGIN)
+    assert waits not in await (await other.get("/people", headers=scene.PAGE)).text()
+
+
 async def test_answers_that_do_not_fit_lock_a_person_and_no_incident(
     client: TestClient, another_client: Callable[[], TestClient], ledger: Ledger, ruiz: Person,
     cole: Person, commanded: Submitted, persons: scene.Persons, phone: Authenticator,

@@ -101,9 +101,7 @@ async def test_read_heard_attested_released_and_ratified(
     told = await ledger.read(lambda tx: explained(tx, release.id))
     assert any("not ratified" in each["why"] for each in told["clauses"])
 
-    assert (await post(client, f"/voice/{request.id}", act="ratified"))[
-        0
-    ] == 403  # not the listener
+    assert (await post(client, f"/voice/{request.id}", act="ratified"))[0] == 403  # the listener
     await scene.sign_in(client, persons.commander)
     assert (await post(client, f"/voice/{request.id}", act="ratified"))[0] == 303
     for path in pages:
@@ -120,6 +118,8 @@ async def test_what_the_commander_repudiates_is_stopped(
     assert (await post(client, path, **heard(submitted, persons, codes[0])))[0] == 303
     assert await judged(ledger, submitted) == "released"
     await scene.sign_in(client, persons.commander)
+    status, said = await post(client, path, act="repudiated", passkey="{")
+    assert status == 422 and "No passkey was used" in said
     assert (await post(client, path, act="repudiated"))[0] == 303
     release = await ledger.read(lambda tx: releases.of_revision(tx, submitted.revision.id))
     assert release is not None
