@@ -14,6 +14,8 @@ from tests.browser.conftest import PHONE, Open
 from tests.browser.stage import Stage
 from tests.browser.test_passkeys import authenticator, enrol
 
+LEDGERS = ["sqlite", "postgres"]
+
 STAFF = "J. Lopez"
 TEXT = "Meet your officers over a coffee on Tuesday at 9 in the library."
 

@@ -14,6 +14,8 @@ from tests.browser.conftest import PHONE, Open
 from tests.browser.stage import Stage
 from tests.browser.test_passkeys import authenticator, captain, commanded, enrol
 
+LEDGERS = ["sqlite", "postgres"]
+
 
 async def test_from_the_codes_to_ratified(stage: Stage, open_as: Open) -> None:
     person, token = captain(stage)
