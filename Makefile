@@ -4,10 +4,15 @@
 # Compiled once, not at each of the hundreds of starts of a process, whatever the shell wants.
 unexport PYTHONDONTWRITEBYTECODE
 
-# On two cores; the tests of a file stay together, with the servers that they share.
-PYTEST = .venv/bin/pytest --ignore=tests/bench --numprocesses 2 --dist loadfile
-SLOW = browser connected faults security broadcaster/test_protocol.py \
-    $(patsubst %,streams/test_%.py,app cluster embedded gate_checks making reader relay run secured)
+# On two cores; the tests of a file stay together, with the servers that they share. The folders whose
+# files take longest come first: one of those at the end would leave a core idle.
+PYTEST = .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+LONG = $(addprefix tests/,faults/ connected/ browser/ streams/)
+FOLDERS = $(LONG) $(filter-out $(LONG) tests/bench/ tests/__pycache__/,$(wildcard tests/*/))
+SLOW = adapters browser connected faults security \
+    $(patsubst %,broadcaster/test_%.py,delivery_world protocol protocol_judge) \
+    $(patsubst %,broadcaster/desk/test_%.py,fallback voice) \
+    $(patsubst %,streams/test_%.py,after_a_restart aftercare app cluster deliver embedded gate_checks inform making reader relay run secured)
 
 setup: ## what `run` needs
 	@scripts/setup
@@ -21,14 +26,15 @@ run: setup ## the practice run, until Ctrl-C (which is no error)
 
 test: setup-dev ## every test
 	@scripts/test-deps
-	$(PYTEST)
+	$(PYTEST) $(FOLDERS)
 
-quick: setup-dev ## under a minute: no browser, no broker, no PostgreSQL, nothing killed
-	$(PYTEST) --dist worksteal --hypothesis-profile quick -k "not postgres and not kafka" \
-	    $(addprefix --ignore=tests/,$(SLOW))
+quick: setup-dev ## about a minute: no browser, broker, PostgreSQL or channel, nothing killed, no simulated world
+	$(PYTEST) --dist worksteal --hypothesis-profile quick -k "not postgres and not kafka" -m "not server" \
+	    $(addprefix --ignore=tests/,bench $(SLOW))
 
-storm: setup-dev ## all brokers gone for five minutes, and what `test` does in 20 s
+storm: setup-dev ## 200 kills, and all brokers gone for five minutes: what `test` does small
 	@scripts/test-deps
+	BROADCASTER_STORM_KILLS=200 .venv/bin/pytest -s tests/faults/test_storm.py
 	BROADCASTER_STORM_SECONDS=300 .venv/bin/pytest tests/streams/test_cluster.py -k gone
 
 lint: setup-dev ## style, types, who may import whom, the compose file's form
@@ -39,6 +45,7 @@ lint: setup-dev ## style, types, who may import whom, the compose file's form
 	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 bench: setup-dev ## prints how fast it is
+	@scripts/bench-deps
 	@for script in tests/bench/bench_*.py; do \
 	    .venv/bin/python -m "tests.bench.$$(basename "$$script" .py)" || exit 1; \
 	done

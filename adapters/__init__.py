@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+from adapters.bluesky import Bluesky
 from adapters.http import Networks
+from adapters.mail import Delivered, Mail
+from adapters.mastodon import Mastodon
+from adapters.matrix import Matrix
+from adapters.ntfy import Ntfy
 from adapters.public_page import Page, PublicPage
 from adapters.webhook import Webhook
+from adapters.wordpress import WordPress
+from adapters.x import X
+from broadcaster.accounts import (
+    Account,
+    BlueskyAccount,
+    MailAccount,
+    MastodonAccount,
+    MatrixAccount,
+    NtfyAccount,
+    WebhookAccount,
+    WordPressAccount,
+    XAccount,
+)
 from broadcaster.channel import Channel
 from broadcaster.clock import Clock, SystemClock
 from broadcaster.delivery import Adapter
@@ -17,20 +35,14 @@ from broadcaster.world import W
 
 
 @dataclass(frozen=True)
-class Receiver:
-    """Where a webhook goes, and the bytes of the secret that signs it."""
-
-    url: str = field(repr=False)
-    key: bytes = field(repr=False)
-
-
-@dataclass(frozen=True)
 class Parts:
     """What `bootstrap` hands to the adapters it builds."""
 
     page: Page
-    receivers: Mapping[str, Receiver] = field(default_factory=dict)  #: by channel name
-    networks: Networks = ()  #: that webhooks may be sent to
+    delivered: Delivered  #: who has what goes out by mail
+    accounts: Mapping[str, Account] = field(default_factory=dict)  #: by channel name
+    keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)  #: that sign webhooks
+    networks: Networks = ()  #: that channels may be sent to
     clock: Clock = field(default_factory=SystemClock)
 
 
@@ -39,16 +51,51 @@ def _public_page(channel: Channel[W], parts: Parts) -> Adapter[W]:
 
 
 def _webhook(channel: Channel[W], parts: Parts) -> Adapter[W]:
-    receiver = parts.receivers[channel.name]
     return Webhook(
-        channel, url=receiver.url, key=receiver.key, networks=parts.networks, clock=parts.clock
-    )
+        channel, _account(channel, parts, WebhookAccount), key=parts.keys[channel.name],
+        networks=parts.networks, clock=parts.clock,
+    )  # fmt: skip
 
+
+def _mail(channel: Channel[W], parts: Parts) -> Adapter[W]:
+    return Mail(
+        channel, _account(channel, parts, MailAccount), delivered=parts.delivered, clock=parts.clock
+    )  # fmt: skip
+
+
+_Account = TypeVar("_Account", bound=Account)
+
+
+def _account(channel: Channel[Any], parts: Parts, kind: type[_Account]) -> _Account:
+    account = parts.accounts[channel.name]
+    assert isinstance(account, kind), "a channel is made of its account"
+    return account
+
+
+def _platform(make: Callable[..., Adapter[Any]], kind: type[Account]) -> Build:
+    """Builds the adapter of a platform from its account."""
+
+    def build(channel: Channel[Any], parts: Parts) -> Adapter[Any]:
+        return make(
+            channel, _account(channel, parts, kind), networks=parts.networks, clock=parts.clock
+        )
+
+    return build
+
+
+Build = Callable[[Channel[Any], Parts], Adapter[Any]]
 
 #: Every kind of channel there is, and what builds its adapter.
-REGISTER: dict[str, Callable[[Channel[Any], Parts], Adapter[Any]]] = {
+REGISTER: dict[str, Build] = {
     "public_page": _public_page,
     "webhook": _webhook,
+    "bluesky": _platform(Bluesky, BlueskyAccount),
+    "mail": _mail,
+    "mastodon": _platform(Mastodon, MastodonAccount),
+    "matrix": _platform(Matrix, MatrixAccount),
+    "wordpress": _platform(WordPress, WordPressAccount),
+    "x": _platform(X, XAccount),
+    "ntfy": _platform(Ntfy, NtfyAccount),
 }
 
 

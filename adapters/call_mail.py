@@ -7,7 +7,6 @@ so that whoever gets the same call twice can see that it is one.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 from datetime import timedelta
 from email import policy
@@ -23,13 +22,11 @@ from aiosmtplib import (
     SMTPResponseException,
 )
 
-from adapters import http
+from adapters import http, smtp
 from broadcaster.calling import MAILBOX, Accepted, Call, Means, meant_for
 from broadcaster.clock import Clock
 from broadcaster.delivery import InDoubt, Refused, TryLater
 from broadcaster.world import W
-
-_BREAKS = (SMTPException, OSError, TimeoutError)
 
 
 class CallMail(Generic[W]):
@@ -43,7 +40,7 @@ class CallMail(Generic[W]):
     means: Literal[Means.MAIL] = Means.MAIL
 
     def __init__(
-        self, world: W, *, host: str, port: int, tls: Literal["tls", "starttls", "none"],
+        self, world: W, *, host: str, port: int, tls: smtp.Tls,
         login: tuple[str, str] | None, sender: str, clock: Clock,
         deadline: timedelta = http.DEADLINE, trust: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
@@ -63,20 +60,9 @@ class CallMail(Generic[W]):
         if not MAILBOX.fullmatch(call.address):
             raise Refused("This is no mailbox that we can write to. Correct it on the roster.")
         message = self._message(call)
-        # It has no timeouts of its own: `wait_for`, by which it keeps them, may swallow our
-        # cancellation in Python 3.11.
-        server = SMTP(
-            hostname=self._host, port=self._port, timeout=None, tls_context=self._trust,
-            use_tls=self._tls == "tls", start_tls=self._tls == "starttls",
-            local_hostname=self._sender.rpartition("@")[2],
-        )  # fmt: skip
-        try:
+        with smtp.server(self._host, self._port, self._tls, self._sender, self._trust) as server:
             await self._give(server, call, message)
-            with contextlib.suppress(*_BREAKS):  # taken is taken, however the goodbye goes
-                async with asyncio.timeout(1):
-                    await server.quit()
-        finally:
-            server.close()
+            await smtp.goodbye(server)
         return Accepted(remote_id=message["Message-ID"], at=self._clock.now())
 
     async def close(self) -> None:
@@ -95,7 +81,7 @@ class CallMail(Generic[W]):
                     await server.rcpt(call.address)
                     left = True  # the words go out with the next command
                     await server.data(message.as_bytes())
-        except _BREAKS as problem:
+        except smtp.BREAKS as problem:
             raise _how_it_broke(problem, left) from None
 
     def _message(self, call: Call[W]) -> EmailMessage:
@@ -104,7 +90,7 @@ class CallMail(Generic[W]):
         message["To"] = call.address
         message["Subject"] = call.words
         message["Date"] = format_datetime(self._clock.now())
-        message["Message-ID"] = f"<{call.id}@{self._sender.rpartition('@')[2]}>"
+        message["Message-ID"] = f"<{call.id}@{smtp.domain_of(self._sender)}>"
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday notice comes back
         message["Importance"] = "high"
         message.set_content(f"{call.words}:\n\n{call.url}\n", cte="7bit")

@@ -7,7 +7,7 @@ The payload is JSON, encrypted for that browser alone:
     words    what to show; it names no incident and no place
     url      where the person reads and decides
 
-A phone that is away gets it within ten minutes or not at all; a later call of the same request
+A phone that is away gets it within ten minutes or not at all; a later call about the same
 takes the place of one that has not arrived yet (`Topic`).
 
 Of pywebpush, the two parts that it is made of: its own sending knows no guard, takes what looks
@@ -32,7 +32,7 @@ from yarl import URL
 from adapters import http
 from broadcaster.calling import WORTH, Accepted, Call, Gone, Means, meant_for
 from broadcaster.clock import Clock
-from broadcaster.delivery import Refused
+from broadcaster.delivery import LockedOut, Refused
 from broadcaster.world import W
 
 #: The push services of the browsers that there are; their subdomains belong to them. A browser
@@ -82,7 +82,7 @@ class CallPush(Generic[W]):
         subscription = _subscription(call.address)
         if not any(_belongs(subscription.endpoint, service) for service in self._services):
             raise Refused("This browser's push service is none that we know. Nothing was sent.")
-        topic = hashlib.sha256(call.request_id.encode()).digest()[:24]
+        topic = hashlib.sha256(call.about_id.encode()).digest()[:24]
         answer = await self._client.post(
             subscription.endpoint,
             body=_encrypted(call, subscription),
@@ -99,7 +99,7 @@ class CallPush(Generic[W]):
         if answer.status in (404, 410):  # RFC 8030 §7.3
             raise Gone(f"This browser's subscription has ended ({answer.status}).")
         if answer.status in (401, 403):
-            raise Refused(
+            raise (LockedOut if answer.status == 401 else Refused)(
                 f"The push service does not accept our key or contact ({answer.status}). Look "
                 "whether the key is the one that this browser subscribed with."
             )

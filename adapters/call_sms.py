@@ -24,7 +24,7 @@ from yarl import URL
 from adapters import http
 from broadcaster.calling import WORTH, Accepted, Call, Means, Progress, meant_for
 from broadcaster.clock import Clock
-from broadcaster.delivery import InDoubt, Refused, TryLater
+from broadcaster.delivery import InDoubt, LockedOut, Refused, TryLater
 from broadcaster.errors import Kind, Refusal
 from broadcaster.world import W
 
@@ -135,7 +135,7 @@ def _said(body: bytes) -> dict[str, object]:
 def _explain(status: int, code: object) -> None:
     """Raises where Twilio's own code says more than the status. Its text may hold the number."""
     if status == 401:
-        raise Refused("Twilio does not know our account (401). Correct its SID or its token.")
+        raise LockedOut("Twilio does not know our account (401). Correct its SID or its token.")
     if code in _LATER:
         raise TryLater(f"Twilio's queue for our number is full ({status}, {code}).")
     if isinstance(code, int) and code in _REFUSED:

@@ -6,7 +6,8 @@
     type        "call"
     world       "exercise" or "live"
     call_id     the call's id, as in `webhook-id`
-    request_id  what waits: the last part of `url`
+    about       "request": an update waits; "command moved", "command offered", "offer ended"
+    request_id  what waits, of a request; `incident_id` else: the last part of `url`
     to          what the app calls the person
     words       what to show; it names no incident and no place
     url         where the person reads and decides
@@ -24,7 +25,7 @@ from typing import Generic, Literal
 from yarl import URL
 
 from adapters import http
-from broadcaster.calling import Accepted, Call, Means, meant_for
+from broadcaster.calling import About, Accepted, Call, Means, meant_for
 from broadcaster.clock import Clock
 from broadcaster.delivery import Refused
 from broadcaster.world import W
@@ -49,13 +50,8 @@ class CallWebhook(Generic[W]):
     async def call(self, call: Call[W]) -> Accepted:
         """Hands the call to the app. Raises TryLater, Refused or InDoubt."""
         meant_for(self, call)
-        body = _body(call)
-        signed = http.signed(call.id, body, key=self._key, at=self._clock.now())
-        answer = await self._client.post(
-            self._url,
-            body=body,
-            headers={"Content-Type": "application/json", **signed},
-            deadline=self._deadline,
+        answer = await self._client.post_signed(
+            self._url, call.id, _body(call), key=self._key, deadline=self._deadline
         )
         if answer.status == 410:
             raise Refused(
@@ -70,12 +66,16 @@ class CallWebhook(Generic[W]):
 
 
 def _body(call: Call[W]) -> bytes:
+    where = {"request_id": call.about_id} if call.about is About.REQUEST else {}
+    if call.about not in (About.REQUEST, About.LOCKED_OUT):
+        where = {"incident_id": call.incident_id}
     fields = {
         "version": 1,
         "type": "call",
         "world": call.world,
         "call_id": call.id,
-        "request_id": call.request_id,
+        "about": call.about,
+        **where,
         "to": call.address,
         "words": call.words,
         "url": call.url,

@@ -13,18 +13,23 @@ import base64
 import hashlib
 import hmac
 import ipaddress
+import json
+import secrets
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import ResolveResult
 from yarl import URL
 
 from broadcaster.clock import Clock
-from broadcaster.delivery import InDoubt, Refused, TryLater
+from broadcaster.delivery import InDoubt, LockedOut, Refused, TryLater
+from broadcaster.media import Picture
 from broadcaster.update import LONGEST_EXPIRY
 
 Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
@@ -37,6 +42,9 @@ DEADLINE = timedelta(seconds=CONNECT + READ)
 
 #: The setting that holds the networks that calls may be sent to.
 CALL_NETWORKS = "BROADCASTER_CALL_NETWORKS"
+
+#: The headers in which servers tell when a limit ends: Mastodon, X, Bluesky.
+LIMIT_ENDS = ("X-RateLimit-Reset", "X-Rate-Limit-Reset", "RateLimit-Reset")
 
 #: Of an answer no more than this is read; its status stands.
 LONGEST_ANSWER = 65_536
@@ -53,7 +61,13 @@ class Answer:
 
     status: int
     retry_after: timedelta | None
+    limit_ends: timedelta | None  #: from now, as servers tell it that send no Retry-After
     body: bytes = field(default=b"", repr=False)  #: its beginning, where it was a long one
+
+    @property
+    def json(self) -> Any:
+        """Its body, read. Raises ValueError where it is no JSON."""
+        return json.loads(self.body)
 
 
 class Client:
@@ -63,7 +77,7 @@ class Client:
     """
 
     def __init__(
-        self, networks: Networks, clock: Clock, setting: str = "BROADCASTER_WEBHOOK_NETWORKS"
+        self, networks: Networks, clock: Clock, setting: str = "BROADCASTER_CHANNEL_NETWORKS"
     ) -> None:
         self._networks = networks
         self._clock = clock
@@ -73,7 +87,27 @@ class Client:
     async def post(
         self, url: URL, *, body: bytes, headers: Mapping[str, str], deadline: timedelta
     ) -> Answer:
-        """Posts once, and follows no redirect.
+        """Posts once. Raises as `request` does."""
+        return await self.request("POST", url, body=body, headers=headers, deadline=deadline)
+
+    async def look(
+        self, url: URL, *, headers: Mapping[str, str], deadline: timedelta,
+        most: int = LONGEST_ANSWER,
+    ) -> Answer:  # fmt: skip
+        """Gets what may be got without changing anything: however it breaks, nothing was done.
+
+        Raises TryLater.
+        """
+        try:
+            return await self.request("GET", url, headers=headers, deadline=deadline, most=most)
+        except (InDoubt, Refused) as broke:
+            raise TryLater(str(broke)) from None
+
+    async def request(
+        self, method: str, url: URL, *, body: bytes | None = None, headers: Mapping[str, str],
+        deadline: timedelta, most: int = LONGEST_ANSWER,
+    ) -> Answer:  # fmt: skip
+        """Asks once, and follows no redirect. `most`: bytes of the answer that are read.
 
         Raises TryLater where it broke before a byte of the message left, InDoubt where it broke
         later or took longer than `deadline`, Refused where the address may not be sent to. No
@@ -86,15 +120,33 @@ class Client:
         try:
             async with (
                 asyncio.timeout(deadline.total_seconds()),
-                self._session.post(
-                    url, data=body, headers=headers, allow_redirects=False
+                self._session.request(
+                    method, url, data=body, headers=headers, allow_redirects=False
                 ) as response,
             ):
-                said = await _read(response)
-                pause = retry_after(response.headers.get("Retry-After"), self._clock.now())
-                return Answer(response.status, pause, said)
+                said = await _read(response, most)
+                now, told = self._clock.now(), response.headers
+                ends = next((told[name] for name in LIMIT_ENDS if name in told), None)
+                return Answer(
+                    response.status, retry_after(told.get("Retry-After"), now),
+                    limit_ends(ends, now), said,
+                )  # fmt: skip
         except (aiohttp.ClientError, OSError, TimeoutError) as problem:
             raise self._how_it_broke(problem) from None
+
+    async def post_signed(
+        self, url: URL, message_id: str, body: bytes, *, key: bytes, deadline: timedelta
+    ) -> Answer:
+        """Posts JSON, signed (Standard Webhooks 1.0). Raises as `post` does."""
+        return await self.post(
+            url,
+            body=body,
+            headers={
+                "Content-Type": "application/json",
+                **signed(message_id, body, key=key, at=self._clock.now()),
+            },
+            deadline=deadline,
+        )
 
     async def close(self) -> None:
         """Ends what is open; may be called again."""
@@ -127,13 +179,15 @@ def prove(answer: Answer) -> None:
     TryLater where the server says that it did nothing: 429 (RFC 6585 §4), and 503 with a time to
     come back at (RFC 9110 §15.6.4). A bare 503 is no such word: proxies and time limits say it
     too of a server that broke off halfway, as they say 408 and the other 5xx. All of these are
-    InDoubt; what may be done about it follows from the channel's class. The rest is Refused.
+    InDoubt; what may be done about it follows from the channel's class. The rest is Refused, and
+    LockedOut where it does not know who we are (401, RFC 9110 §15.5.2).
     """
     status = answer.status
     if 200 <= status < 300:
         return
     if status == 429 or (status == 503 and answer.retry_after is not None):
-        raise TryLater(f"The receiver asked us to come back later ({status}).", answer.retry_after)
+        pause = answer.limit_ends if answer.retry_after is None else answer.retry_after
+        raise TryLater(f"The receiver asked us to come back later ({status}).", pause)
     if status < 200 or status == 408 or status >= 500:
         raise InDoubt(f"The receiver answered {status}, which leaves open what it did.")
     if status < 400:
@@ -141,7 +195,56 @@ def prove(answer: Answer) -> None:
             f"The receiver answered {status}, a redirect, and none is followed. "
             "Put its new address into the settings."
         )
-    raise Refused(f"The receiver refused this ({status}). Ask whoever runs it why.")
+    refusal = LockedOut if status == 401 else Refused
+    raise refusal(f"The receiver refused this ({status}). Ask whoever runs it why.")
+
+
+def shown(answer: Answer) -> Any:
+    """The JSON that a look showed. Raises TryLater where it showed none, ValueError on no JSON."""
+    try:
+        prove(answer)
+    except (InDoubt, Refused) as no:
+        raise TryLater(str(no)) from None
+    return answer.json
+
+
+@contextmanager
+def posts_nothing() -> Iterator[None]:
+    """For what is brought before a post, as its picture is: however it breaks, nothing was posted,
+    and it may be brought again. Raises TryLater and Refused alone."""
+    try:
+        yield
+    except InDoubt as broke:
+        raise TryLater(f"{broke} It was only the picture; nothing was posted.") from None
+    except (ValueError, TypeError, LookupError, AttributeError):
+        raise TryLater(
+            "What the receiver said of the picture cannot be read. Nothing was posted."
+        ) from None
+
+
+def form(fields: Mapping[str, str], name: str, picture: Picture, data: bytes) -> tuple[bytes, str]:
+    """A form with a picture in the field `name` (RFC 7578): its bytes and its Content-Type."""
+    border = secrets.token_hex(16)
+    parts = [
+        f'Content-Disposition: form-data; name="{field}"\r\n\r\n{value}'.encode()
+        for field, value in fields.items()
+    ]
+    parts.append(
+        f'Content-Disposition: form-data; name="{name}"; filename="{picture.file_name}"\r\n'
+        f"Content-Type: {picture.type}\r\n\r\n".encode()
+        + data
+    )
+    body = b"".join(f"--{border}\r\n".encode() + part + b"\r\n" for part in parts)
+    return body + f"--{border}--\r\n".encode(), f"multipart/form-data; boundary={border}"
+
+
+@contextmanager
+def legible() -> Iterator[None]:
+    """Raises TryLater where what a look showed is not formed as it should be."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError):
+        raise TryLater("The receiver showed something that cannot be read.") from None
 
 
 def signed(message_id: str, body: bytes, *, key: bytes, at: datetime) -> dict[str, str]:
@@ -168,6 +271,27 @@ def retry_after(value: str | None, now: datetime) -> timedelta | None:
         at = parsedate_to_datetime(text)
     except (ValueError, IndexError, OverflowError):
         return None
+    return _until(at, now)
+
+
+def limit_ends(value: str | None, now: datetime) -> timedelta | None:
+    """The pause that one of LIMIT_ENDS asks for, in any of its three forms.
+
+    Epoch seconds (X, Bluesky), an ISO 8601 time (Mastodon), or seconds from now (the IETF's draft);
+    a number of more than the longest pause is an epoch. None and bounds as above.
+    """
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit():
+        seconds = float(text)
+        seconds -= now.timestamp() if seconds > LONGEST_EXPIRY.total_seconds() else 0
+        return timedelta(seconds=min(max(seconds, 0), LONGEST_EXPIRY.total_seconds()))
+    try:
+        return _until(datetime.fromisoformat(text), now)
+    except ValueError:
+        return None
+
+
+def _until(at: datetime, now: datetime) -> timedelta:
     at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
     return min(max(at - now, timedelta()), LONGEST_EXPIRY)
 
@@ -198,25 +322,29 @@ class _Guard(aiohttp.ThreadedResolver):
 
 
 def _session(networks: Networks) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
+    session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             resolver=_Guard(networks), use_dns_cache=False, force_close=True, limit=0
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_read=READ),
-        headers={"User-Agent": "incident-alert-broadcaster"},
+        # Unasked, a server compresses what is long, and nothing here would undo it.
+        headers={"User-Agent": "incident-alert-broadcaster", "Accept-Encoding": "identity"},
         auto_decompress=False,
     )
+    # Where a PUT or DELETE broke, aiohttp would ask once more by itself, and has no setting for it.
+    session._retry_connection = False
+    return session
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
     """Reads the answer to its end, so that one cut off halfway is not taken for an answer."""
     said = bytearray()
     async for chunk in response.content.iter_any():
         said += chunk
-        if len(said) > LONGEST_ANSWER:
+        if len(said) > most:
             break
-    return bytes(said[:LONGEST_ANSWER])
+    return bytes(said[:most])
 
 
 def _is_address(host: str | None) -> bool:

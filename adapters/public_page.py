@@ -6,10 +6,10 @@ words are read there from the approved revision. `bootstrap` hands the port; the
 
 from __future__ import annotations
 
-from typing import Generic, Protocol
+from typing import Protocol
 
 from broadcaster.channel import Channel
-from broadcaster.delivery import Message, Receipt, Refused, TryLater, meant_for
+from broadcaster.delivery import Message, Receipt, Refused, Sender, TryLater, meant_for
 from broadcaster.errors import LedgerAway
 from broadcaster.world import W
 
@@ -29,11 +29,11 @@ class Page(Protocol):
         ...
 
 
-class PublicPage(Generic[W]):
+class PublicPage(Sender[W]):
     """Posts to the department's own page. Class B: the post's id is ours."""
 
     def __init__(self, channel: Channel[W], *, page: Page) -> None:
-        self.channel: Channel[W] = channel
+        self.channel = channel
         self._page = page
 
     async def send(self, message: Message[W]) -> Receipt:

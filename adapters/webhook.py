@@ -15,6 +15,11 @@
     language     of headline and text (BCP 47)
     released_at  RFC 3339, UTC
     expires_at   RFC 3339, UTC: from then on the update says nothing
+    pictures     where there are any: of each its url, type, width and height in pixels, size in
+                 bytes, sha256 of those, and alt, its description as approved
+
+A picture can be fetched from its url (in an exercise with the feeds' password) while its update is
+out, and is the one that was approved if its SHA-256 is `sha256`.
 
 A receiver answers 2xx once it has taken the message, 410 to end the subscription, and 429 or 503
 with Retry-After to be asked again later. A webhook cannot be asked what it holds.
@@ -24,40 +29,36 @@ from __future__ import annotations
 
 import json
 from datetime import UTC
-from typing import Generic
 
 from yarl import URL
 
 from adapters import http
+from broadcaster.accounts import WebhookAccount
 from broadcaster.channel import Channel
 from broadcaster.clock import Clock
-from broadcaster.delivery import Message, Receipt, Refused, Unsupported, meant_for
+from broadcaster.delivery import Message, Receipt, Refused, Sender, meant_for
 from broadcaster.world import W
 
 
-class Webhook(Generic[W]):
+class Webhook(Sender[W]):
     """Posts to one receiver. `key` is the secret's bytes; neither it nor the URL is ever shown."""
 
     def __init__(
-        self, channel: Channel[W], *, url: str, key: bytes, networks: http.Networks, clock: Clock
-    ) -> None:
-        self.channel: Channel[W] = channel
-        self._url = URL(url)
+        self, channel: Channel[W], account: WebhookAccount, *, key: bytes,
+        networks: http.Networks, clock: Clock,
+    ) -> None:  # fmt: skip
+        self.channel = channel
+        self._url = URL(str(account.url))
         self._key = key
         self._client = http.Client(networks, clock)
-        self._clock = clock
 
     async def send(self, message: Message[W]) -> Receipt:
         """Posts the message. Raises TryLater, Refused or InDoubt."""
         meant_for(self.channel, message)
-        body = _body(message)
-        signed = http.signed(message.post_id, body, key=self._key, at=self._clock.now())
-        answer = await self._client.post(
-            self._url,
-            body=body,
-            headers={"Content-Type": "application/json", **signed},
+        answer = await self._client.post_signed(
+            self._url, message.post_id, _body(message), key=self._key,
             deadline=self.channel.deadline,
-        )
+        )  # fmt: skip
         if answer.status == 410:
             raise Refused(
                 "The receiver ended the subscription (410). Take its channel out of the settings, "
@@ -66,16 +67,12 @@ class Webhook(Generic[W]):
         http.prove(answer)
         return Receipt(remote_id=message.post_id)
 
-    async def find(self, message: Message[W]) -> Receipt | None:
-        """Raises Unsupported: a webhook takes and does not tell."""
-        raise Unsupported("A webhook cannot be asked what it holds.")
-
     async def close(self) -> None:
         await self._client.close()
 
 
 def _body(message: Message[W]) -> bytes:
-    fields = {
+    fields: dict[str, object] = {
         "version": 1,
         "world": message.world,
         "post_id": message.post_id,
@@ -89,4 +86,12 @@ def _body(message: Message[W]) -> bytes:
         "released_at": message.released_at.astimezone(UTC).isoformat(),
         "expires_at": message.expires_at.astimezone(UTC).isoformat(),
     }
+    if pictures := message.rendering.pictures:
+        fields["pictures"] = [
+            {
+                "url": message.picture_url(each), "type": each.type, "width": each.width,
+                "height": each.height, "size": each.size, "sha256": each.digest, "alt": each.alt,
+            }
+            for each in pictures
+        ]  # fmt: skip
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()

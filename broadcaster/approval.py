@@ -15,12 +15,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic
 
-from broadcaster import guideline, passkey, voice
+from broadcaster import fallback, guideline, passkey, voice
 from broadcaster.authority import Standing
 from broadcaster.errors import Kind, Refusal
 from broadcaster.guideline import Guideline, OpenIncident, Submission
 from broadcaster.incident import NAMESPACE, Command, Topic
-from broadcaster.passkey import Passkey, Site, decision_challenge
+from broadcaster.passkey import Json, Passkey, Site, decision_challenge
 from broadcaster.policy import Finding, blocking, screen, wanting
 from broadcaster.roster import Act, Person, Role, require
 from broadcaster.update import (
@@ -93,6 +93,22 @@ class Decision(Frozen):
     #: The Chief's guideline that approves it instead of a person (389.3). `person_id` is then who
     #: submitted it, and no passkey proves it: the gate proves the guideline.
     guideline_id: str | None = None
+    #: Where both Commanders must approve, the assent that this decision completes.
+    assent_id: str | None = None
+
+
+class Assent(Frozen):
+    """The first of two Commanders' approvals, where both must: it waits for the other's."""
+
+    id: str
+    request_id: str
+    person_id: str
+    nonce: str  #: the request's; a new one voids what was signed with it
+    digest: str
+    keeps: str | None  #: as in Decision
+    epoch: int  #: of the command that it was given under: no change of command lets it stand
+    at: datetime
+    proof: Json  #: what the person's passkey answered, to the same challenge as a decision
 
 
 class Release(Frozen, Generic[W]):
@@ -139,7 +155,7 @@ class Case:
     commander_name: str | None
     facts: dict[str, str | None]  #: what the incident's facts are now
     at: datetime
-    proof: passkey.Json | None  #: what the person's passkey answered
+    proof: Json | None  #: what the person's passkey answered
     passkey: Passkey | None  #: the one that the answer names, as it stands now
     site: Site
     keeps: str | None = None  #: as in Decision
@@ -148,6 +164,11 @@ class Case:
     guideline: Guideline | None = None  #: that one; None, too, where there is none such
     #: What a second listener heard, where the Commander had no signal; the proof is then theirs.
     voice: voice.Voice | None = None
+    assent: Assent | None = None  #: where both must approve, the one that this completes
+    assent_passkey: Passkey | None = None  #: the one that it names, as it stands now
+    #: PIN and code, where they were typed instead of a passkey.
+    entered: fallback.Entered | None = None
+    device_bound: bool = False  #: whether the department takes no passkey that can be copied
 
 
 def to_keep(request: ApprovalRequest, changes: Sequence[Change], at: datetime) -> str | None:
@@ -158,8 +179,12 @@ def to_keep(request: ApprovalRequest, changes: Sequence[Change], at: datetime) -
     return facts_digest(changes)
 
 
-def asked_in_words(command: Command, commander_name: str | None) -> str:
-    return commander_name or ("a supervisor" if command.routine else "the Watch Commander")
+def asked_in_words(command: Command, names: Mapping[str, str], assent: Assent | None = None) -> str:
+    """Who is asked: of two Commanders one or the other; or both, but for who has assented."""
+    given_by = assent.person_id if assent else None
+    left = [names[each] for each in command.commanders if each in names and each != given_by]
+    between = " together with " if command.both else " or "
+    return between.join(left) or ("a supervisor" if command.routine else "the Watch Commander")
 
 
 def objection(case: Case) -> Refusal | None:
@@ -195,7 +220,7 @@ def decide(
         )
     if case.by_guideline and (refusal := _outside(case, contact)):
         raise refusal
-    if refusal := _still_objected(case):
+    if refusal := _still_objected(case) or assent_objection(case):
         raise refusal
     if case.revision.world != world:
         raise Refusal(
@@ -298,7 +323,7 @@ def _found(code: str, finding: Finding, field: str, also: str) -> Refusal:
 def _policy(revision: Revision, contact: str) -> Refusal | None:
     """The screening of the ledger's own revision, once more. What cannot be screened is refused."""
     try:
-        findings = screen(revision.words, revision.renderings, contact=contact, area=revision.area)
+        findings = _screened(revision, contact)
     except Exception as error:  # whatever a rule stumbles on, the words stay in
         return Refusal(
             "policy_blocked",
@@ -306,6 +331,14 @@ def _policy(revision: Revision, contact: str) -> Refusal | None:
             "Submit them in other words, and tell whoever looks after the program.",
         )
     return policy_objection(findings, revision.policy_reasons, attested=revision.attested)
+
+
+def _screened(revision: Revision, contact: str) -> tuple[Finding, ...]:
+    """What the screening finds in all that a revision says."""
+    return screen(
+        revision.words, revision.renderings, contact=contact, area=revision.area,
+        alts=[each.alt for each in revision.pictures],
+    )  # fmt: skip
 
 
 def _release(revision: Revision, decision_id: str, world: W, now: datetime) -> Release[W]:
@@ -333,7 +366,10 @@ def request_digest(
 
 def _still_objected(case: Case) -> Refusal | None:
     """What can stand against a decision at any time; the first in the order of mending it."""
-    for check in (_time, person_objection, _words, _proof, _facts, _reason, _no_incident):
+    for check in (
+        _time, person_objection, _words, _one_compiled, _proof, _device, _facts, _reason,
+        _no_incident,
+    ):  # fmt: skip
         if case.by_guideline and check in _ASK_A_PERSON:
             continue
         if refusal := check(case):
@@ -351,11 +387,11 @@ def _outside(case: Case, contact: str) -> Refusal | None:
         )  # fmt: skip
     if revision.edited_by is not None or case.person.id != revision.compiled_by:
         return guideline.not_within("somebody else changed the words")
-    findings = screen(revision.words, revision.renderings, contact=contact, area=revision.area)
+    findings = _screened(revision, contact)
     return guideline.objection(
         case.guideline,
         Submission(topic=it.topic, channels=revision.channels, person=it.compiler, held=it.held,
-                   findings=len(findings), at=case.at),
+                   findings=len(findings), at=case.at, pictured=bool(revision.pictures)),
     )  # fmt: skip
 
 
@@ -402,7 +438,8 @@ def person_objection(case: Case) -> Refusal | None:
             if case.command.routine
             else "You compiled these words; policy 389.4.1 asks for the Commander's approval of "
             "them.",
-            f"Wait for {asked_in_words(case.command, case.commander_name)}, or telephone them.",
+            f"Wait for {case.commander_name or asked_in_words(case.command, {})}, or telephone "
+            "them.",
             kind=Kind.FORBIDDEN,
         )
     if case.command.routine:
@@ -453,25 +490,110 @@ def _words(case: Case) -> Refusal | None:
 
 def _proof(case: Case) -> Refusal | None:
     """That this person's passkey signed this verdict on these words, for this request; or that
-    they approved it aloud, and a second listener's passkey signed what was heard."""
+    they typed PIN and code for just that; or that they approved it aloud, and a second listener's
+    passkey signed what was heard."""
     request = case.request
+    if case.voice is not None and case.person.outside:
+        return Refusal(
+            "voice_from_outside", "Somebody from outside the department approves nothing by voice.",
+            "Have them decide by passkey, or hand command over.", kind=Kind.FORBIDDEN,
+        )  # fmt: skip
+    if case.voice is not None and case.revision.pictures:
+        return Refusal(
+            "voice_picture_unseen", "A picture cannot be approved aloud: it was not seen.",
+            "Send the words without it, or have the Commander decide where they can see it.",
+            kind=Kind.FORBIDDEN,
+        )  # fmt: skip
     if case.voice is not None:
         return voice.objection(
             case.voice, case.proof, case.passkey, person_id=case.person.id,
-            commanded=case.command.person_id is not None, compilers=case.revision.writers,
+            commanded=case.command.person_id is not None, both=case.command.both,
+            compilers=case.revision.writers,
             nonce=request.nonce, request_id=request.id, digest=case.digest,
             asked_at=request.created_at, decided_at=case.at, site=case.site,
             world=case.revision.world,
         )  # fmt: skip
     signed = decision_challenge(request.nonce, request.id, case.verdict, case.digest, case.keeps)
+    if case.entered is not None:
+        return fallback.objection(
+            case.entered, person_id=case.person.id, challenge=signed, at=case.at
+        )
     return passkey.objection(
         case.proof, case.passkey, person_id=case.person.id, site=case.site, challenge=signed,
-        world=case.revision.world, at=case.at,
+        world=case.revision.world, at=case.at, incident_id=request.incident_id,
+    )  # fmt: skip
+
+
+def _device(case: Case) -> Refusal | None:
+    """That a decision was signed on approved equipment, where the department asks which (389.3)."""
+    if case.voice is not None or case.proof is None:
+        return None
+    return _copied(case, case.proof)
+
+
+def _copied(case: Case, proof: Json) -> Refusal | None:
+    if not (case.device_bound and passkey.may_be_copied(proof)):
+        return None
+    return Refusal(
+        "passkey_synced",
+        "This passkey is copied between devices by its maker, and a decision takes one that "
+        "stays on its device (389.3: approved equipment).",
+        "Use your device-bound key. Have a link given for one where you have none.",
+        kind=Kind.FORBIDDEN, field="proof",
     )  # fmt: skip
 
 
 #: What a guideline's decision has no answer to: no person made it.
-_ASK_A_PERSON = (person_objection, _proof)
+_ASK_A_PERSON = (person_objection, _proof, _device)
+
+
+def _one_compiled(case: Case) -> Refusal | None:
+    """Where both must approve, that neither would have to approve their own words (389.4.1)."""
+    own = case.command.both and case.command.held_by(case.revision.compiled_by)
+    if not own or case.verdict is not Verdict.APPROVED:
+        return None
+    return Refusal(
+        "one_compiled",
+        "Both Commanders must approve, and one of them compiled these words: nobody approves "
+        "their own (389.4.1).",
+        "Have the PIO record that either may approve, or have somebody else compile them.",
+        kind=Kind.CONFLICT,
+    )  # fmt: skip
+
+
+def assent_objection(case: Case) -> Refusal | None:
+    """Where both Commanders must approve, why the other's assent does not stand; else None.
+
+    It is proven as a decision is: their own passkey signed the same words, for the same request.
+    """
+    if not case.command.both:
+        return None
+    assent, request = case.assent, case.request
+    if assent is None:
+        return _one_alone("the other one has not")
+    if assent.person_id == case.person.id or not case.command.held_by(assent.person_id):
+        return _one_alone("nobody else who commands has")
+    if assent.epoch != case.command.epoch:
+        return _one_alone("command has moved since the other one did")
+    if assent.at >= request.expires_at:
+        return _one_alone("the other one came too late")
+    signed = decision_challenge(
+        request.nonce, request.id, Verdict.APPROVED, case.digest, case.keeps
+    )
+    unproven = passkey.objection(
+        assent.proof, case.assent_passkey, person_id=assent.person_id, site=case.site,
+        challenge=signed, world=case.revision.world, at=assent.at,
+        incident_id=request.incident_id,
+    )  # fmt: skip
+    unproven = unproven or _copied(case, assent.proof)
+    return _one_alone(f"the other one's is not proven ({unproven.code})") if unproven else None
+
+
+def _one_alone(why: str) -> Refusal:
+    return Refusal(
+        "both_must_approve", f"Both Commanders must approve, and {why}.",
+        "Have both read the page again, and approve.", kind=Kind.CONFLICT,
+    )  # fmt: skip
 
 
 def _facts(case: Case) -> Refusal | None:

@@ -14,8 +14,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from broadcaster.errors import Kind, Refusal
+from broadcaster.fallback import Allowance
 from broadcaster.passkey import Passkey
-from broadcaster.roster import CLAUSE, MAY, Act, Person, Role
+from broadcaster.roster import CLAUSE, MAY, Act, Person, Role, Word
 from broadcaster.update import UpdateKind
 from broadcaster.world import Frozen
 
@@ -83,23 +84,30 @@ class Exemption(Frozen):
     granted_at: datetime
 
 
-class Delegation(Frozen):
-    """The Watch Commander's word that a Commander stands in for them, for a time.
+class Office(StrEnum):
+    """As what somebody moves command as the Watch Commander may, for a time."""
 
-    A deputy moves command as the Watch Commander may, and so can take it and decide in one visit.
+    DEPUTY = "deputy"  #: of the Watch Commander, by their word; called before them
+    DUTY_CHIEF = "duty chief"  #: by the Chief's word; called with the Watch Commander
+
+    @property
+    def act(self) -> Act:
+        """Whose it is to name one."""
+        return Act.NAME_DEPUTY if self is Office.DEPUTY else Act.NAME_DUTY_CHIEF
+
+
+class Delegation(Word):
+    """The word that a Commander has such an office, for a time.
+
+    Whoever has one moves command as the Watch Commander may, and so can take it and decide in one
+    visit. They are not asked in the Watch Commander's place: they decide once they command.
     """
 
-    id: str
-    person_id: str
-    reason: str
-    until: datetime
-    granted_by: str
-    granted_at: datetime
-    ended_at: datetime | None = None
-    ended_by: str | None = None
+    office: Office = Office.DEPUTY
 
-    def holds(self, at: datetime) -> bool:
-        return self.ended_at is None and at < self.until
+    def held(self, at: datetime) -> bool:
+        """Whether it held then, though it has ended since."""
+        return self.granted_at <= at < (self.ended_at or self.until)
 
 
 class Standing(Frozen):
@@ -109,6 +117,7 @@ class Standing(Frozen):
     trainings: tuple[Training, ...] = ()
     exemptions: tuple[Exemption, ...] = ()
     delegations: tuple[Delegation, ...] = ()
+    fallbacks: tuple[Allowance, ...] = ()
 
     def authority(self, content: Content, at: datetime) -> Authority | None:
         """The authority that holds and lasts longest."""
@@ -134,9 +143,14 @@ class Standing(Frozen):
         """The exemptions that hold at a time."""
         return tuple(each for each in self.exemptions if at < each.until)
 
-    def deputy(self, at: datetime) -> Delegation | None:
-        """The delegation that holds at a time."""
-        return next((each for each in self.delegations if each.holds(at)), None)
+    def office(self, office: Office, at: datetime) -> Delegation | None:
+        """The delegation of an office that holds at a time."""
+        held = (each for each in self.delegations if each.office is office and each.holds(at))
+        return next(held, None)
+
+    def fallback(self, at: datetime) -> Allowance | None:
+        """The allowance to decide with PIN and code that holds at a time."""
+        return next((each for each in self.fallbacks if each.holds(at)), None)
 
 
 def content_of(kind: UpdateKind, *, incident_open: bool, notice: bool = False) -> Content:
@@ -226,14 +240,16 @@ def abilities(
             refused = objection(person, held, Content.ROUTINE, at)
             told.append(Ability(str(act), CLAUSE[act], refused))
         elif act in (Act.DECIDE, Act.APPROVE_NOTICE):
-            told.append(Ability(str(act), CLAUSE[act], _no_device(person, devices)))
+            told.append(Ability(str(act), CLAUSE[act], _no_device(person, held, devices, at)))
         else:
             told.append(Ability(str(act), CLAUSE.get(act), None))
     return told
 
 
-def _no_device(person: Person, devices: Sequence[Passkey]) -> Refusal | None:
-    if any(each.usable for each in devices):
+def _no_device(
+    person: Person, held: Standing, devices: Sequence[Passkey], at: datetime
+) -> Refusal | None:
+    if any(each.usable for each in devices) or held.fallback(at):
         return None
     return Refusal(
         "no_device", f"{person.name} has no approved device to decide with (389.3).",

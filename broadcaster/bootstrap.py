@@ -11,41 +11,39 @@ from typing import Any
 
 import structlog
 
-import adapters
 from adapters.call_mail import CallMail
 from adapters.call_push import CallPush, public_key
 from adapters.call_sms import CallSms
 from adapters.call_webhook import CallWebhook
 from adapters.http import Networks
-from broadcaster import channel
+from adapters.inform_webhook import InformWebhook
 from broadcaster.calling import Caller, Means
-from broadcaster.channel import AnyChannel, Channel
 from broadcaster.clock import Clock, SystemClock
-from broadcaster.delivery import Adapter
 from broadcaster.desk import deps
 from broadcaster.desk.deps import Desk, Flow
+from broadcaster.desk.signature import CapSigner
 from broadcaster.errors import Kind, LedgerAway, Refusal
 from broadcaster.incident import Report
 from broadcaster.intake import native, signature
 from broadcaster.intake.door import Door
-from broadcaster.ledger import Ledger, Tx, problems, publications
+from broadcaster.ledger import Ledger, Tx, problems
+from broadcaster.posting import EXERCISE, LIVE, Channels, channels
 from broadcaster.settings import Settings, TwilioSetting
-from broadcaster.world import Exercise, Live, W, World
+from broadcaster.world import W
 from streams import codec, making, topics
 from streams.app import Delivered, Handler, Step
 from streams.broker import Broker, Sasl, tls
 from streams.compile import compile_reports
 from streams.deliver import Deliver
-from streams.errors import Poison
+from streams.errors import Poison, TopicsNotMade
 from streams.gate import judge_decision
+from streams.inform import Inform
 from streams.intake import intake_handler
 from streams.notify import Notify, call_approver
+from streams.prove import prove
 from streams.run import STEPS, Flowing
 
 log = structlog.get_logger(__name__)
-
-EXERCISE: Exercise = "exercise"
-LIVE: Live = "live"
 
 
 def check_live(settings: Settings, *, calls: bool = False) -> None:
@@ -73,56 +71,6 @@ def check_live(settings: Settings, *, calls: bool = False) -> None:
             "set BROADCASTER_WORLD=exercise.",
             kind=Kind.FORBIDDEN,
         )
-
-
-def channels(settings: Settings) -> tuple[AnyChannel, ...]:
-    """The channels of this start, in the order that people see them."""
-    if settings.world == EXERCISE:
-        return _channels(settings, EXERCISE)
-    return _channels(settings, LIVE)
-
-
-def _channels(settings: Settings, world: W) -> tuple[Channel[W], ...]:
-    found: list[Channel[W]] = [channel.public_page(world)]
-    for hook in settings.webhooks:
-        found.append(channel.webhook(world, hook.name, hook.title, dedupes=hook.dedupes))
-    return tuple(found)
-
-
-def channel_names(settings: Settings) -> list[str]:
-    """The channels of this start by name, in the same order."""
-    return [each.name for each in channels(settings)]
-
-
-class _Page:
-    """The public page's port: it publishes from the ledger, by the post's id."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    async def publish(self, post_id: str) -> str:
-        return await self._ledger.write(lambda tx: publications.publish(tx, post_id), urgent=True)
-
-    async def find(self, post_id: str) -> str | None:
-        return await self._ledger.read(lambda tx: publications.find(tx, post_id))
-
-
-def make_adapters(settings: Settings, ledger: Ledger) -> Mapping[str, Adapter[Any]]:
-    """One adapter for each channel, by the channel's name."""
-    parts = adapters.Parts(
-        page=_Page(ledger),
-        receivers={
-            hook.name: adapters.Receiver(
-                str(hook.url), signature.key(hook.secret.get_secret_value())
-            )
-            for hook in settings.webhooks
-        },
-        networks=settings.webhook_networks,
-    )
-    if settings.world == EXERCISE:
-        return {each.name: adapters.build(each, EXERCISE, parts)
-                for each in _channels(settings, EXERCISE)}  # fmt: skip
-    return {each.name: adapters.build(each, LIVE, parts) for each in _channels(settings, LIVE)}
 
 
 def make_callers(settings: Settings, address: str, clock: Clock) -> Mapping[Means, Caller[Any]]:
@@ -155,6 +103,18 @@ def _callers(
             networks=networks, clock=clock,
         ))  # fmt: skip
     return {caller.means: caller for caller in callers}
+
+
+def _inform(settings: Settings, ledger: Ledger, address: str, clock: Clock) -> Inform | None:
+    """What tells the department's app of approval requests; None where there is none."""
+    app = settings.calls.app
+    if app is None:
+        return None
+    key = signature.key(app.secret.get_secret_value())
+    informer: InformWebhook[Any] = InformWebhook(
+        url=str(app.url), key=key, networks=settings.call_networks, clock=clock
+    )
+    return Inform(ledger, informer, address, clock)
 
 
 def _sms(
@@ -193,8 +153,13 @@ def outside_broker(settings: Settings) -> Broker | None:
     )
 
 
-async def apply_topics(settings: Settings) -> list[making.Applied]:
-    """Makes and grows the topics on the cluster of the settings. Raises Refusal."""
+async def apply_topics(
+    settings: Settings, added: Sequence[str] = ()
+) -> list[making.Applied]:  # fmt: skip
+    """Makes and grows the topics on the cluster of the settings. Raises Refusal.
+
+    `added`: channels beside those of the settings.
+    """
     broker = outside_broker(settings)
     if broker is None:
         raise Refusal(
@@ -202,7 +167,22 @@ async def apply_topics(settings: Settings) -> list[making.Applied]:
             "No Apache Kafka is set; the embedded broker's topics are made when it starts.",
             "Set BROADCASTER_KAFKA.",
         )
-    return await making.apply(broker, _topics(settings))
+    return await making.apply(broker, _topics(settings, added))
+
+
+async def topic_for(settings: Settings, channel: str) -> None:
+    """Makes the topic of a channel that is to be added, where the cluster lacks it. Raises Refusal.
+
+    Without it no step of the next start could begin.
+    """
+    broker = outside_broker(settings)
+    if broker is None:
+        return  # the embedded one's are made at each start
+    posts = {topics.full_name(settings.world, topics.POSTS, channel): topics.POSTS}
+    try:
+        await making.ready(broker, posts, deadline=10)
+    except TopicsNotMade:
+        await making.apply(broker, posts)
 
 
 async def wrong_topics(settings: Settings, broker: Broker, seconds: float) -> list[str]:
@@ -210,8 +190,8 @@ async def wrong_topics(settings: Settings, broker: Broker, seconds: float) -> li
     return await making.wrong(broker, _topics(settings), deadline=seconds)
 
 
-def _topics(settings: Settings) -> dict[str, topics.Topic]:
-    return topics.full_names(settings.world, channel_names(settings))
+def _topics(settings: Settings, added: Sequence[str] = ()) -> dict[str, topics.Topic]:
+    return topics.full_names(settings.world, [*(each.name for each in channels(settings)), *added])
 
 
 def _account(settings: Settings) -> Sasl | None:
@@ -230,22 +210,24 @@ def flowing(
     *,
     steps: Sequence[str] = STEPS,
     relays: bool = True,
+    known: Channels | None = None,
 ) -> Flowing:
     """The named steps in this process. `address` is the desk's."""
     clock = clock or SystemClock()
+    known = known or Channels(settings, ledger)
     holder = uuid.uuid4().hex  # of leases: the process, so that its next streams need not wait
-    names = channel_names(settings)
+    names = known.names
     incident_url = f"{address}/p/{{}}".format
     flow = Flowing(
         ledger,
         broker,
         settings.world,
-        names,
+        known.all,
         (),
         on_poison(ledger),
         lambda: Deliver(
             ledger,
-            make_adapters(settings, ledger),
+            known.adapters(),
             incident_url,
             clock,
             holder,
@@ -253,9 +235,11 @@ def flowing(
         lambda: Notify(
             ledger,
             make_callers(settings, address, clock),
-            f"{address}/a/{{}}".format,
+            address,
             clock,
+            _inform(settings, ledger, address, clock),
         ),
+        lambda: prove(ledger, settings.codes_key),
         clock,
         relays=relays,
         group=_group(settings, broker, steps),
@@ -297,7 +281,7 @@ def handlers(
     again: one row that cannot be used must not hold up all that come after it.
     """
 
-    judge = _judges(settings.world, by_voice=settings.voice_approval)
+    judge = _judges(settings)
     done: set[str] = set()  # compiled before their own message came
     failing = _Failing(ledger)
 
@@ -362,16 +346,15 @@ def handlers(
 
 
 def _judges(
-    world: World, *, by_voice: bool
+    settings: Settings,
 ) -> Callable[[str, Callable[[str], str], str], Callable[[Tx], bool]]:
     """The gate of one world: releases of the other cannot be typed into what it makes."""
-    if world == EXERCISE:
+    how = {"by_voice": settings.voice_approval, "device_bound": settings.device_bound}
+    if settings.world == EXERCISE:
         return lambda decision, url, contact: judge_decision(
-            decision, EXERCISE, url, contact, by_voice=by_voice
+            decision, EXERCISE, url, contact, **how
         )
-    return lambda decision, url, contact: judge_decision(
-        decision, LIVE, url, contact, by_voice=by_voice
-    )
+    return lambda decision, url, contact: judge_decision(decision, LIVE, url, contact, **how)
 
 
 class _Failing:
@@ -417,8 +400,11 @@ def on_poison(ledger: Ledger) -> Callable[[Delivered, Poison], Awaitable[None]]:
     return note
 
 
-def desk(settings: Settings, ledger: Ledger, address: str, flow: Callable[[], Flow]) -> Desk:
-    """What the desk needs, on this ledger."""
+def desk(
+    settings: Settings, ledger: Ledger, address: str, flow: Callable[[], Flow],
+    known: Channels | None = None,
+) -> Desk:  # fmt: skip
+    """What the desk needs, on this ledger. Raises Refusal where CAP's key cannot be used."""
     secrets = {
         source: [secret.get_secret_value() for secret in several]
         for source, several in settings.intake_secrets.items()
@@ -431,7 +417,7 @@ def desk(settings: Settings, ledger: Ledger, address: str, flow: Callable[[], Fl
         settings=settings,
         ledger=ledger,
         intake=Door(secrets),
-        channels=channels(settings),
+        channels=known.all if known else channels(settings),
         topics=outside_topics(settings),
         address=address,
         flow=flow,
@@ -439,6 +425,7 @@ def desk(settings: Settings, ledger: Ledger, address: str, flow: Callable[[], Fl
         means=tuple(callers),
         push_key=public_key(push.key.get_secret_value()) if push else None,
         sms_report=sms.reported if isinstance(sms, CallSms) else None,
+        cap_signer=CapSigner.of(settings),
     )
 
 

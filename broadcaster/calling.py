@@ -1,8 +1,10 @@
-"""Who is called to decide, by which means, and when; and what a call may say.
+"""Who is called to decide, or told that command moved, by which means, and when; and what a call
+may say.
 
-A call holds generic words and a locator: the link finds the request, and a person with a passkey
-decides (facts/security-reliability-ux.md §1; ASVS 5.0, 14.2.1: nothing sensitive in a URL). The
-words follow from the world alone, so there is no field that content could travel in.
+A call holds generic words and a locator: the link finds the request or the incident, and a person
+with a passkey decides (facts/security-reliability-ux.md §1; ASVS 5.0, 14.2.1: nothing sensitive in
+a URL). The words follow from the world and the sort of call alone, so there is no field that
+content could travel in.
 
 `next_calls` is the whole escalation. It only ever makes calls: nothing is approved by silence.
 """
@@ -90,11 +92,41 @@ def _subscription(text: str) -> str:
         ) from None  # fmt: skip
 
 
-#: All that a call says, whatever it is about and whomever it calls.
-WORDS: dict[World, str] = {
-    "exercise": "EXERCISE: an update waits for your decision",
-    "live": "An update waits for your decision",
+class About(StrEnum):
+    """What somebody is called about."""
+
+    REQUEST = "request"  #: an update waits for their decision
+    MOVED = "command moved"
+    OFFERED = "command offered"
+    OFFER_ENDED = "offer ended"
+    LOCKED_OUT = "channel locked out"  #: a platform knows our credential no more
+
+    def page(self, about_id: str, incident_id: str) -> str:
+        """The path of the page that a call leads to."""
+        if self is About.LOCKED_OUT:
+            return "/channels"
+        return f"/a/{about_id}" if self is About.REQUEST else f"/incidents/{incident_id}"
+
+
+#: Who is concerned beside persons by id: everybody who has the office.
+WATCH_COMMANDER = "watch-commander"
+SUPERVISOR = "supervisor"
+
+#: All that a call says, whomever it calls.
+WORDS: dict[About, str] = {
+    About.REQUEST: "An update waits for your decision",
+    About.MOVED: "Command of an incident has changed",
+    About.OFFERED: "Command of an incident is offered to you",
+    About.OFFER_ENDED: "An offer of command has ended",
+    About.LOCKED_OUT: "A channel is paused: it knows our credential no more",
 }
+
+
+def words(world: World, about: About = About.REQUEST) -> str:
+    """What a call says in a world."""
+    said = WORDS[about]
+    return said if world == "live" else f"EXERCISE: {said[0].lower()}{said[1:]}"
+
 
 #: A call is worth nothing after this long: a provider that cannot deliver it by then need not.
 WORTH = timedelta(minutes=10)
@@ -107,18 +139,20 @@ class Call(Frozen, Generic[W]):
     """One call of one person by one means. Tried again, it is the same call with the same id."""
 
     id: str
-    request_id: str
+    about: About = About.REQUEST
+    about_id: str  #: of the request, of the move of command, or of the problem
+    incident_id: str  #: never sent where it is about a request; empty where it is about a channel
     person_id: str
     reach_id: str
     means: Means
     address: str = Field(repr=False)  #: the person's, for that means: no log and no error holds it
     world: W
     url: str = Field(max_length=LONGEST_URL)
-    attempt: int = Field(ge=1)  #: the how manieth round of calls to this person for this request
+    attempt: int = Field(ge=1)  #: the how manieth round of calls to this person about this
 
     @property
     def words(self) -> str:
-        return WORDS[self.world]
+        return words(self.world, self.about)
 
     @property
     def text(self) -> str:
@@ -127,20 +161,20 @@ class Call(Frozen, Generic[W]):
 
     @model_validator(mode="after")
     def _only_locates(self) -> Self:
-        """A link is the request's own address and holds nothing else."""
+        """A link is the address of the request or the incident, and holds nothing else."""
         parts = urlsplit(self.url)
         if (
             parts.scheme not in ("https", "http")
             or not parts.hostname
             or "@" in parts.netloc
-            or not parts.path.endswith(f"/a/{self.request_id}")
+            or not parts.path.endswith(self.about.page(self.about_id, self.incident_id))
             or parts.query
             or parts.fragment
             or not self.url.isascii()
             or not self.url.isprintable()
             or " " in self.url
         ):
-            raise ValueError("a call's link is the address of its request, and nothing else")
+            raise ValueError("a call's link is the address of what it is about, and nothing else")
         return self
 
 
@@ -214,9 +248,9 @@ LADDER = (timedelta(), timedelta(seconds=180), timedelta(seconds=240))
 #: time: which of them works tonight is not known beforehand.
 AGAIN = timedelta(seconds=60)
 
-#: Of one request, a person gets so many calls within so long (facts/security §1: at most 5 in
-#: 10 min; ASVS 5.0, 6.6.4). Side by side counts as one. Other requests do not count: the first
-#: call of a new one is never held back.
+#: About one thing, a person gets so many calls within so long (facts/security §1: at
+#: most 5 in 10 min; ASVS 5.0, 6.6.4). Side by side counts as one. Others do not count: the first
+#: call about a new one is never held back.
 MOST, WITHIN = 5, timedelta(minutes=10)
 
 #: What provably did not leave is tried again after this long, or when the provider says.
@@ -232,7 +266,7 @@ class Reach(Frozen):
 
 
 class Callee(Frozen):
-    """A person who may decide this request, and how to reach them."""
+    """A person who may decide this request, or whom this concerns, and how to reach them."""
 
     person_id: str
     rung: Rung
@@ -240,12 +274,16 @@ class Callee(Frozen):
 
 
 class Asking(Frozen, Generic[W]):
-    """An open request that waits for a decision. Its people are listed as they are now.
+    """An open request that waits for a decision; or what is to be told: a move of command, or a
+    channel that nothing can be posted on.
 
-    Whoever compiled the text is none of them: the compiler approves nothing.
+    Its people are listed as they are now: of a request without whoever compiled the text, for the
+    compiler approves nothing; of what is told all on the first rung.
     """
 
-    request_id: str
+    about: About = About.REQUEST
+    about_id: str
+    incident_id: str
     world: W
     url: str
     opened_at: datetime
@@ -262,7 +300,7 @@ class Outcome(StrEnum):
     OPEN = "open"  #: being made; if its process dies it stays so, and the next round calls again
     ACCEPTED = "accepted"  #: a provider took it
     LATER = "later"  #: provably not made; tried again at `again_at`, until the next round
-    REFUSED = "refused"  #: this address is of no use for this request
+    REFUSED = "refused"  #: this address is of no use here
     IN_DOUBT = "in doubt"  #: it may have been made; the next round calls again
 
 
@@ -270,7 +308,7 @@ class Made(Frozen):
     """A call that was begun, and what has become of it so far: one for each call's id."""
 
     call_id: str
-    request_id: str
+    about_id: str
     person_id: str
     reach_id: str
     attempt: int
@@ -281,7 +319,7 @@ class Made(Frozen):
 
 
 class Calls(Frozen):
-    """All that the escalation looks at: what waits for a decision, and whom was called for it."""
+    """All that the escalation looks at: what waits or is to be told, and who was called for it."""
 
     open: tuple[AnyAsking, ...] = ()
     made: tuple[Made, ...] = ()
@@ -296,7 +334,8 @@ def next_calls(state: Calls, now: datetime) -> Due:
     """The calls to make now, and when to look again if nothing happens before then.
 
     Whoever asks keeps each as `begun` before it is made, in the transaction that asked, and asks
-    again once one has `ended`. While a live request is open no exercise calls anybody.
+    again once one has `ended`. While a live request is open, or something live to be told, no
+    exercise calls anybody.
     """
     waiting = [asking for asking in state.open if now < asking.expires_at]
     live = [asking.expires_at for asking in waiting if asking.world == "live"]
@@ -307,7 +346,7 @@ def next_calls(state: Calls, now: datetime) -> Due:
             if max(live) < asking.expires_at:
                 looks.append(max(live))
             continue
-        made = [each for each in state.made if each.request_id == asking.request_id]
+        made = [each for each in state.made if each.about_id == asking.about_id]
         for callee, starts_at in _in_order(asking, made):
             theirs = [each for each in made if each.person_id == callee.person_id]
             due, look = _for_person(asking, callee, starts_at, theirs, now)
@@ -318,8 +357,14 @@ def next_calls(state: Calls, now: datetime) -> Due:
 
 
 def _in_order(asking: AnyAsking, made: Sequence[Made]) -> Iterator[tuple[Callee, datetime]]:
-    """Whoever can be reached, once each and on their highest rung, and from when on."""
-    useless = {each.reach_id for each in made if each.outcome is Outcome.REFUSED}
+    """Whoever can be reached, once each and on their highest rung, and from when on.
+
+    A request is called for until somebody decides; what is told is told once a provider took it.
+    """
+    done = {Outcome.REFUSED}
+    if asking.about is not About.REQUEST:
+        done.add(Outcome.ACCEPTED)
+    useless = {each.reach_id for each in made if each.outcome in done}
     people: dict[str, Callee] = {}
     for callee in sorted(asking.people, key=lambda each: each.rung):
         useful = tuple(reach for reach in callee.reaches if reach.id not in useless)
@@ -362,10 +407,12 @@ def _next_round(starts_at: datetime, made: Sequence[Made]) -> datetime:
 
 
 def _call(asking: Asking[W], callee: Callee, reach: Reach, attempt: int) -> Call[W]:
-    name = f"call\0{asking.request_id}\0{reach.id}\0{attempt}"
+    name = f"call\0{asking.about_id}\0{reach.id}\0{attempt}"
     return Call(
         id=str(uuid.uuid5(NAMESPACE, name)),
-        request_id=asking.request_id,
+        about=asking.about,
+        about_id=asking.about_id,
+        incident_id=asking.incident_id,
         person_id=callee.person_id,
         reach_id=reach.id,
         means=reach.means,
@@ -385,7 +432,7 @@ def begun(call: AnyCall, before: Made | None, now: datetime) -> Made:
         return before.model_copy(update={"outcome": Outcome.OPEN, "again_at": None})
     return Made(
         call_id=call.id,
-        request_id=call.request_id,
+        about_id=call.about_id,
         person_id=call.person_id,
         reach_id=call.reach_id,
         attempt=call.attempt,

@@ -8,20 +8,18 @@ and stands outside the digest: `frame` says it in words for the PIO.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Generic, Literal
+from typing import Annotated, Any, Generic, Literal, NamedTuple, cast
 
 from pydantic import Field
 
+from broadcaster import verbatim
+from broadcaster.counting import CountRule, count
+from broadcaster.media import LONGEST_ALT, MOST_BYTES, Picture
+from broadcaster.parts import Marks
 from broadcaster.world import Exercise, Frozen, Live, W
-
-
-class CountRule(StrEnum):
-    """How a channel counts the length of a text."""
-
-    CHARACTERS = "characters"  #: Unicode code points
-    BYTES = "bytes"  #: bytes of UTF-8
 
 
 class Idempotency(StrEnum):
@@ -40,32 +38,139 @@ class Idempotency(StrEnum):
 class Replies(StrEnum):
     """Whether the public can answer on the channel itself (389.5.1)."""
 
-    IMPOSSIBLE = "impossible"  #: there is nowhere to answer
-    CLOSED = "closed"  #: we close them when we post
+    NOWHERE = "nowhere"  #: there is nowhere to answer
+    CLOSED = "closed"  #: the platform closes them as we post
+    APPROXIMATED = "approximated"  #: the platform closes them to nearly everybody
+    BY_HAND = "by hand"  #: somebody closes them in the platform's own settings
+    OPEN = "open"  #: nobody can close them
+
+    @property
+    def need_the_chief(self) -> bool:
+        """Whether the channel stays off until the Chief decides otherwise (389.5.1)."""
+        return self in (Replies.BY_HAND, Replies.OPEN)
+
+
+class Mending(StrEnum):
+    """What becomes of wrong words on a channel, once the right ones are approved."""
+
+    EDIT = "edit"  #: the right words stand in their place
+    DELETE = "delete and repost"  #: the right words are posted, and the wrong ones taken down
+    FOLLOW_UP = "follow-up"  #: the right words are posted after them
+
+
+class Layout(StrEnum):
+    """What a post is like to whoever reads it there."""
+
+    POST = "post"  #: a short text under the account's name
+    MESSAGE = "message"  #: one of a room's
+    ARTICLE = "article"  #: a page with a title
+    MAIL = "mail"
+    NOTIFICATION = "notification"  #: on a telephone's screen
+    DATA = "data"  #: fields, for a program
+
+
+class Shape(Frozen):
+    """How a post looks there, as far as the platform tells: for the preview, and nothing else."""
+
+    layout: Layout
+    #: What the headline is there; None: it is not posted, since the words hold what it says.
+    headline: str | None = None
+    marks: Marks = Marks.NONE
+    #: Whether the platform may put a card beneath: title and picture of the first link's page.
+    card: bool = False
+    #: After so many lines a reader has to ask for more, and what the button for that says.
+    folds_after: int | None = None
+    folds_with: str = ""
+
+
+Kind = Literal[
+    "public_page", "webhook", "matrix", "mastodon", "bluesky", "wordpress", "x", "mail", "ntfy"
+]
 
 
 class Channel(Frozen, Generic[W]):
     """One way to the public, in one world. Its name is its topic, lease and address."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-    kind: Literal["public_page", "webhook"]
+    kind: Kind
     world: W
     title: Annotated[str, Field(min_length=1, max_length=60)]
     count_rule: CountRule
     limit: int | None  #: in the count rule's unit; None: no limit
+    limit_bytes: int | None = None  #: of UTF-8, where the platform has a second limit
     idempotency: Idempotency
     replies: Replies
     #: A send is given this long before its end counts as not known (facts/security §3: 3 s to
     #: connect, 10 s to answer).
     deadline: timedelta = timedelta(seconds=13)
+    #: How many posts a minute it takes. None: as many as come.
+    pace: int | None = None
+    #: Of class A: for how long after the first try its server knows our key. None: for good.
+    key_life: timedelta | None = None
+    #: How long after a send it may be before we see the post there. None: we cannot look.
+    find_lag: timedelta | None = None
+    mending: Mending = Mending.FOLLOW_UP
+    #: Whether we can read there what the public reads.
+    reads_back: bool = False
+    #: How many pictures its adapter posts with the words. None: the words go alone.
+    pictures: int = 0
+    picture_bytes: int = MOST_BYTES  #: of one picture, at most
+    longest_alt: int = LONGEST_ALT  #: of its description, in characters, at most
     frame: str  #: what the channel adds round the words, told to the PIO
+    shape: Shape
+    #: Under what name it posts there, beside its title; None: we do not know it.
+    handle: str | None = None
 
     def count(self, text: str) -> int:
         """The length of `text` by this channel's own rule."""
-        return len(text.encode()) if self.count_rule is CountRule.BYTES else len(text)
+        return count(self.count_rule, text)
+
+    def resend_until(self, first_tried_at: datetime) -> datetime | None:
+        """Until when a post that may have arrived may be sent again without being there twice.
+
+        None: never.
+        """
+        if not self.idempotency.may_send_again:
+            return None
+        if self.key_life is None:
+            return datetime.max.replace(tzinfo=UTC)
+        return first_tried_at + self.key_life
+
+    def unfit(self, text: str) -> str | None:
+        """Why the platform would change or refuse the text, however short; None: it would not."""
+        return verbatim.unfit(self.kind, text)
+
+    def unfit_pictures(self, pictures: Sequence[Picture]) -> str | None:
+        """Why it cannot show these as they are; None: it can. It may show none at all."""
+        if len(pictures) > self.pictures:
+            return f"{self.title} shows {self.pictures} of these {len(pictures)} pictures."
+        for each in pictures:
+            if each.size > self.picture_bytes:
+                return (
+                    f"{self.title} takes pictures of {self.picture_bytes:,} bytes; this one has "
+                    f"{each.size:,}."
+                )
+            if len(each.alt) > self.longest_alt:
+                return (
+                    f"{self.title} takes descriptions of {self.longest_alt:,} characters; this "
+                    f"one has {len(each.alt):,}."
+                )
+        return None
 
     def fits(self, text: str) -> bool:
-        return self.limit is None or self.count(text) <= self.limit
+        """Whether it can be posted as it is."""
+        length, limit, _ = self.measure(text)
+        return (limit is None or length <= limit) and self.unfit(text) is None
+
+    def measure(self, text: str) -> tuple[int, int | None, CountRule]:
+        """How long a text is, how long it may be, and in what.
+
+        In bytes once it has too many of them: that stands in its way, however few its characters.
+        """
+        size = len(text.encode())
+        if self.limit_bytes is not None and size > self.limit_bytes:
+            return size, self.limit_bytes, CountRule.BYTES
+        return self.count(text), self.limit, self.count_rule
 
 
 #: A channel of either world, where only its way of counting matters.
@@ -82,9 +187,12 @@ def public_page(world: W) -> Channel[W]:
         count_rule=CountRule.CHARACTERS,
         limit=None,
         idempotency=Idempotency.WE_CHOOSE_THE_ID,
-        replies=Replies.IMPOSSIBLE,
+        find_lag=timedelta(),
+        replies=Replies.NOWHERE,
+        pictures=1,
         frame="The page adds the department's name, the update's number and the time of posting; "
         "feeds and CAP carry the same words.",
+        shape=Shape(layout=Layout.ARTICLE, headline="Headline"),
     )
 
 
@@ -102,7 +210,262 @@ def webhook(world: W, name: str, title: str, *, dedupes: bool) -> Channel[W]:
         count_rule=CountRule.BYTES,
         limit=WEBHOOK_LIMIT,
         idempotency=Idempotency.TAKES_OUR_KEY if dedupes else Idempotency.BLIND,
-        replies=Replies.IMPOSSIBLE,
-        frame="A signed JSON message carries the words with the update's number and the "
-        "incident's public address.",
+        replies=Replies.NOWHERE,
+        pictures=1,
+        frame="A signed JSON message carries the words with the update's number, the incident's "
+        "public address, and that of the picture.",
+        shape=Shape(layout=Layout.DATA, headline="headline"),
     )
+
+
+def matrix(world: W, name: str, title: str, handle: str | None = None) -> Channel[W]:
+    """A Matrix room. The transaction id is ours; Synapse knows it for 24 hours, restarted or not.
+
+    That is its `_cleanup_old_transaction_ids`; the specification names no time.
+    """
+    return Channel(
+        name=name,
+        kind="matrix",
+        world=world,
+        title=title,
+        count_rule=CountRule.BYTES,
+        limit=MATRIX_LIMIT,
+        idempotency=Idempotency.TAKES_OUR_KEY,
+        key_life=timedelta(hours=23),
+        find_lag=timedelta(),
+        replies=Replies.CLOSED,
+        mending=Mending.EDIT,
+        pictures=1,
+        reads_back=True,
+        frame="Readers see the words in the room, with the room's name and the time.",
+        # Apps may ask their server for a preview of a link (specification, "URL previews").
+        shape=Shape(layout=Layout.MESSAGE, marks=Marks.LINKS, card=True),
+        handle=handle,
+    )
+
+
+#: Of a Matrix event's 65,536 bytes (specification, "Size limits") a quarter, less what stands round
+#: the words: an edit holds them twice, and each byte of them may be two in JSON.
+MATRIX_LIMIT = 15_000
+
+
+def mastodon(
+    world: W, name: str, title: str, handle: str | None = None, *, limit: int = 500
+) -> Channel[W]:  # fmt: skip
+    """Mastodon. It knows our Idempotency-Key for an hour; its replies cannot be closed (#14762)."""
+    return Channel(
+        name=name,
+        kind="mastodon",
+        world=world,
+        title=title,
+        count_rule=CountRule.MASTODON,
+        limit=limit,
+        idempotency=Idempotency.TAKES_OUR_KEY,
+        key_life=timedelta(hours=1),
+        find_lag=timedelta(seconds=30),
+        replies=Replies.OPEN,
+        mending=Mending.EDIT,
+        pace=60,
+        pictures=1,
+        longest_alt=1_500,  # docs.joinmastodon.org/methods/media, description
+        reads_back=True,
+        frame="Readers see the words with the account's name and the time. Anybody can answer.",
+        # Its web pages show 706 px of a post, 32 lines (status_content, MAX_HEIGHT).
+        shape=Shape(
+            layout=Layout.POST,
+            marks=Marks.MASTODON,
+            card=True,
+            folds_after=32,
+            folds_with="Read more",
+        ),
+        handle=handle,
+    )
+
+
+def bluesky(world: W, name: str, title: str, handle: str | None = None) -> Channel[W]:
+    """Bluesky. The record's key is ours; its app shows no edit of a post."""
+    return Channel(
+        name=name,
+        kind="bluesky",
+        world=world,
+        title=title,
+        count_rule=CountRule.GRAPHEMES,
+        limit=300,
+        limit_bytes=3_000,
+        idempotency=Idempotency.WE_CHOOSE_THE_ID,
+        find_lag=timedelta(),
+        replies=Replies.APPROXIMATED,
+        mending=Mending.DELETE,
+        pictures=1,
+        reads_back=True,
+        frame="Readers see the words with the account's name and the time. Bluesky's app lets "
+        "nobody answer or quote.",
+        # A link alone is marked by us; a card would be posted with it. Its app shows 25 lines
+        # (bluesky-social/social-app, MAX_POST_LINES).
+        shape=Shape(layout=Layout.POST, marks=Marks.LINKS, folds_after=25, folds_with="Show more"),
+        handle=handle,
+    )
+
+
+def wordpress(world: W, name: str, title: str, handle: str | None = None) -> Channel[W]:
+    """A post of a WordPress site. Its slug is ours, and it can be looked for by that."""
+    return Channel(
+        name=name,
+        kind="wordpress",
+        world=world,
+        title=title,
+        count_rule=CountRule.CHARACTERS,
+        limit=None,
+        idempotency=Idempotency.CAN_LOOK,
+        find_lag=timedelta(seconds=5),
+        replies=Replies.CLOSED,
+        mending=Mending.EDIT,
+        pictures=1,
+        reads_back=True,
+        frame="The site adds its own layout and the time. The headline is the title of the post.",
+        shape=Shape(layout=Layout.ARTICLE, headline="Title"),
+        handle=handle,
+    )
+
+
+def x(world: W, name: str, title: str) -> Channel[W]:
+    """X. It refuses the same words twice, and tells no id then: the post is looked for."""
+    return Channel(
+        name=name,
+        kind="x",
+        world=world,
+        title=title,
+        count_rule=CountRule.WEIGHTED,
+        limit=280,
+        idempotency=Idempotency.CAN_LOOK,
+        find_lag=timedelta(seconds=30),
+        replies=Replies.APPROXIMATED,
+        mending=Mending.DELETE,
+        pace=6,  # 100 in 15 minutes (docs.x.com, rate limits)
+        reads_back=True,
+        frame="Readers see the words with the account's name and the time; links are shortened by "
+        "X. Only those whom the words mention may answer.",
+        shape=Shape(layout=Layout.POST, marks=Marks.X, card=True),
+    )
+
+
+def mail(world: W, name: str, title: str, handle: str | None = None) -> Channel[W]:
+    """Mail to a list. What was sent and not answered for cannot be asked for again."""
+    return Channel(
+        name=name,
+        kind="mail",
+        world=world,
+        title=title,
+        count_rule=CountRule.CHARACTERS,
+        limit=None,
+        idempotency=Idempotency.BLIND,
+        replies=Replies.NOWHERE,
+        pictures=1,
+        frame="The headline is the subject. A line after the words says how to get off the list.",
+        deadline=timedelta(seconds=60),
+        shape=Shape(layout=Layout.MAIL, headline="Subject", marks=Marks.LINKS),
+        handle=handle,
+    )
+
+
+def ntfy(world: W, name: str, title: str, handle: str | None = None) -> Channel[W]:
+    """An ntfy topic. Blind: nothing that its server can be asked proves that words did not go out.
+
+    It hands a message to the subscribers before it keeps it, and has answered 500 for what they
+    read and it did not keep (binwiederhier/ntfy#1110). A repeat under the same sequence id is a
+    second message, which takes the first one's place only in apps that know how (#1569). Who may
+    write to a topic is set on the server ("Access control"), and no answer tells us.
+    """
+    return Channel(
+        name=name,
+        kind="ntfy",
+        world=world,
+        title=title,
+        count_rule=CountRule.BYTES,
+        limit=4_095,  # "up to 4,096 bytes", but of just so many it makes an attachment (util.Peek)
+        idempotency=Idempotency.BLIND,
+        replies=Replies.BY_HAND,
+        pace=12,  # 60 at once, then one each 5 s (docs.ntfy.sh, "Limitations")
+        frame="Readers see the words on their phones, under the topic's name; a tap opens the "
+        "incident's public page.",
+        shape=Shape(layout=Layout.NOTIFICATION, marks=Marks.LINKS),
+        handle=handle,
+    )
+
+
+_MAKERS: dict[Kind, Callable[..., AnyChannel]] = {
+    "webhook": webhook, "matrix": matrix, "mastodon": mastodon, "bluesky": bluesky,
+    "wordpress": wordpress, "x": x, "mail": mail, "ntfy": ntfy,
+}  # fmt: skip
+
+
+def made(kind: Kind, world: W, name: str, title: str, **options: Any) -> Channel[W]:
+    """The channel of an account: of its kind, with the options that its factory has."""
+    return cast(Channel[W], _MAKERS[kind](world, name, title, **options))
+
+
+# --- The README's table -----------------------------------------------------------------------
+
+
+class Proof(NamedTuple):
+    """What a kind of channel was tested against, and on which day for the last time by hand."""
+
+    sort: Literal["real server", "specification", "stand-in"]
+    against: str
+    on: date
+
+
+_TRIED = date(2026, 11, 26)
+
+#: By kind. Nothing is claimed beyond it: a PDS shows that a threadgate is there, not its effect.
+PROOFS: dict[Kind, tuple[Proof, ...]] = {
+    "public_page": (
+        Proof("real server", "our own desk, read by Chromium and feedparser", _TRIED),
+        Proof("specification", "CAP by the OASIS schema; its signature by xmlsec1 1.2.37", _TRIED),
+    ),
+    "webhook": (Proof("stand-in", "a loopback receiver; `standardwebhooks` 1.1 verifies", _TRIED),),
+    "matrix": (Proof("real server", "Synapse 1.163.2", _TRIED),),
+    "mastodon": (
+        Proof("stand-in", "mastodon_mock 0.6.1", _TRIED),
+        Proof("specification", "mastodon-openapi (community)", _TRIED),
+    ),
+    "bluesky": (Proof("real server", "the reference PDS 0.4.217, without an AppView", _TRIED),),
+    "mail": (Proof("real server", "Exim 4.96 and aiosmtpd 1.4.6", _TRIED),),
+    "wordpress": (Proof("real server", "WordPress 6.1.9, MariaDB 10.11, PHP 8.2", _TRIED),),
+    "x": (
+        Proof("specification", "X API 2.167, by Prism 5.16", _TRIED),
+        Proof("stand-in", "a loopback server for what Prism cannot do", _TRIED),
+    ),
+    "ntfy": (Proof("stand-in", "a loopback double of the documented answers", _TRIED),),
+}
+
+
+def kinds() -> dict[Kind, Channel[Exercise]]:
+    """One channel of each kind, as it is without settings of its own."""
+    world: Exercise = "exercise"
+    return {each.kind: each for each in (
+        public_page(world), webhook(world, "webhook", "Signed webhook", dedupes=False),
+        matrix(world, "matrix", "Matrix"), mastodon(world, "mastodon", "Mastodon"),
+        bluesky(world, "bluesky", "Bluesky"), wordpress(world, "wordpress", "WordPress"),
+        x(world, "x", "X"), mail(world, "mail", "E-mail list"), ntfy(world, "ntfy", "ntfy"),
+    )}  # fmt: skip
+
+
+def table() -> str:
+    """The README's table of channels."""
+    rows = [
+        "| channel | class | counts | replies | wrong words | read back | pictures | "
+        "proved against |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for kind, each in kinds().items():
+        limit = "no limit" if each.limit is None else f"{each.limit:,} {each.count_rule}"
+        limit += f", {each.limit_bytes:,} bytes" if each.limit_bytes else ""
+        key = f", key for {each.key_life // timedelta(hours=1)} h" if each.key_life else ""
+        proofs = "; ".join(f"{proof.sort}: {proof.against}, {proof.on}" for proof in PROOFS[kind])
+        cells = [
+            each.title, f"{each.idempotency}{key}", limit, each.replies, each.mending,
+            "yes" if each.reads_back else "no", str(each.pictures or "no"), proofs,
+        ]  # fmt: skip
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)

@@ -153,15 +153,19 @@ def topics() -> None:
 
 
 @topics.command("apply")
+@click.option("--channel", "added", multiple=True, help="One that is, or is to be, added by "
+              "`broadcaster channel add`; may be repeated.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON line.")
-def topics_apply(as_json: bool) -> None:
+def topics_apply(added: tuple[str, ...], as_json: bool) -> None:
     """Make the topics that are missing, and grow those that are too small; shrink none.
+
+    Those of added channels too, where they are named: their list is in the ledger.
 
     Exit 1 where one is larger than it should be: it is left as it is, and named with what to do.
     """
     from broadcaster import bootstrap
 
-    applied = asyncio.run(bootstrap.apply_topics(_settings()))
+    applied = asyncio.run(bootstrap.apply_topics(_settings(), added))
     if as_json:
         click.echo(json.dumps([vars(each) for each in applied]))
     else:
@@ -223,14 +227,23 @@ def roster() -> None:
 def roster_add(name: str, roles: tuple[str, ...]) -> None:
     """Put a person on the roster and print a one-time sign-in link (24 h)."""
     result = _run("roster_add", {"name": name, "roles": list(roles)})
-    click.echo(result["link"])
+    _show_link(result["link"])
 
 
 @roster.command("link")
 @click.argument("name")
 def roster_link(name: str) -> None:
     """Print a new one-time sign-in link for somebody on the roster."""
-    click.echo(_run("roster_link", {"name": name})["link"])
+    _show_link(_run("roster_link", {"name": name})["link"])
+
+
+def _show_link(link: str) -> None:
+    """The link; in a terminal as a QR code, too, for the phone that is held before it."""
+    import segno
+
+    click.echo(link)
+    if sys.stdout.isatty():
+        segno.make(link, error="m", micro=False).terminal(compact=True)
 
 
 @roster.command("reach")
@@ -302,6 +315,54 @@ def roster_except(name: str, matter: str, reason: str, until: str, by: str) -> N
     click.echo(f"{name} is excepted from {matter} until {until}.")
 
 
+@roster.command("duty-chief")
+@click.argument("name")
+@click.option("--reason", required=True, help="Why, as: on duty this week.")
+@click.option("--until", required=True, help="Its end, as 2026-01-31T18:00; a week at most.")
+@_BY
+def roster_duty_chief(name: str, reason: str, until: str, by: str) -> None:
+    """Name a Commander the duty chief, by the Chief's word: called with the Watch Commander, and
+    takes or moves command as they may. In production it runs where the gate does."""
+    _run("roster_duty_chief", {"name": name, "reason": reason, "until": until, "by": by})
+    click.echo(f"{name} is duty chief until {until}.")
+
+
+@roster.command("duty-chief-end")
+@click.argument("name")
+@_BY
+def roster_duty_chief_end(name: str, by: str) -> None:
+    """End it early; command that was taken stays."""
+    _run("roster_duty_chief_end", {"name": name, "by": by})
+    click.echo(f"{name} is no longer duty chief.")
+
+
+@roster.command("fallback")
+@click.argument("name")
+@click.option("--reason", required=True, help="Why they have no passkey.")
+@click.option("--until", required=True, help="Its end, as 2026-01-31T18:00; 30 days at most.")
+@click.option("--pin", prompt="A PIN, typed by whom it is for", hide_input=True,
+              confirmation_prompt=True, help="Asked for where it is not given.")  # fmt: skip
+@_BY
+def roster_fallback(name: str, reason: str, until: str, pin: str, by: str) -> None:
+    """Let NAME decide with PIN and code instead of a passkey, by the word of the Chief or designee.
+
+    NAME sits at the keyboard for the PIN. What is printed then is for their authenticator app, and
+    is shown once. In production it runs where the gate does.
+    """
+    made = _run("roster_fallback", {"name": name, "pin": pin, "reason": reason, "until": until,
+                                    "by": by})  # fmt: skip
+    click.echo(made["app"])
+
+
+@roster.command("fallback-end")
+@click.argument("name")
+@_BY
+def roster_fallback_end(name: str, by: str) -> None:
+    """Let NAME no longer decide with PIN and code."""
+    _run("roster_fallback_end", {"name": name, "by": by})
+    click.echo("It is ended.")
+
+
 @roster.command("guideline")
 @click.argument("topic")
 @click.option("--member", "members", multiple=True, help="Who may: a name; may be repeated.")
@@ -356,6 +417,9 @@ def roster_list(as_json: bool) -> None:
         for act in person["may"]:
             if not act["now"]:
                 click.echo(f"    may not {act['act']} now: {act['why']}")
+        if allowed := person["fallback"]:
+            click.echo(f"    may decide with PIN and code until {allowed['until']}, by "
+                       f"{allowed['granted_by']}: {allowed['reason']}")  # fmt: skip
         for given in person["exceptions"]:
             click.echo(f"    excepted from {given['matter']} until {given['until']}, by "
                        f"{given['granted_by']}: {given['reason']}")  # fmt: skip
@@ -386,6 +450,208 @@ def explain(id: str, as_json: bool) -> None:
         click.echo(f"  {each['clause']:<8} {mark:<4} {each['what']}. {each['why']}")
     if told["newest_revision_id"] != told["revision_id"]:
         click.echo(f"A newer wording exists: {told['newest_revision_id']}")
+
+
+@cli.command()
+@click.argument("post_id", required=False)
+@click.option("--json", "as_json", is_flag=True)
+def deliveries(post_id: str | None, as_json: bool) -> None:
+    """Show how the channels fare and what has not ended well, or all that is known of a post."""
+    told = _run("delivery" if post_id else "deliveries", {"id": post_id} if post_id else {})
+    if as_json:
+        click.echo(json.dumps(told))
+    elif post_id:
+        click.echo(f"{told['channel']}: {told['state']} since {told['since']}. {told['why'] or ''}")
+        for each in told["attempts"]:
+            click.echo(f"  {each['number']}. {each['started_at']}: {each['outcome'] or 'open'}. "
+                       f"{each['why'] or ''}")  # fmt: skip
+    else:
+        for each in told["channels"]:
+            click.echo(f"{each['name']}: {each['standing']}. {each['waiting']} waiting, "
+                       f"{each['in_doubt']} in doubt, {each['posted']} posted, last proof "
+                       f"{each['proved_at'] or 'never'}")  # fmt: skip
+        for each in told["posts"]:
+            click.echo(f"  {each['id']}  {each['channel']}: {each['state']} since {each['since']}. "
+                       f"{each['why'] or ''}")  # fmt: skip
+
+
+@cli.group()
+def channel() -> None:
+    """The channels: add, test, change or remove one; leave one alone, or let it go on."""
+
+
+_EXPIRES = click.option("--expires", metavar="DAY", help="The credential's last day, if known: "
+                        "you are told 30, 7 and 1 days before.")  # fmt: skip
+_MEMBERS = click.argument("members", metavar="[MEMBER=VALUE]...", nargs=-1)
+_FROM = click.option("--from", "source", type=click.File(), help="A JSON object with all members, "
+                     "secrets too: a file, or - for standard input.")  # fmt: skip
+
+
+@channel.command("add")
+@click.argument("kind")
+@click.argument("name")
+@_MEMBERS
+@_FROM
+@_EXPIRES
+@_BY
+def channel_add(
+    kind: str, name: str, members: tuple[str, ...], source: Any, expires: str | None, by: str
+) -> None:
+    """Have updates posted by an account of KIND, under NAME, from now on.
+
+    KIND: webhook, matrix, mastodon, bluesky, wordpress, x, mail or ntfy. What is not given as
+    MEMBER=VALUE is asked for; secrets always, and they are shown nowhere again. They stand in the
+    ledger, sealed with BROADCASTER_ACCOUNTS_KEY. In production it runs where deliver does:
+    `docker compose exec deliver broadcaster channel add …`. Desk and streams start again with it,
+    which takes seconds and loses nothing.
+    """
+    from broadcaster import accounts, asking
+
+    for each in accounts.of_kind(kind).checklist:
+        click.echo(f"  - {each}", err=True)
+    if source:
+        account = _read_json(source)
+    else:
+        account = asking.for_the_rest(kind, asking.given(kind, members))
+    account |= {"kind": kind, "name": name}
+    accounts.read(account)  # a mistake is told before anything else is asked
+    made = _run("channel_add", {"account": account, "expires": expires, "by": by})
+    click.echo(f"{name} is added. In an exercise, `broadcaster channel test {name}` tries it.")
+    if made["replies"] in ("by hand", "open"):
+        click.echo("The public can answer there, so nothing is posted before the Chief decides: "
+                   f"`broadcaster channel allow-replies {name}` (389.5.1).")  # fmt: skip
+
+
+@channel.command("change")
+@click.argument("name")
+@_MEMBERS
+@_FROM
+@_EXPIRES
+@_BY
+def channel_change(
+    name: str, members: tuple[str, ...], source: Any, expires: str | None, by: str
+) -> None:
+    """Give a channel that was added another credential. It is used at once.
+
+    Where it posts stays as it is: another place is another channel.
+    """
+    from broadcaster import asking, channel_accounts
+
+    kept = {each["name"]: each for each in _run("channel_list", {})["channels"]}
+    if not kept.get(name, {}).get("added"):
+        raise channel_accounts.unknown(name)
+    kind = kept[name]["kind"]
+    if source:
+        found = _read_json(source)
+    else:
+        found = {**asking.given(kind, members), **asking.for_secrets(kind)}
+    _run("channel_change", {"name": name, "given": found, "expires": expires, "by": by})
+    click.echo(f"{name} has another credential.")
+
+
+@channel.command("remove")
+@click.argument("name")
+@_BY
+def channel_remove(name: str, by: str) -> None:
+    """Post nothing on a channel that was added any more, and forget its account.
+
+    What waits for it is held, and what is there stays there.
+    """
+    _run("channel_remove", {"name": name, "by": by})
+    click.echo(f"{name} is removed.")
+
+
+@channel.command("test")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True)
+def channel_test(name: str, as_json: bool) -> None:
+    """Post a test, read it, take it back, and say what came of it. In an exercise alone."""
+    told = _run("channel_test", {"name": name})
+    _show(told, as_json)
+    sys.exit(0 if told["sent"] == "posted" else 1)
+
+
+@channel.command("list")
+@click.option("--json", "as_json", is_flag=True)
+def channel_list(as_json: bool) -> None:
+    """Show the channels, and who added which."""
+    listed = _run("channel_list", {})["channels"]
+    if as_json:
+        click.echo(json.dumps(listed))
+        return
+    for each in listed:
+        click.echo(f"{each['name']}  {each['title']} ({each['kind']}, class {each['class']}, "
+                   f"replies: {each['replies']})")  # fmt: skip
+        if added := each["added"]:
+            ends = f"; its credential ends {added['expires']}" if added["expires"] else ""
+            click.echo(f"    added {added['at'][:10]} by {added['by']}{ends}")
+
+
+@channel.command("key")
+def channel_key() -> None:
+    """Make a key for BROADCASTER_ACCOUNTS_KEY."""
+    from broadcaster.sealing import new_key
+
+    click.echo(new_key())
+
+
+@channel.command("reseal")
+def channel_reseal() -> None:
+    """Seal all accounts with the newest key, so that the older one can be taken out."""
+    _show(_run("channel_reseal", {}), as_json=True)
+
+
+@channel.command("pause")
+@click.argument("name")
+@click.option("--why", required=True, help="For whoever reads the channels' page.")
+@click.option("--drain", is_flag=True, help="Return once nothing is being sent there any more.")
+def channel_pause(name: str, why: str, drain: bool) -> None:
+    """Send nothing on a channel from now on; what is being sent ends by itself."""
+    _show(_run("channel_pause", {"name": name, "why": why, "drain": drain}), as_json=True)
+
+
+@channel.command("resume")
+@click.argument("name")
+def channel_resume(name: str) -> None:
+    """Let a channel go on at once, whatever kept it back."""
+    _show(_run("channel_resume", {"name": name}), as_json=True)
+
+
+@channel.command("send-again")
+@click.argument("name")
+@click.option("--off", is_flag=True)
+def channel_send_again(name: str, off: bool) -> None:
+    """Have a channel that nobody can ask send again, after a minute, what is in doubt about an
+    incident of which the public is told at once. It may then be there twice: the Chief's
+    designee decides that."""
+    _show(_run("channel_send_again", {"name": name, "on": not off}), as_json=True)
+
+
+@channel.command("allow-replies")
+@click.argument("name")
+@click.option("--reason", required=True, help="For the record.")
+@click.option("--until", required=True, metavar="DAY", help="Within a year; it can be made again.")
+@click.option("--by", required=True, metavar="CHIEF")
+def channel_allow_replies(name: str, reason: str, until: str, by: str) -> None:
+    """Use a channel on which the public can answer, by the Chief's word (389.5.1)."""
+    order = {"name": name, "reason": reason, "until": until, "by": by}
+    _show(_run("channel_allow_replies", order), as_json=True)
+
+
+@channel.command("forbid-replies")
+@click.argument("name")
+@click.option("--by", required=True, metavar="CHIEF")
+def channel_forbid_replies(name: str, by: str) -> None:
+    """Use it no more."""
+    _show(_run("channel_forbid_replies", {"name": name, "by": by}), as_json=True)
+
+
+@cli.command("send-again")
+@click.argument("post_id")
+@click.argument("attempt", type=int)
+def send_again(post_id: str, attempt: int) -> None:
+    """Send one post again that is refused, held or in doubt; ATTEMPT is the newest that you saw."""
+    _show(_run("post_send_again", {"id": post_id, "attempt": attempt}), as_json=True)
 
 
 @cli.group()
@@ -515,6 +781,17 @@ def _run(
         return await here.alone(settings, name, arguments, say or unheard)
 
     return asyncio.run(go())
+
+
+def _read_json(source: Any) -> Json:
+    try:
+        found = json.load(source)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Refusal("account_unreadable", f"{source.name} holds no JSON object.",
+                      'Write it as {"title": "…", "url": "…"}.')  # fmt: skip
+    return found
 
 
 def _progress(what: str) -> Callable[[Json], Awaitable[None]]:

@@ -12,17 +12,31 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from broadcaster import anchors, explain, rostering
-from broadcaster.authority import Content, Matter, Subject
+from pydantic_core import to_jsonable_python
+
+from broadcaster import (
+    accounts,
+    anchors,
+    bootstrap,
+    channel_accounts,
+    explain,
+    fallback,
+    posting,
+    rostering,
+    settling,
+    testing,
+)
+from broadcaster.authority import Content, Matter, Office, Subject
 from broadcaster.beside import Beside
 from broadcaster.bootstrap import read_native
 from broadcaster.calling import Means
+from broadcaster.channel import kinds
 from broadcaster.clock import Clock
 from broadcaster.errors import Kind, Refusal
 from broadcaster.incident import Report, Topic
@@ -31,8 +45,10 @@ from broadcaster.ledger import (
     Ledger,
     Tx,
     approvals,
+    attempts,
     authorities,
     calls,
+    channels,
     incidents,
     outbox,
     passkeys,
@@ -42,10 +58,15 @@ from broadcaster.ledger import (
     records,
     releases,
     reports,
+    rights,
 )
+from broadcaster.ledger import accounts as accounts_kept
+from broadcaster.ledger.rights import Rights
+from broadcaster.outcome import Choice
+from broadcaster.posting import Channels
 from broadcaster.record import Anchor
-from broadcaster.roster import Act, Person, Role
-from broadcaster.settings import Settings
+from broadcaster.roster import Act, Person, Role, require
+from broadcaster.settings import TAKEN, Settings
 from streams import reader
 from streams.app import Where
 from streams.broker import Broker
@@ -59,6 +80,13 @@ E = TypeVar("E", bound=StrEnum)
 #: The actor on the record for what the operator does by command line.
 OPERATOR = "operator"
 
+#: What the desk's database role may not write (broadcaster/ledger/owner.py).
+WORKERS_ALONE = frozenset({
+    "roster_add", "roster_link", "roster_practice", "roster_guideline", "channel_allow_replies",
+    "channel_forbid_replies", "channel_add", "channel_change", "channel_remove", "channel_reseal",
+    "channel_test",
+})  # fmt: skip
+
 #: Rows of a replay that are accepted in one transaction.
 ROWS_AT_ONCE = 250
 
@@ -70,6 +98,7 @@ class Here:
     settings: Settings
     ledger: Ledger
     clock: Clock
+    channels: Channels
     address: str | None = None
     broker: Broker | None = None
     #: The streams of this process, or those of the processes beside it; neither for a command on
@@ -94,7 +123,22 @@ async def run(name: str, arguments: dict[str, Any], here: Here, say: Say = unhea
     if command is None:
         raise Refusal("no_such_command", f"There is no command {name}.",
                       "`broadcaster --help` lists them.", kind=Kind.NOT_FOUND)  # fmt: skip
+    if name in WORKERS_ALONE and not here.ledger.alone:
+        _require_worker(await here.ledger.read(rights.of_this_process))
     return await command(here, say, **arguments)
+
+
+def _require_worker(ours: Rights) -> None:
+    """Raises Refusal under the database role of the desk, which the network reaches."""
+    if ours.decides and not ours.releases:
+        raise Refusal(
+            "desks_role",
+            f"{ours.role} is the desk's database role, and makes no person, no link, no "
+            "guideline and no decision about a channel.",
+            "Run this where a worker runs: `docker compose exec relay broadcaster …`, or with the "
+            "worker's BROADCASTER_LEDGER_URL.",
+            kind=Kind.FORBIDDEN,
+        )
 
 
 async def status(here: Here, say: Say) -> Result:
@@ -262,6 +306,65 @@ async def roster_except(
     return {"excepted": name}
 
 
+async def roster_duty_chief(
+    here: Here, say: Say, *, name: str, reason: str, until: str, by: str
+) -> Result:
+    """Names the duty chief, by the Chief's word."""
+    end = _instant(until, "until")
+    assert end is not None, "it has an end"
+
+    def step(tx: Tx) -> None:
+        rostering.delegate(tx, _named(tx, name).id, Office.DUTY_CHIEF, reason=reason, until=end,
+                           person=_named(tx, by, "by"), actor=OPERATOR)  # fmt: skip
+
+    await here.ledger.write(step)
+    return {"duty_chief": name}
+
+
+async def roster_duty_chief_end(here: Here, say: Say, *, name: str, by: str) -> Result:
+    """Ends it early, by the Chief's word."""
+
+    def step(tx: Tx) -> None:
+        rostering.end_delegation(tx, _named(tx, name).id, Office.DUTY_CHIEF,
+                                 person=_named(tx, by, "by"), actor=OPERATOR)  # fmt: skip
+
+    await here.ledger.write(step)
+    return {"ended": name}
+
+
+async def roster_fallback(
+    here: Here, say: Say, *, name: str, pin: str, reason: str, until: str, by: str
+) -> Result:
+    """Lets somebody decide with PIN and code; answers what their authenticator app reads, once."""
+    key, end = here.settings.codes_key, _instant(until, "until")
+    assert end is not None, "an allowance has an end"
+    if key is None:
+        raise Refusal(
+            "fallback_off", "BROADCASTER_FALLBACK_KEY is not set here, so nobody may use PIN and "
+            "code.",
+            "Set it to 32 random characters or more, for the gate and for this command.",
+        )  # fmt: skip
+
+    def step(tx: Tx) -> fallback.Allowance:
+        return rostering.allow_fallback(tx, _named(tx, name).id, pin=pin, reason=reason, until=end,
+                                        person=_named(tx, by, "by"), actor=OPERATOR)  # fmt: skip
+
+    made = await here.ledger.write(step)
+    secret = fallback.secret_of(key, made.id)
+    return {"app": fallback.address(secret, name, here.settings.department)}
+
+
+async def roster_fallback_end(here: Here, say: Say, *, name: str, by: str) -> Result:
+    """Ends that somebody may decide with PIN and code."""
+
+    def step(tx: Tx) -> None:
+        rostering.end_fallback(tx, _named(tx, name).id, person=_named(tx, by, "by"),
+                               actor=OPERATOR)  # fmt: skip
+
+    await here.ledger.write(step)
+    return {"ended": name}
+
+
 async def roster_guideline(
     here: Here, say: Say, *, topic: str, members: list[str], roles: list[str],
     channels: list[str], until: str, text: str, by: str,
@@ -333,6 +436,192 @@ async def problems_retry(here: Here, say: Say, *, number: int) -> Result:
     await intake_handler(here.ledger, read_native, here.clock)(message)
     await here.ledger.write(lambda tx: problems.settle(tx, number, "retried", actor=OPERATOR))
     return {"problem": number, "state": "retried"}
+
+
+async def deliveries(here: Here, say: Say) -> Result:
+    """How the channels fare, and which posts have not ended well."""
+    told: Result = to_jsonable_python(await here.ledger.read(_deliveries))
+    return told
+
+
+def _deliveries(tx: Tx) -> Result:
+    return {
+        "channels": [
+            {"name": each.name, "standing": _standing(each.fare, tx.now), **asdict(each.figures),
+             "proved_at": each.fare.proved_at if each.fare else None}
+            for each in channels.overview(tx)
+        ],
+        "posts": [
+            {"id": post.id, "release": post.release_id, "channel": post.channel,
+             "state": post.state, "since": post.since, "attempts": post.attempts,
+             "next_look": post.next_look, "why": post.why}
+            for post in posts.unended(tx, limit=1000)
+        ],
+    }  # fmt: skip
+
+
+def _standing(fare: channels.Kept | None, now: datetime) -> str:
+    if fare is None:
+        return "no worker has it yet"
+    return fare.kept_back(now) or ("fails" if fare.breaker.open else "works")
+
+
+async def delivery(here: Here, say: Say, *, id: str) -> Result:
+    """All that is known of one post."""
+
+    def look(tx: Tx) -> Result:
+        post = posts.get(tx, id)
+        if post is None:
+            raise Refusal("no_such_post", f"There is no post {id}.",
+                          "`broadcaster deliveries` lists those that have not ended well.",
+                          kind=Kind.NOT_FOUND)  # fmt: skip
+        tried = [asdict(each) for each in attempts.of_post(tx, id)]
+        return {**asdict(post), "attempts": tried, "tries": post.attempts}
+
+    told: Result = to_jsonable_python(await here.ledger.read(look))
+    return told
+
+
+async def channel_pause(
+    here: Here, say: Say, *, name: str, why: str, drain: bool = False
+) -> Result:
+    """Has nothing sent on a channel; `drain`: returns once nothing is being sent there."""
+    await here.ledger.write(lambda tx: settling.pause_channel(tx, name, why, OPERATOR))
+    while drain and (waits := (await here.ledger.read(channels.figures)).get(name)):
+        if not waits.sending:
+            break
+        await say({"sending": waits.sending})
+        await asyncio.sleep(0.1)
+    return {"channel": name, "paused": True}
+
+
+async def channel_resume(here: Here, say: Say, *, name: str) -> Result:
+    """Lets a channel go on at once."""
+    await here.ledger.write(lambda tx: settling.resume_channel(tx, name, OPERATOR))
+    return {"channel": name, "paused": False}
+
+
+async def channel_add(
+    here: Here, say: Say, *, account: dict[str, Any], expires: str | None, by: str
+) -> Result:
+    """Has updates posted by another account, by the word of the Chief or designee."""
+    made, ends, sealer = accounts.read(account), _day(expires), posting.sealer(here.settings)
+    taken = {*TAKEN, *(each.name for each in here.settings.channels)}
+
+    def step(tx: Tx) -> None:
+        channel_accounts.add(tx, made, sealer, taken=taken, expires_on=ends,
+                             person=_named(tx, by, "by"), actor=OPERATOR)  # fmt: skip
+
+    await here.ledger.read(lambda tx: require(_named(tx, by, "by"), Act.KEEP_CHANNELS))
+    await bootstrap.topic_for(here.settings, made.name)
+    await here.ledger.write(step)
+    return {"channel": made.name, "kind": made.kind, "replies": str(kinds()[made.kind].replies)}
+
+
+async def channel_change(
+    here: Here, say: Say, *, name: str, given: dict[str, Any], expires: str | None, by: str
+) -> Result:
+    """Gives a channel's account another credential; it is used at once."""
+    sealer, ends = posting.sealer(here.settings), _day(expires)
+
+    def step(tx: Tx) -> None:
+        channel_accounts.change(tx, name, given, sealer, expires_on=ends,
+                                person=_named(tx, by, "by"), actor=OPERATOR)  # fmt: skip
+
+    await here.ledger.write(step)
+    return {"channel": name, "changed": sorted(given)}
+
+
+async def channel_remove(here: Here, say: Say, *, name: str, by: str) -> Result:
+    """Has nothing posted by an account any more, and forgets what proved us to it."""
+
+    def step(tx: Tx) -> None:
+        channel_accounts.remove(tx, name, person=_named(tx, by, "by"), actor=OPERATOR)
+
+    await here.ledger.write(step)
+    return {"channel": name, "removed": True}
+
+
+async def channel_reseal(here: Here, say: Say) -> Result:
+    """Seals what was sealed with an older key with the newest."""
+    sealer = posting.sealer(here.settings)
+    return {"sealed": await here.ledger.write(lambda tx: channel_accounts.reseal(tx, sealer))}
+
+
+async def channel_list(here: Here, say: Say) -> Result:
+    """The channels, and of those that were added by command since when and by whom."""
+
+    def query(tx: Tx) -> list[Result]:
+        kept = {each.name: each for each in accounts_kept.standing(tx)}
+        names = {person.id: person.name for person in people.everybody(tx)}
+        return [
+            {
+                "name": each.name, "kind": each.kind, "title": each.title,
+                "class": str(each.idempotency), "replies": str(each.replies),
+                "added": added and {
+                    "by": names.get(added.added_by, added.added_by),
+                    "at": added.added_at.isoformat(),
+                    "changed_at": added.changed_at.isoformat(),
+                    "expires": added.expires_on and added.expires_on.isoformat(),
+                },
+            }
+            for each in here.channels.all
+            for added in (kept.get(each.name),)
+        ]  # fmt: skip
+
+    return {"channels": await here.ledger.read(query)}
+
+
+async def channel_test(here: Here, say: Say, *, name: str) -> Result:
+    """Sends words of no meaning to a channel, in an exercise, and tells what came back."""
+    known = Channels(here.settings, here.ledger, posts=True, tests=True)
+    await known.read()
+    adapter = known.to_test(name)
+    try:
+        return dict(await testing.run(
+            here.ledger, adapter, address=f"{here.address or 'http://localhost'}/", actor=OPERATOR
+        ))  # fmt: skip
+    finally:
+        await adapter.close()
+
+
+async def channel_allow_replies(
+    here: Here, say: Say, *, name: str, reason: str, until: str, by: str
+) -> Result:
+    """Has a channel used although the public can answer there, by the Chief's word (389.5.1)."""
+    end = _instant(until, "until")
+    assert end is not None, "it has an end"
+
+    def step(tx: Tx) -> None:
+        settling.allow_replies(tx, name, reason=reason, until=end, person=_named(tx, by, "by"),
+                               actor=OPERATOR)  # fmt: skip
+
+    await here.ledger.write(step)
+    return {"channel": name, "replies": "allowed", "until": until}
+
+
+async def channel_forbid_replies(here: Here, say: Say, *, name: str, by: str) -> Result:
+    """Ends that early, by the Chief's word."""
+
+    def step(tx: Tx) -> None:
+        settling.forbid_replies(tx, name, person=_named(tx, by, "by"), actor=OPERATOR)
+
+    await here.ledger.write(step)
+    return {"channel": name, "replies": "forbidden"}
+
+
+async def channel_send_again(here: Here, say: Say, *, name: str, on: bool) -> Result:
+    """Has a channel send again, for safety of life, what nobody can look for; or no longer."""
+    await here.ledger.write(lambda tx: settling.have_sent_again(tx, name, OPERATOR, on=on))
+    return {"channel": name, "sends_again": on}
+
+
+async def post_send_again(here: Here, say: Say, *, id: str, attempt: int) -> Result:
+    """Has one post sent again, where it is still as it was seen."""
+    await here.ledger.write(
+        lambda tx: settling.choose(tx, id, attempt, Choice.SEND_AGAIN, OPERATOR)
+    )
+    return {"post": id, "chosen": str(Choice.SEND_AGAIN)}
 
 
 async def verify(here: Here, say: Say) -> Result:
@@ -508,6 +797,11 @@ def _instant(given: str | None, field: str) -> datetime | None:
     return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
+def _day(given: str | None) -> date | None:
+    read = _instant(given, "expires")
+    return read.date() if read else None
+
+
 def _link(here: Here, token: str) -> str:
     return f"{here.address or '<address of the desk>'}/enrol/{token}"
 
@@ -531,6 +825,20 @@ COMMANDS: dict[str, Callable[..., Awaitable[Result]]] = {
     "idle": idle,
     "drained": drained,
     "report": report,
+    "deliveries": deliveries,
+    "delivery": delivery,
+    "channel_pause": channel_pause,
+    "channel_resume": channel_resume,
+    "channel_send_again": channel_send_again,
+    "channel_add": channel_add,
+    "channel_change": channel_change,
+    "channel_list": channel_list,
+    "channel_remove": channel_remove,
+    "channel_reseal": channel_reseal,
+    "channel_test": channel_test,
+    "channel_allow_replies": channel_allow_replies,
+    "channel_forbid_replies": channel_forbid_replies,
+    "post_send_again": post_send_again,
     "roster_add": roster_add,
     "roster_link": roster_link,
     "roster_list": roster_list,
@@ -539,6 +847,10 @@ COMMANDS: dict[str, Callable[..., Awaitable[Result]]] = {
     "roster_revoke": roster_revoke,
     "roster_train": roster_train,
     "roster_except": roster_except,
+    "roster_duty_chief": roster_duty_chief,
+    "roster_duty_chief_end": roster_duty_chief_end,
+    "roster_fallback": roster_fallback,
+    "roster_fallback_end": roster_fallback_end,
     "roster_guideline": roster_guideline,
     "roster_guideline_end": roster_guideline_end,
     "roster_practice": roster_practice,

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from broadcaster import commands
 from broadcaster.commands import Here, Result
 from broadcaster.errors import Kind, LedgerAway, Refusal
-from broadcaster.ledger import Tx, incidents, outbox, posts, problems, records, reports
+from broadcaster.ledger import Tx, channels, incidents, outbox, posts, problems, records, reports
 from streams.run import Flowing
 
 _HERE = web.AppKey("here", Here)
@@ -123,6 +123,36 @@ def _ledger_metrics(tx: Tx) -> Iterable[Metric]:
     for (channel, state), count in posts.by_channel_and_state(tx).items():
         by_state.add_metric([channel, state], count)
     yield by_state
+    yield from _channel_metrics(tx)
+
+
+def _channel_metrics(tx: Tx) -> Iterable[Metric]:
+    """What an alarm is set on: who waits longest, what is in doubt, what is kept back."""
+    several = channels.overview(tx)
+    told: dict[str, tuple[str, Callable[[channels.Figures, channels.Kept | None], float]]] = {
+        "oldest_waiting_seconds": (
+            "Age of the release whose post waits longest, in seconds.",
+            lambda each, _: (tx.now - each.oldest).total_seconds() if each.oldest else 0,
+        ),
+        "in_doubt": ("Posts of which nobody knows.", lambda each, _: each.in_doubt),
+        "paused": (
+            "1 while a person has it paused.",
+            lambda _, fare: bool(fare and fare.paused_by),
+        ),
+        "failing": (
+            "1 while its breaker is open.",
+            lambda _, fare: bool(fare and fare.breaker.open),
+        ),
+        "last_proof_timestamp_seconds": (
+            "When it last proved a post, in Unix time; 0: never.",
+            lambda _, fare: fare.proved_at.timestamp() if fare and fare.proved_at else 0,
+        ),
+    }
+    for name, (help_, value) in told.items():
+        gauge = GaugeMetricFamily(f"broadcaster_channel_{name}", help_, labels=["channel"])
+        for each in several:
+            gauge.add_metric([each.name], float(value(each.figures, each.fare)))
+        yield gauge
 
 
 def _gauge(name: str, help_: str, value: float) -> Metric:

@@ -1,29 +1,24 @@
-"""From a release to an honest end on every channel.
+"""From a release to posts, and what an adapter is.
 
-`plan` makes the posts; an adapter says what happened to one try; the table in `after` says what
-becomes of the post. Adapters never try again by themselves: whether and when is decided here,
-by tenacity's stop and wait objects, and kept in the ledger as `next_look`.
+`plan` makes the posts; an adapter says what happened to one try or look; the table in `outcome`
+says what becomes of the post. Adapters never try again by themselves.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic, Protocol
 
-import tenacity
+from pydantic import Field
 
 from broadcaster.approval import Release
-from broadcaster.channel import Channel, Idempotency
+from broadcaster.channel import Channel
 from broadcaster.incident import NAMESPACE
-from broadcaster.update import Change, Rendering, may_stand
+from broadcaster.media import Picture, digest_of
+from broadcaster.update import Rendering
 from broadcaster.world import Frozen, W
-
-#: Full jitter, at most 30 s between tries (facts/security-reliability-ux.md §3).
-_WAIT = tenacity.wait_random_exponential(multiplier=0.5, max=30)
 
 
 class PostState(StrEnum):
@@ -37,7 +32,7 @@ class PostState(StrEnum):
     REFUSED = "refused"  #: the channel said no for good; a person must look
     IN_DOUBT = "in doubt"  #: sent, and nobody can say whether it arrived
     HELD = "held"  #: kept back until a person says so
-    STOPPED = "stopped"  #: a person stopped the release before this was sent
+    STOPPED = "stopped"  #: not sent on purpose: somebody stopped it, or it had nothing to correct
     EXPIRED = "expired"  #: its time ran out before it was sent
     RETRACTED = "retracted"  #: taken down again
 
@@ -49,6 +44,11 @@ class PostState(StrEnum):
     def unsent(self) -> bool:
         """Provably not before the public, and still on its way."""
         return self in (PostState.PLANNED, PostState.WAITING, PostState.HELD)
+
+    @property
+    def went_out(self) -> bool:
+        """Whether the public has read it there, or may: what corrects it must go there, too."""
+        return self in (PostState.POSTED, PostState.RETRACTED) or not self.ended
 
     @property
     def out(self) -> bool:
@@ -105,8 +105,18 @@ class Message(Frozen, Generic[W]):
     number: int
     kind: str
     rendering: Rendering
+    #: The bytes of the rendering's pictures, by their digest.
+    files: dict[str, bytes] = Field(default_factory=dict, repr=False)
     released_at: datetime
     expires_at: datetime
+
+    def file(self, picture: Picture) -> bytes:
+        """A picture's bytes. KeyError where they are missing; `meant_for` has looked."""
+        return self.files[picture.digest]
+
+    def picture_url(self, picture: Picture) -> str:
+        """Where the public can fetch a picture while the post is out, or may be."""
+        return f"{self.incident_url}/{self.post_id}/{picture.file_name}"
 
 
 class Receipt(Frozen):
@@ -114,6 +124,13 @@ class Receipt(Frozen):
 
     remote_id: str
     url: str | None = None
+
+
+class Seen(Frozen):
+    """What the public reads on a channel, as far as it is ours: without what frames it."""
+
+    text: str
+    headline: str | None = None  #: None: the channel has none
 
 
 class TryLater(Exception):
@@ -128,6 +145,10 @@ class Refused(Exception):
     """The channel said no for good (401, 403, 410, 422): a person must look."""
 
 
+class LockedOut(Refused):
+    """The channel does not know our credential: nothing can go there before a person mends that."""
+
+
 class InDoubt(Exception):
     """It was sent, and no trustworthy answer came back."""
 
@@ -136,10 +157,15 @@ class Unsupported(Exception):
     """This channel cannot do that."""
 
 
+class NotThere(Exception):
+    """The post that was to be changed is there no more. Nothing was changed."""
+
+
 class Adapter(Protocol[W]):
     """One channel's hands. It sends verbatim or says why not; it never cuts, never retries.
 
-    Before anything else it asks `meant_for`.
+    Before anything else it asks `meant_for`. To edit and to take down are sure to do the same when
+    they are done again, whatever became of the first time.
     """
 
     @property
@@ -150,15 +176,50 @@ class Adapter(Protocol[W]):
         ...
 
     async def find(self, message: Message[W]) -> Receipt | None:
-        """The post, if it is there; None if it is surely not. Raises Unsupported or TryLater."""
+        """The post, if it is there; None if it cannot be seen. Raises Unsupported or TryLater.
+
+        What cannot be seen is surely not there once the channel's `find_lag` has passed.
+        """
+        ...
+
+    async def edit(self, message: Message[W], there: Receipt) -> Receipt:
+        """Puts the message in the place of a post. Raises as `send`, NotThere, or Unsupported."""
+        ...
+
+    async def retract(self, there: Receipt) -> None:
+        """Takes a post down; one that is gone already is down. Raises as `send`, or Unsupported."""
+        ...
+
+    async def read(self, there: Receipt) -> Seen | None:
+        """What the public reads there; None: it is gone. Raises Unsupported or TryLater."""
         ...
 
     async def close(self) -> None: ...
 
 
+class Sender(Generic[W]):
+    """What an adapter begins with: a channel that takes a post, and of which nothing is known."""
+
+    channel: Channel[W]
+
+    async def find(self, message: Message[W]) -> Receipt | None:
+        raise Unsupported(f"{self.channel.title} cannot be asked what it holds.")
+
+    async def edit(self, message: Message[W], there: Receipt) -> Receipt:
+        raise Unsupported(f"A post on {self.channel.title} cannot be changed.")
+
+    async def retract(self, there: Receipt) -> None:
+        raise Unsupported(f"A post on {self.channel.title} cannot be taken down by us.")
+
+    async def read(self, there: Receipt) -> Seen | None:
+        raise Unsupported(f"{self.channel.title} cannot be read by us.")
+
+
 def meant_for(channel: Channel[W], message: Message[W]) -> None:
     """Raises Refused unless a message is of the channel's world and approved for this channel.
 
+    Also where the channel would change its words, as when its rules have changed since, or a
+    picture's bytes are not those that were approved.
     The type checker has said so already; a message that was read from somewhere is asked again.
     """
     if message.world != channel.world:
@@ -171,114 +232,10 @@ def meant_for(channel: Channel[W], message: Message[W]) -> None:
             f"These words were approved for {message.rendering.channel}, not for {channel.name}. "
             "Nothing was sent."
         )
-
-
-# --- What may be tried, and what becomes of it ------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What must be true now for an attempt: read under the lock, in the attempt's transaction."""
-
-    release_expires_at: datetime
-    stopped: bool
-    replaced_by: str | None
-    digest_released: str
-    digest: str  #: of the words that would be sent, computed from them now
-    changes: Sequence[Change]  #: the facts in those words that are no longer so
-    keeps: str | None  #: of which of them the Commander knew
-    in_doubt: bool  #: whether an earlier attempt may have reached the public
-
-
-@dataclass(frozen=True)
-class Next:
-    """What becomes of a post: its state, when it is looked at again, and why, in words."""
-
-    state: PostState
-    next_look: datetime | None = None
-    why: str | None = None
-
-
-def before_attempt(standing: Standing, *, now: datetime) -> Next | None:
-    """None if the post may be tried now; else what becomes of it instead. Fails closed.
-
-    A post that may have reached the public already does not end as if it had not: it stays in
-    doubt until somebody looks.
-    """
-    instead = _against(standing, now)
-    if instead is not None and standing.in_doubt:
-        return Next(PostState.IN_DOUBT, why=f"{instead.why} An earlier try may have arrived.")
-    return instead
-
-
-def _against(standing: Standing, now: datetime) -> Next | None:
-    if standing.stopped:
-        return Next(PostState.STOPPED, why="The release was stopped before this was sent.")
-    if standing.replaced_by is not None:
-        return Next(PostState.REPLACED, why=f"Release {standing.replaced_by} took its place.")
-    if now >= standing.release_expires_at:
-        return Next(PostState.EXPIRED, why="Its time ran out before it could be sent.")
-    if standing.digest != standing.digest_released:
-        return Next(
-            PostState.HELD,
-            why="The words in the ledger are not the words that were approved. Nothing was sent; "
-            "run `broadcaster verify`.",
-        )
-    if not may_stand(standing.changes, standing.keeps):
-        changed = "; ".join(change.in_words for change in standing.changes)
-        return Next(
-            PostState.HELD,
-            why=f"The incident has changed since these words were approved ({changed}). Nothing "
-            "was sent.",
-        )
-    return None
-
-
-@dataclass(frozen=True)
-class Happened:
-    """How one attempt ended: with a receipt, or with what the adapter raised. Never neither."""
-
-    receipt: Receipt | None = None
-    error: TryLater | Refused | InDoubt | None = None
-
-    def __post_init__(self) -> None:
-        if (self.receipt is None) == (self.error is None):
-            raise ValueError("an attempt ends with a receipt or with an error")
-
-
-def after(
-    happened: Happened,
-    *,
-    idempotency: Idempotency,
-    attempts: int,
-    expires_at: datetime,
-    now: datetime,
-) -> Next:
-    """What becomes of a post after its `attempts`-th attempt.
-
-    In doubt: a channel of class A or B is tried again with the same key or id, since that cannot
-    post twice; any other stays in doubt until somebody looks.
-    """
-    error = happened.error
-    if error is None:
-        return Next(PostState.POSTED)
-    if isinstance(error, Refused):
-        return Next(PostState.REFUSED, why=str(error))
-    if isinstance(error, InDoubt) and not idempotency.may_send_again:
-        return Next(PostState.IN_DOUBT, why=str(error))
-    pause = error.after if isinstance(error, TryLater) else None
-    # A pause of 0 s is no leave to ask without pause; and no post waits longer than it lives.
-    look = min(now + max(pause or timedelta(), backoff(attempts)), expires_at)
-    return Next(PostState.WAITING, next_look=look, why=str(error))
-
-
-def backoff(attempts: int) -> timedelta:
-    """The pause before the next try of a post, with full jitter."""
-    return pause(_WAIT, attempts)
-
-
-def pause(wait: tenacity.wait.wait_base, attempts: int) -> timedelta:
-    """How long tenacity's `wait` waits after so many attempts, for whoever waits by itself."""
-    state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
-    state.attempt_number = max(1, attempts)
-    return timedelta(seconds=wait(state))
+    pictures = message.rendering.pictures
+    why = channel.unfit(message.rendering.text) or channel.unfit_pictures(pictures)
+    if why is not None:
+        raise Refused(f"{why} Nothing was sent.")
+    for each in pictures:
+        if digest_of(message.files.get(each.digest, b"")) != each.digest:
+            raise Refused("The picture's bytes are not those that were approved. Nothing was sent.")

@@ -66,6 +66,7 @@ class Memory:
     incident_id: str | None = None
     public_id: str | None = None
     request_id: str | None = None
+    doors: dict[str, int] = field(default_factory=dict)  #: each receiver's second port, this time
 
     @classmethod
     def load(cls, path: Path) -> Memory:
@@ -87,7 +88,34 @@ class Receiver:
     name: str
     secret: str
     arrived: Counter[str] = field(default_factory=Counter)
-    url: str = ""
+    port: int = 0
+    _http: web.Server | None = None
+    _server: asyncio.Server | None = None
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _called_back: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[int]:
+        """Listens at `port`, and at the one given for whoever stands there in its place."""
+        app = web.Application()
+        app.router.add_post("/", self.take)
+        app.router.add_put("/aside", self.stand_aside)
+        app.router.add_delete("/aside", self.come_back)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, handler_cancellation=True)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self._http = runner.server
+        await self._listen()
+        try:
+            yield runner.addresses[0][1]
+        finally:
+            await runner.cleanup()
+            if self._server is not None:
+                self._server.close()
 
     async def take(self, request: web.Request) -> web.Response:
         try:
@@ -96,6 +124,45 @@ class Receiver:
             return web.Response(status=401)
         self.arrived[request.headers["webhook-id"]] += 1
         return web.Response(status=204)
+
+    async def stand_aside(self, request: web.Request) -> web.StreamResponse:
+        """Leaves its port, which it tells, to whoever asks: until they hang up, or it comes back.
+
+        So a person may put a fault there and watch the pages (`tests/faults/breaking.py`).
+        """
+        self._called_back.set()
+        async with self._turn:
+            self._called_back.clear()
+            assert self._server is not None
+            self._server.close()
+            line = web.StreamResponse()
+            try:
+                await line.prepare(request)
+                await line.write(f"{self.port}\n".encode())
+                await self._called_back.wait()
+                await line.write_eof()
+            finally:
+                await self._listen()
+        return line
+
+    async def come_back(self, _: web.Request) -> web.Response:
+        """Takes its port again, from whoever stands there."""
+        self._called_back.set()
+        async with self._turn:
+            return web.Response(status=204)
+
+    async def _listen(self) -> None:
+        """As soon as nobody else listens there."""
+        assert self._http is not None
+        listen = asyncio.get_running_loop().create_server
+        while True:
+            try:
+                self._server = await listen(self._http, "127.0.0.1", self.port)
+            except OSError:
+                await asyncio.sleep(0.05)
+            else:
+                self.port = self._server.sockets[0].getsockname()[1]
+                return
 
 
 async def play(settings: Settings, *, once: bool, as_json: bool) -> int:
@@ -391,23 +458,12 @@ def _ended(detail: Json) -> Json:
 
 @contextlib.asynccontextmanager
 async def _receivers(memory: Memory) -> AsyncIterator[list[Receiver]]:
-    runners, receivers = [], []
-    for name, _, _ in RECEIVERS:
-        receiver = Receiver(name, memory.webhook_secrets[name])
-        app = web.Application()
-        app.router.add_post("/", receiver.take)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-        runners.append(runner)
-        receivers.append(receiver)
-    try:
+    async with contextlib.AsyncExitStack() as listening:
+        receivers = [Receiver(name, memory.webhook_secrets[name]) for name, _, _ in RECEIVERS]
+        for receiver in receivers:
+            door = await listening.enter_async_context(receiver.listening())
+            memory.doors[receiver.name] = door
         yield receivers
-    finally:
-        for runner in runners:
-            await runner.cleanup()
 
 
 def _environment(memory: Memory, receivers: list[Receiver]) -> dict[str, str]:
@@ -415,10 +471,10 @@ def _environment(memory: Memory, receivers: list[Receiver]) -> dict[str, str]:
     by_name = {receiver.name: receiver for receiver in receivers}
     return {
         "BROADCASTER_INTAKE_SECRETS": json.dumps({"cad": [memory.intake_secret]}),
-        "BROADCASTER_WEBHOOK_NETWORKS": '["127.0.0.1/32"]',
-        "BROADCASTER_WEBHOOKS": json.dumps([
-            {"name": name, "title": title, "url": by_name[name].url, "dedupes": dedupes,
-             "secret": memory.webhook_secrets[name]}
+        "BROADCASTER_CHANNEL_NETWORKS": '["127.0.0.1/32"]',
+        "BROADCASTER_CHANNELS": json.dumps([
+            {"kind": "webhook", "name": name, "title": title, "url": by_name[name].url,
+             "dedupes": dedupes, "secret": memory.webhook_secrets[name]}
             for name, title, dedupes in RECEIVERS
         ]),
     }  # fmt: skip

@@ -10,8 +10,8 @@ from pydantic import AwareDatetime
 from broadcaster import passkey
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
-from broadcaster.ledger import Tx, locks, passkeys, people
-from broadcaster.passkey import LONGEST_SHIFT, Json, Site
+from broadcaster.ledger import Tx, fallbacks, locks, passkeys, people
+from broadcaster.passkey import LONGEST_SHIFT, Json, Registered, Site
 from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, require
 from broadcaster.world import Frozen
@@ -74,8 +74,37 @@ def unlock(tx: Tx, order: Unlock, person: Person, site: Site) -> Refusal | None:
     return None
 
 
+def proves(tx: Tx, person: Person, site: Site) -> bool:
+    """Whether a person has a device of their own that proves something now."""
+    return any(
+        not (each.practice or each.revoked or passkey.waits(each, site=site, world=tx.world,
+                                                            at=tx.now))
+        for each in passkeys.of_person(tx, person.id)
+    )  # fmt: skip
+
+
+def add_device(
+    tx: Tx, made: Registered, name: str, asked: bytes, proof: Json | None, person: Person,
+    site: Site,
+) -> Refusal | None:  # fmt: skip
+    """Keeps a further device of one's own, which waits for approval.
+
+    Whoever has one that serves proves with it that they mean this: else a stolen session could put
+    a device of its own before a supervisor. `asked`: what the new one was asked. Raises Refusal;
+    one for what the passkey said is given back, since it is on the record.
+    """
+    passkeys.use_up(tx, asked, person.id)
+    if proves(tx, person, site):
+        challenge = passkey.further_challenge(person.id, asked)
+        if refusal := proven(tx, proof, person, site, challenge, "adding this device"):
+            return refusal
+    passkeys.add(tx, person.id, made, name, actor=person.id)
+    return None
+
+
 def lost(tx: Tx, person_id: str, person: Person) -> None:
-    """Ends all sessions, devices and links of somebody at once: a lost phone (CJIS AC-2(13)).
+    """Ends all sessions, devices and links of somebody at once, and PIN and code: a lost phone
+    (CJIS AC-2(13)).
 
     Anybody may do so for themselves, a supervisor for others. Raises Refusal. An offer of command
     stands, for it takes a usable device to accept one.
@@ -85,6 +114,8 @@ def lost(tx: Tx, person_id: str, person: Person) -> None:
     for device in passkeys.of_person(tx, person_id):
         if not device.practice:
             passkeys.revoke(tx, device.id, actor=person.id)
+    if held := fallbacks.standing(tx, person_id):
+        fallbacks.end(tx, held, ended_by=person.id, actor=person.id)
     people.end_links(tx, person_id)
     people.end_sessions(tx, person_id, actor=person.id)
 

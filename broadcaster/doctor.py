@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from broadcaster import bootstrap, control
+from broadcaster.desk.signature import CapSigner
 from broadcaster.errors import Refusal
 from broadcaster.here import alone
 from broadcaster.ledger import Ledger, open_ledger, rights
@@ -25,6 +26,11 @@ BROKER_PATIENCE = 5.0
 #: signed report's sender are told this machine's time; what is decided is judged by the ledger's.
 CLOCKS_APART = timedelta(seconds=2)
 
+#: How long before its end a certificate should be replaced: an authority may take weeks.
+CERTIFICATE_ENDS_SOON = timedelta(days=30)
+
+CAP_SIGNATURE = "signature of CAP messages"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -36,7 +42,7 @@ class Finding:
 
 
 async def examine(settings: Settings) -> list[Finding]:
-    """Looks at the home folder, the disk, the libraries, the broker, the ledger and the streams.
+    """Looks at home folder, disk, libraries, CAP's certificate, broker, ledger and streams.
 
     On PostgreSQL also at our role and at the two clocks.
     """
@@ -45,6 +51,9 @@ async def examine(settings: Settings) -> list[Finding]:
         _disk(settings),
         _libraries(),
         _voice(settings),
+        _fallback(settings),
+        _equipment(settings),
+        _cap(settings),
         *await _broker(settings),
         *await _ledger(settings),
     ]
@@ -74,10 +83,34 @@ def _libraries() -> Finding:
     return Finding("libraries", True, "the versions that this program was written for")
 
 
+def _fallback(settings: Settings) -> Finding:
+    """The gate's own; the desk knows nothing of it."""
+    told = "on" if settings.codes_key else "off here; the gate and `roster fallback` need its key"
+    return Finding("PIN and code instead of a passkey", True, told)
+
+
 def _voice(settings: Settings) -> Finding:
     """Said aloud here, because a desk and a gate that differ release nothing by voice."""
     told = "on; the gate must have the same setting" if settings.voice_approval else "off"
     return Finding("approval by voice", True, told)
+
+
+def _equipment(settings: Settings) -> Finding:
+    """The same: of a gate that alone has it, people hear only after they have decided."""
+    told = "on; the gate must have the same setting" if settings.device_bound else "off"
+    return Finding("device-bound passkeys", True, told)
+
+
+def _cap(settings: Settings) -> Finding:
+    """The desk's own, as `_fallback` is the gate's."""
+    try:
+        signer = CapSigner.of(settings)
+    except Refusal as refusal:
+        return Finding(CAP_SIGNATURE, False, refusal.in_words)
+    if signer is None:
+        return Finding(CAP_SIGNATURE, True, "off here: a desk whose BROADCASTER_CAP_KEY and "
+                       "BROADCASTER_CAP_CERTIFICATE are unset leaves them unsigned")  # fmt: skip
+    return certificate(*signer.valid, datetime.now(UTC))
 
 
 async def _broker(settings: Settings) -> list[Finding]:
@@ -138,6 +171,20 @@ async def _ahead(ledger: Ledger) -> timedelta:
     asked = datetime.now(UTC)
     told = await ledger.read(lambda tx: tx.now)
     return told - asked - (datetime.now(UTC) - asked) / 2
+
+
+def certificate(begins: datetime, ends: datetime, now: datetime) -> Finding:
+    """Whether receivers will take what the certificate of CAP's key signs, and for a while yet."""
+    if now < begins:
+        return Finding(CAP_SIGNATURE, False, f"the certificate is not valid before {begins:%F}: "
+                       "until then receivers refuse what is signed")  # fmt: skip
+    if now >= ends:
+        return Finding(CAP_SIGNATURE, False, f"the certificate ended on {ends:%F}: receivers "
+                       "refuse what is signed until the desk has a new one")  # fmt: skip
+    if ends - now < CERTIFICATE_ENDS_SOON:
+        return Finding(CAP_SIGNATURE, False, f"the certificate ends on {ends:%F}, in "
+                       f"{(ends - now).days} days: give the desk a new one before")  # fmt: skip
+    return Finding(CAP_SIGNATURE, True, f"on; the certificate holds until {ends:%F}")
 
 
 def role(ours: Rights) -> Finding:

@@ -18,12 +18,12 @@ from broadcaster.channel import AnyChannel
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
 from broadcaster.ledger import Tx, approvals
-from broadcaster.orders import LONGEST_REASON, Submitted, case_of, filled, held_request
+from broadcaster.orders import LONGEST_REASON, Submitted, alts_told, case_of, filled, held_request
 from broadcaster.passkey import Site
 from broadcaster.policy import screen
 from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, require
-from broadcaster.update import Rendering, Revision, clean, render
+from broadcaster.update import Rendering, Revision, clean, pictures_in, render
 from broadcaster.world import Frozen
 
 
@@ -65,12 +65,14 @@ def edit_words(
     same_words = all(each == base.rendering(each.channel) for each in renderings)
     reasons = base.policy_reasons | _reasons(order.policy_reasons)
     attested = base.attested if same_words else order.attested
-    findings = screen(base.words, renderings, contact=contact)
+    shown = pictures_in(renderings)
+    findings = screen(base.words, renderings, contact=contact, alts=[each.alt for each in shown])
     if refusal := policy_objection(findings, reasons, attested=attested):
         raise refusal
     revision = base.model_copy(update={
         "id": str(uuid.uuid4()), "renderings": renderings,
         "channels": tuple(each.channel for each in renderings),
+        "media": tuple(each.digest for each in shown),
         "retraction": tuple(each for each in base.retraction if each.channel in order.texts),
         "compiled_at": approvals.after_the_last(tx, base.update_id), "edited_by": person.id,
         "attested": attested, "attested_by": base.attested_by if same_words else person.id,
@@ -87,6 +89,7 @@ def edit_words(
         left_out=[name for name in base.channels if name not in revision.channels],
         attested=attested, reasons_for=list(revision.policy_reasons),
         private={f"text_{each.channel}": each.text for each in renderings}
+        | alts_told(revision)
         | {f"reason_{rule}": why for rule, why in revision.policy_reasons.items()},
     )  # fmt: skip
     return Submitted(revision, asked)
@@ -114,7 +117,10 @@ def _rendered(
         )  # fmt: skip
     filled({f"text_{name}": text for name, text in texts.items()})
     in_order = sorted(left, key=lambda channel: base.channels.index(channel.name))
-    renderings = render(tx.world, in_order, base.words, "", texts)
+    renderings = tuple(
+        each.model_copy(update={"pictures": base.rendering(each.channel).pictures})
+        for each in render(tx.world, in_order, base.words, "", texts)
+    )
     if renderings == base.renderings:
         raise Refusal(
             "nothing_changed", "Nothing was changed, so there is nothing new to sign.",

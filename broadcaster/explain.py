@@ -15,6 +15,7 @@ from broadcaster.approval import (
     RELEASED,
     AnyRelease,
     ApprovalRequest,
+    Assent,
     Decision,
     RequestState,
     Verdict,
@@ -22,16 +23,19 @@ from broadcaster.approval import (
     person_objection,
     policy_objection,
 )
-from broadcaster.authority import Content, Standing, Subject, abilities, objection
+from broadcaster.authority import Content, Office, Standing, Subject, abilities, objection
 from broadcaster.delivery import PostState
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
+from broadcaster.fallback import Allowance
 from broadcaster.guideline import Guideline
 from broadcaster.incident import Incident
 from broadcaster.ledger import (
     Tx,
     approvals,
+    assents,
     authorities,
+    fallbacks,
     guidelines,
     incidents,
     passkeys,
@@ -81,7 +85,12 @@ def _person(tx: Tx, person: Person, names: dict[str, str], waiting: list[Approva
              "granted_by": names.get(each.granted_by, each.granted_by)}
             for each in held.exempt(tx.now)
         ],
-        "deputy_until": _stamp(deputy.until) if (deputy := held.deputy(tx.now)) else None,
+        **{f"{office.name.lower()}_until": _stamp(until.until) if until else None
+           for office in Office for until in [held.office(office, tx.now)]},
+        "fallback": {
+            "until": _stamp(allowed.until), "reason": allowed.reason,
+            "granted_by": names.get(allowed.granted_by, allowed.granted_by),
+        } if (allowed := held.fallback(tx.now)) else None,
         "devices": [
             {"name": each.name, "approved": each.approved, "revoked": each.revoked,
              "synced": each.synced, "practice": each.practice}
@@ -101,7 +110,7 @@ def _person(tx: Tx, person: Person, names: dict[str, str], waiting: list[Approva
         ],
         "could_approve": [
             _waiting(tx, request) for request in waiting if _could_approve(tx, request, person)
-        ] if any(each.usable for each in devices) else [],
+        ] if allowed or any(each.usable for each in devices) else [],
     }  # fmt: skip
 
 
@@ -134,7 +143,8 @@ def _could_approve(tx: Tx, request: ApprovalRequest, person: Person) -> bool:
     incident = incidents.get(tx, request.incident_id)
     assert revision is not None and incident is not None, "a request's are foreign keys"
     case = case_of(tx, incident, request, revision, person, Site(""), digest=revision.digest)
-    return request.expires_at > tx.now and person_objection(case) is None
+    theirs = not person.outside or person.guest_of == request.incident_id
+    return theirs and request.expires_at > tx.now and person_objection(case) is None
 
 
 def _waiting(tx: Tx, request: ApprovalRequest) -> Json:
@@ -171,6 +181,7 @@ class _Looked:
     revision: Revision
     requests: list[approvals.Kept]  #: the newest first
     decision: approvals.KeptDecision | None
+    assent: Assent | None  #: where both Commanders must approve: the one that waits
     release: AnyRelease | None
     stopped_at: datetime | None
     posts: list[posts.Kept]
@@ -266,16 +277,18 @@ def _look(tx: Tx, revision: Revision, contact: str) -> _Looked:
     ]
     release = releases.of_revision(tx, revision.id)
     decision = approvals.decision_of(tx, kept[0].request.id) if kept else None
+    incident = _incident(tx, revision.incident_id)
     return _Looked(
         revision=revision,
         requests=kept,
         decision=decision,
+        assent=assents.waiting(tx, kept[0].request, incident, revision) if kept else None,
         release=release,
         stopped_at=releases.stopped_at(tx, release.id) if release else None,
         posts=posts.of_release(tx, release.id) if release else [],
         entries=records.of_incident(tx, revision.incident_id),
         names=_names(tx),
-        incident=_incident(tx, revision.incident_id),
+        incident=incident,
         guideline=guidelines.get(tx, decision.decision.guideline_id) if decision else None,
         now=tx.now,
         contact=contact,
@@ -296,16 +309,18 @@ def _outcome(seen: _Looked) -> tuple[str, str]:
         if verdict is not Verdict.APPROVED:
             note = f': "{decision.decision.reason}"' if decision.decision.reason else "."
             return str(verdict), f"Not released: {who} {verdict} it at {at}{note}"
-        did = "approved" if decision.proof else "ordered"  # as a retraction that was approved
+        did = "approved" if decision.proven else "ordered"  # as a retraction that was approved
         if decision.outcome is None:
             return "at_the_gate", f"{who} {did} it at {at}; the gate has not judged it yet."
         return decision.outcome, (
             f"Not released: {who} {did} it at {at}, and the gate refused. {decision.why}"
         )
     if request.state is RequestState.OPEN and request.expires_at > seen.now:
+        waits = asked_in_words(seen.incident.command, seen.names, seen.assent)
+        both = " Both Commanders must approve." if seen.incident.command.both else ""
         return "waiting", (
-            f"Not released: it waits for {_asked(seen, request)} since "
-            f"{_time(request.created_at)}, until {_time(request.expires_at)}."
+            f"Not released: it waits for {waits} since "
+            f"{_time(request.created_at)}, until {_time(request.expires_at)}.{both}"
         )
     if request.state is RequestState.OPEN:
         return "expired", f"Not released: nobody decided before {_time(request.expires_at)}."
@@ -398,7 +413,8 @@ def _screened(seen: _Looked) -> Reason:
     """What today's rules find in the words, and how the compiler answered it."""
     revision = seen.revision
     findings = screen(revision.words, revision.renderings, contact=seen.contact,
-                      area=revision.area)  # fmt: skip
+                      area=revision.area,
+                      alts=[each.alt for each in revision.pictures])  # fmt: skip
     what = "no prohibited content"
     refusal = policy_objection(findings, revision.policy_reasons, attested=revision.attested)
     if refusal is not None:
@@ -417,11 +433,8 @@ def _asked_and_decided(tx: Tx, seen: _Looked, kept: approvals.Kept) -> Iterable[
         what = "approved by the Chief's guideline, or by a supervisor"
     asked = f"{_asked(seen, request)} was asked at {_time(request.created_at)}"
     for entry in reversed(seen.entries):
-        if entry["kind"] == Kind.DECISION_REFUSED and entry["public"]["request_id"] == request.id:
-            at = _time(datetime.fromisoformat(entry["at"]))
-            yield Reason(seen.clause, "an answer that was refused", False,
-                         f"{seen.name(entry['actor'])} at {at}: "
-                         f"{entry['public']['code']}.")  # fmt: skip
+        if entry["public"].get("request_id") == request.id and entry["kind"] in _ANSWERS:
+            yield _answer(seen, entry)
     decided = approvals.decision_of(tx, request.id)
     if ordered := seen.entry(Kind.RETRACTION_ORDERED, revision_id=seen.revision.id):
         yield Reason(
@@ -442,6 +455,8 @@ def _asked_and_decided(tx: Tx, seen: _Looked, kept: approvals.Kept) -> Iterable[
             asked = "nobody was asked"
         if spoken := voices.of_decision(tx, decided.decision.id):
             yield _by_voice(seen, spoken)
+        if entered := fallbacks.entered(tx, decided.seal):
+            yield _by_code(seen, entered.allowance)
         yield Reason(
             seen.clause, what, verdict is Verdict.APPROVED,
             f"{asked}; {who} {verdict} the words #{short_code(decided.decision.digest)} at "
@@ -459,6 +474,24 @@ def _asked_and_decided(tx: Tx, seen: _Looked, kept: approvals.Kept) -> Iterable[
         )
 
 
+#: What became of answers that decided nothing.
+_ANSWERS = (Kind.DECISION_REFUSED, Kind.ASSENT_GIVEN, Kind.ASSENT_ENDED)
+
+
+def _answer(seen: _Looked, entry: Json) -> Reason:
+    """An answer that was refused, or that waited for the other Commander's."""
+    public, kind = entry["public"], entry["kind"]
+    by = f"{seen.name(entry['actor'])} at {_time(datetime.fromisoformat(entry['at']))}"
+    if kind == Kind.DECISION_REFUSED:
+        what = "an answer that was refused"
+        return Reason(seen.clause, what, False, f"{by}: {public['code']}.")
+    what = "both Commanders must approve"
+    if kind == Kind.ASSENT_GIVEN:
+        return Reason(seen.clause, what, None, f"One did: {by}, the words #{public['code']}.")
+    why = f"{by}: {seen.name(public['given_by'])}'s approval was {public['how']}."
+    return Reason(seen.clause, what, None, why)
+
+
 def _by_voice(seen: _Looked, kept: voices.Kept) -> Reason:
     """Given aloud: who heard it, and whether the Commander has said since that it was so."""
     heard = kept.heard
@@ -467,6 +500,15 @@ def _by_voice(seen: _Looked, kept: voices.Kept) -> Reason:
         "389.4.1", "approved by voice", holds,
         f"{seen.name(heard.reader_id)} read it on {heard.radio}; {seen.name(heard.attester_id)} "
         f"attests the answer at {_time(heard.at)}; {kept.settled or 'not ratified'}.",
+    )  # fmt: skip
+
+
+def _by_code(seen: _Looked, allowance: Allowance) -> Reason:
+    """Proven with PIN and code instead of a passkey: by whose word, why, and until when."""
+    return Reason(
+        "389.3", "PIN and code instead of a passkey", True,
+        f"{seen.name(allowance.granted_by)} allowed it to {seen.name(allowance.person_id)} until "
+        f'{_time(allowance.until)}: "{allowance.reason}"',
     )  # fmt: skip
 
 
@@ -498,11 +540,13 @@ def _channel(post: posts.Kept) -> Reason:
 
 def _asked(seen: _Looked, request: ApprovalRequest) -> str:
     command = seen.incident.command
-    return seen.name(request.asked) if request.asked else asked_in_words(command, None)
+    return seen.name(request.asked) if request.asked else asked_in_words(command, {})
 
 
 def _decider(seen: _Looked, decision: Decision) -> str:
-    """The person, or the guideline and who granted it."""
+    """The person, or both who had to, or the guideline and who granted it."""
+    if decision.assent_id and (said := seen.entry(Kind.DECISION_RECORDED, decision_id=decision.id)):
+        return f"{seen.name(said['public']['after'])} and {seen.name(decision.person_id)}"
     if seen.guideline is None or decision.guideline_id is None:
         return seen.name(decision.person_id)
     it = seen.guideline

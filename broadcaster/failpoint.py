@@ -3,7 +3,8 @@
 `BROADCASTER_FAILPOINTS` names a file; each of its lines arms one place. Whichever process comes to
 such a place first takes the line out of the file and gets SIGKILL: so each fires once, and the
 next process goes on. Commits are named by what they put on the record
-(`before_commit:DecisionRecorded`), publishing by its topic, sends by their channel.
+(`before_commit:DecisionRecorded`), publishing by its topic, sends by their channel, calls by their
+means.
 """
 
 from __future__ import annotations

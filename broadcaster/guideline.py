@@ -57,6 +57,7 @@ class Submission:
     held: Standing  #: by which authority, and how trained
     findings: int  #: what the screening found in the words
     at: datetime
+    pictured: bool = False  #: whether a channel shows a picture, which no screening can judge
 
 
 def objection(guideline: Guideline | None, it: Submission) -> Refusal | None:
@@ -71,6 +72,7 @@ def objection(guideline: Guideline | None, it: Submission) -> Refusal | None:
         (not set(it.channels) <= set(guideline.channels), "it does not name each of the channels"),
         (not guideline.names(it.person), f"it does not name {it.person.name}"),
         (it.findings > 0, "the screening has a finding in the words (389.5)"),
+        (it.pictured, "it shows a picture, which a person must have seen"),
     ):
         if outside:
             return not_within(what)

@@ -3,7 +3,7 @@
 ICS asks that a transfer is clearly stated and recorded (ICS-200, unit 6). The outgoing Commander
 decides until the incoming one accepts by passkey; what was said over the radio is recorded as a
 fact; the Watch Commander moves command where its Commander cannot. Every change raises the epoch,
-goes on the record with whom it must be told to, and calls notify again for what waits.
+goes on the record with whom it must be told to; notify calls these, and again for what waits.
 """
 
 from __future__ import annotations
@@ -19,33 +19,29 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from broadcaster import passkey
+from broadcaster.calling import WATCH_COMMANDER, About
 from broadcaster.devices import count_failure
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
 from broadcaster.incident import Command, Incident, Offer, commanders_in_words
-from broadcaster.ledger import Tx, approvals, authorities, incidents, passkeys, people
+from broadcaster.ledger import Tx, approvals, authorities, calls, incidents, passkeys, people
 from broadcaster.passkey import Site, acceptance_challenge, id_of
 from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, may_command, require
-from broadcaster.update import clean
+from broadcaster.update import LONGEST_REASON, reason_in
 from broadcaster.world import Frozen
 
 #: An offer that nobody accepts ends by itself (ASVS 5.0, 6.5.5: ten minutes at most).
 OFFER_LIVES = timedelta(minutes=10)
 
-LONGEST_REASON = 1000
 Reason = Annotated[str, Field(max_length=LONGEST_REASON)]
-
-#: Whom a record entry asks to tell, beside persons by id.
-WATCH_COMMANDER = "watch-commander"
-SUPERVISOR = "supervisor"
 
 
 class How(StrEnum):
     """How command came to whoever has it."""
 
     RECORDED = "recorded"  #: by the PIO or the Watch Commander
-    TAKEN = "taken"  #: by the Watch Commander, where nobody commanded
+    TAKEN = "taken"  #: by the Watch Commander, a deputy or the duty chief, where nobody commanded
     ACCEPTED = "accepted"  #: by passkey, as the outgoing Commander offered it
     FORCED = "forced"  #: by the Watch Commander, with a reason
     RADIO = "radio"  #: as the outgoing Commander said over the radio
@@ -63,21 +59,21 @@ class Accept(Frozen):
 
 def record_command(
     tx: Tx, incident_id: str, commander_id: str | None, person: Person, *,
-    with_id: str | None = None,
+    with_id: str | None = None, both: bool = False,
 ) -> Command:  # fmt: skip
     """Records who commands an incident from now on; None: command has ended. Raises Refusal.
 
-    `with_id`: the second Commander of a unified command.
+    `with_id`: the second Commander of a unified command. `both`: whether both must approve.
     """
     require(person, Act.RECORD_COMMAND)
-    named = [_commander(tx, each).id for each in (commander_id, with_id) if each]
-    if len(set(named)) < len(named) or (with_id and not commander_id):
+    named = [_commander(tx, each, incident_id).id for each in (commander_id, with_id) if each]
+    if (both or with_id) and len(set(named)) < 2:
         raise Refusal(
             "unified_command_invalid", "A unified command names two different Commanders.",
             "Choose another second one, or none.", field="with",
         )  # fmt: skip
-    incident = _commanded(tx, incident_id)
-    return move(tx, incident, named, How.RECORDED, actor=person.id)
+    incident = commanded(tx, incident_id)
+    return move(tx, incident, named, How.RECORDED, actor=person.id, both=both)
 
 
 def record_radio(
@@ -85,8 +81,8 @@ def record_radio(
 ) -> Command:
     """Records that a Commander said over the radio to whom they handed command. Raises Refusal."""
     require(person, Act.RECORD_COMMAND)
-    incoming = _commander(tx, commander_id)
-    incident = _commanded(tx, incident_id)
+    incoming = _commander(tx, commander_id, incident_id)
+    incident = commanded(tx, incident_id)
     command = incident.command
     if not command.held_by(said_by):
         who = commander_name(tx, command) or "Nobody"
@@ -102,24 +98,28 @@ def record_radio(
 
 
 def may_transfer(tx: Tx, person: Person) -> bool:
-    """Whether a person moves command without its Commander: the Watch Commander, or a deputy."""
+    """Whether a person moves command without its Commander: the Watch Commander, or a Commander
+    who is a deputy or the duty chief."""
     return person.may(Act.TRANSFER_COMMAND) or (
-        may_command(person) and person.id in authorities.deputies(tx)
+        may_command(person) and person.id in authorities.holders(tx)
     )
 
 
-def _require_transfer(tx: Tx, person: Person) -> None:
+def require_transfer(tx: Tx, person: Person) -> None:
+    """Raises Refusal where moving command is not this person's."""
     if not may_transfer(tx, person):
         require(person, Act.TRANSFER_COMMAND)
 
 
 def take_command(tx: Tx, incident_id: str, person: Person) -> Command:
-    """The Watch Commander, or a deputy, commands from now on, where nobody does. Raises Refusal.
+    """The Watch Commander, a deputy or the duty chief commands from now on, where nobody does.
+
+    Raises Refusal.
 
     Without a passkey: they may record it all the same, and each decision asks for one.
     """
-    _require_transfer(tx, person)
-    incident = _commanded(tx, incident_id)
+    require_transfer(tx, person)
+    incident = commanded(tx, incident_id)
     if incident.command.held_by(person.id):
         return incident.command
     if who := commander_name(tx, incident.command):
@@ -134,21 +134,16 @@ def take_command(tx: Tx, incident_id: str, person: Person) -> Command:
 def force_command(
     tx: Tx, incident_id: str, commander_id: str, reason: str, person: Person
 ) -> Command:
-    """The Watch Commander, or a deputy, moves command and says why. Raises Refusal."""
-    _require_transfer(tx, person)
-    why = clean(reason, "transfer_reason")
-    if not why:
-        raise Refusal(
-            "reason_missing", "Command moves without its Commander for a reason alone.",
-            "Write why, for the record.", field="transfer_reason",
-        )  # fmt: skip
-    if len(why) > LONGEST_REASON:
-        raise Refusal(
-            "reason_too_long", f"A reason holds at most {LONGEST_REASON:,} characters.",
-            "Shorten it.", field="transfer_reason",
-        )  # fmt: skip
-    incoming = _commander(tx, commander_id)
-    incident = _commanded(tx, incident_id)
+    """The Watch Commander, a deputy or the duty chief moves command and says why.
+
+    Raises Refusal.
+    """
+    require_transfer(tx, person)
+    why = reason_in(
+        reason, "transfer_reason", "Command moves without its Commander for a reason alone."
+    )
+    incoming = _commander(tx, commander_id, incident_id)
+    incident = commanded(tx, incident_id)
     if incident.command.commanders == (incoming.id,):
         raise _commands_already(incoming)
     return move(tx, incident, [incoming.id], How.FORCED, actor=person.id, reason=why)
@@ -159,8 +154,8 @@ def offer_command(tx: Tx, incident_id: str, commander_id: str, person: Person) -
 
     It takes the place of an earlier offer.
     """
-    incoming = _commander(tx, commander_id)
-    incident = _commanded(tx, incident_id)
+    incoming = _commander(tx, commander_id, incident_id)
+    incident = commanded(tx, incident_id)
     command = incident.command
     if not command.held_by(person.id) and not may_transfer(tx, person):
         who = commander_name(tx, command) or "the Watch Commander"
@@ -175,6 +170,7 @@ def offer_command(tx: Tx, incident_id: str, commander_id: str, person: Person) -
         expires_at=tx.now + OFFER_LIVES,
     )  # fmt: skip
     _keep_offer(tx, incident, offer)
+    calls.tell(tx, About.OFFERED, offer.id, incident_id, [offer.to], by=person.id)
     tx.record(Kind.COMMAND_OFFERED, actor=person.id, incident_id=incident_id, offer_id=offer.id,
               to=offer.to, epoch=command.epoch, expires_at=offer.expires_at.isoformat(),
               tell=[offer.to])  # fmt: skip
@@ -183,7 +179,7 @@ def offer_command(tx: Tx, incident_id: str, commander_id: str, person: Person) -
 
 def end_offer(tx: Tx, incident_id: str, offer_id: str, person: Person) -> Command:
     """Takes an offer back, or declines it; who commanded goes on. Raises Refusal."""
-    incident = _commanded(tx, incident_id)
+    incident = commanded(tx, incident_id)
     command = incident.command
     if (offer := command.offer) is None or offer.id != offer_id:
         raise _offer_gone(tx, command)
@@ -193,6 +189,7 @@ def end_offer(tx: Tx, incident_id: str, offer_id: str, person: Person) -> Comman
     _keep_offer(tx, incident, None)
     how = "declined" if person.id == offer.to else "taken back"
     tell = [each for each in (offer.by, offer.to) if each != person.id]
+    calls.tell(tx, About.OFFER_ENDED, str(uuid.uuid4()), incident_id, tell, by=person.id)
     tx.record(Kind.COMMAND_OFFER_ENDED, actor=person.id, incident_id=incident_id,
               offer_id=offer.id, to=offer.to, how=how, tell=tell)  # fmt: skip
     return command.model_copy(update={"offer": None})
@@ -203,7 +200,7 @@ def accept_command(tx: Tx, order: Accept, person: Person, site: Site) -> Command
 
     Sent again after it was done, it gets the first answer again.
     """
-    incident = _commanded(tx, order.incident_id)
+    incident = commanded(tx, order.incident_id)
     command, offer = incident.command, incident.command.offer
     if command.accepted == order.offer_id and command.held_by(person.id):
         return command
@@ -235,17 +232,23 @@ def challenge_of(incident: Incident, offer: Offer) -> bytes:
 
 def move(
     tx: Tx, incident: Incident, to: Sequence[str], how: How, *, actor: str,
-    reason: str | None = None, offer_id: str | None = None, **proven: object,
+    reason: str | None = None, offer_id: str | None = None, both: bool | None = None,
+    **proven: object,
 ) -> Command:  # fmt: skip
-    """Moves command of an incident that is locked; its open requests go to whoever has it now."""
+    """Moves command of an incident that is locked; its open requests go to whoever has it now.
+
+    `both`: as in Command.moved.
+    """
     before = incident.command
-    command = before.moved(to, at=tx.now, accepted=offer_id)
+    command = before.moved(to, at=tx.now, accepted=offer_id, both=both)
     incidents.save(tx, incident.model_copy(update={"command": command}))
     concerned = dict.fromkeys((*before.commanders, *command.commanders, WATCH_COMMANDER))
+    tell = [each for each in concerned if each != actor]
+    calls.tell(tx, About.MOVED, str(uuid.uuid4()), incident.id, tell, by=actor)
     tx.record(
         Kind.COMMAND_RECORDED, actor=actor, incident_id=incident.id, how=str(how),
-        commander=command.person_id, with_commander=command.with_id, epoch=command.epoch,
-        before=list(before.commanders), tell=[each for each in concerned if each != actor],
+        commander=command.person_id, with_commander=command.with_id, both=command.both or None,
+        epoch=command.epoch, before=list(before.commanders), tell=tell,
         offer_id=offer_id, private={"reason": reason}, **proven,
     )  # fmt: skip
     for waiting in approvals.open_requests(tx, incident.id):
@@ -255,7 +258,7 @@ def move(
     return command
 
 
-def _commanded(tx: Tx, incident_id: str) -> Incident:
+def commanded(tx: Tx, incident_id: str) -> Incident:
     """An incident that somebody may command, held until the step ends. Raises Refusal."""
     incident = locked(tx, incident_id).incident
     if incident.notice:
@@ -270,11 +273,16 @@ def locked(tx: Tx, incident_id: str) -> incidents.Kept:
     """The incident, held until the step ends. Raises Refusal where there is none."""
     kept = incidents.lock(tx, incident_id)
     if kept is None:
-        raise Refusal(
-            "no_such_incident", "There is no such incident.",
-            "Open it from the board.", kind=Sort.NOT_FOUND,
-        )  # fmt: skip
+        raise no_such_incident()
     return kept
+
+
+def no_such_incident() -> Refusal:
+    """What whoever names an unknown incident is told."""
+    return Refusal(
+        "no_such_incident", "There is no such incident.", "Open it from the board.",
+        kind=Sort.NOT_FOUND,
+    )  # fmt: skip
 
 
 def commander_name(tx: Tx, command: Command) -> str | None:
@@ -289,7 +297,7 @@ def _objection(
     """Why this person's acceptance cannot stand, in the order of mending it."""
     if offer.to != person.id:
         return _not_offered(tx, offer)
-    if not may_command(person):
+    if not may_command(person, order.incident_id):
         return _cannot_command()
     if command.offered(tx.now) is None:
         by = _name(tx, offer.by)
@@ -301,7 +309,7 @@ def _objection(
     signed = acceptance_challenge(offer.nonce, order.incident_id, offer.id, command.epoch)
     refusal = passkey.objection(
         order.proof, key, person_id=person.id, site=site, challenge=signed, world=tx.world,
-        at=tx.now, what="this offer of command",
+        at=tx.now, what="this offer of command", incident_id=order.incident_id,
     )  # fmt: skip
     return refusal or passkeys.counted(tx, key, order.proof)
 
@@ -322,9 +330,9 @@ def _keep_offer(tx: Tx, incident: Incident, offer: Offer | None) -> None:
     tx.changed(*(f"request:{each.request.id}" for each in approvals.open_requests(tx, incident.id)))
 
 
-def _commander(tx: Tx, person_id: str) -> Person:
+def _commander(tx: Tx, person_id: str, incident_id: str) -> Person:
     person = people.get(tx, person_id)
-    if person is None or not may_command(person):
+    if person is None or not may_command(person, incident_id):
         raise _cannot_command()
     return person
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from broadcaster import bootstrap, commands, control
+from broadcaster import bootstrap, commands, control, posting
 from broadcaster.beside import Beside
 from broadcaster.clock import SystemClock
 from broadcaster.commands import Here
@@ -33,7 +33,9 @@ async def alone(
     make_home(settings)
     ledger = open_ledger(settings.ledger_path, settings.world, url=settings.ledger_address)
     try:
-        here = Here(settings, ledger, SystemClock(), address=_address(settings))
+        known = posting.Channels(settings, ledger)
+        await known.read()
+        here = Here(settings, ledger, SystemClock(), known, address=_address(settings))
         if not ledger.alone:
             return await _beside(here, name, arguments, say)
         before = await ledger.read(records.head)
@@ -49,8 +51,7 @@ async def _beside(
     here: Here, name: str, arguments: dict[str, Any], say: commands.Say
 ) -> dict[str, Any]:
     """Runs a command while other processes run the steps."""
-    names = bootstrap.channel_names(here.settings)
-    here.flow = beside = Beside(here.ledger, names, here.clock)
+    here.flow = beside = Beside(here.ledger, here.channels.names, here.clock)
     here.broker = bootstrap.outside_broker(here.settings)
     await beside.look()
     return await commands.run(name, arguments, here, say)

@@ -157,11 +157,12 @@ class Offer(Frozen):
 class Command(Frozen):
     """Who commands an incident. The epoch rises with each change, so an old hand is told.
 
-    Unified command (ICS) names two people; either decides alone.
+    Unified command (ICS) names two people. Either decides alone, or both must approve.
     """
 
     person_id: str | None = None
     with_id: str | None = None  #: the second of a unified command
+    both: bool = False  #: whether both of them must approve
     epoch: int = 0
     since: datetime | None = None
     former: tuple[str, ...] = ()  #: who commanded before, and does not any more
@@ -189,21 +190,26 @@ class Command(Frozen):
             return (to,)
         return tuple(dict.fromkeys(to if each == by else each for each in self.commanders))
 
-    def moved(self, to: Sequence[str], *, at: datetime, accepted: str | None = None) -> Command:
-        """The command after a change. No offer outlives it."""
+    def moved(
+        self, to: Sequence[str], *, at: datetime, accepted: str | None = None,
+        both: bool | None = None,
+    ) -> Command:  # fmt: skip
+        """The command after a change. No offer outlives it.
+
+        `both`: whether two must approve; None: as before, for as long as there are two.
+        """
         person_id, with_id = (*to, None, None)[:2]
         before = dict.fromkeys((*self.former, *self.commanders))
         return Command(
             person_id=person_id, with_id=with_id, epoch=self.epoch + 1, since=at,
+            both=with_id is not None and (self.both if both is None else both),
             former=tuple(each for each in before if each not in to), accepted=accepted,
         )  # fmt: skip
 
 
-def commanders_in_words(
-    command: Command, names: Mapping[str, str], between: str = " and "
-) -> str | None:
-    """Who commands, by name; None where nobody does. Of two, one *or* the other is asked."""
-    return between.join(names[each] for each in command.commanders if each in names) or None
+def commanders_in_words(command: Command, names: Mapping[str, str]) -> str | None:
+    """Who commands, by name; None where nobody does."""
+    return " and ".join(names[each] for each in command.commanders if each in names) or None
 
 
 class Incident(Frozen):

@@ -7,7 +7,7 @@ these and nothing else, so that a rule is kept wherever the order comes from.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -17,11 +17,13 @@ from pydantic import AwareDatetime, Field
 from broadcaster.approval import (
     AnyRelease,
     ApprovalRequest,
+    Assent,
     Case,
     Decision,
     RequestState,
     Routine,
     Verdict,
+    assent_objection,
     objection,
     policy_objection,
     request_digest,
@@ -33,22 +35,28 @@ from broadcaster.delivery import PostState
 from broadcaster.devices import count_failure
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
+from broadcaster.fallback import Entered
 from broadcaster.guideline import Submission, about_an_incident, covering
 from broadcaster.handover import How, commander_name, locked, move
 from broadcaster.incident import NAMESPACE, Command, Incident, Topic
 from broadcaster.ledger import (
     Tx,
     approvals,
+    assents,
     authorities,
     exercises,
+    fallbacks,
     guidelines,
     incidents,
     outbox,
     passkeys,
     people,
+    pictures,
     posts,
     releases,
+    reply_decisions,
 )
+from broadcaster.media import MOST_PICTURES, Digest, Picture, described
 from broadcaster.passkey import Json, Passkey, Site, decision_challenge, id_of
 from broadcaster.policy import screen
 from broadcaster.record import Kind
@@ -83,6 +91,13 @@ LONGEST_REASON = 500
 GUIDELINE = "guideline"
 
 
+class ShowPicture(Frozen):
+    """An uploaded picture, and what it shows, told to who cannot see it."""
+
+    digest: Digest
+    alt: Annotated[str, Field(max_length=20_000)] = ""
+
+
 class SubmitRevision(Frozen):
     """Put these words before the Commander."""
 
@@ -94,6 +109,8 @@ class SubmitRevision(Frozen):
     #: A channel's own text, where it differs.
     own_texts: dict[str, str] = Field(default_factory=dict)
     channels: tuple[str, ...]
+    #: Shown on the channels that show any; the others say the words alone.
+    pictures: Annotated[tuple[ShowPicture, ...], Field(max_length=MOST_PICTURES)] = ()
     #: Releases that this one takes the place of, where a channel has not sent them yet.
     replaces: tuple[str, ...] = ()
     corrects: str | None = None
@@ -147,7 +164,7 @@ def submit_revision(
     require(person, writing(incident))
     content = content_of(order.kind, incident_open=incident.open, notice=bool(incident.notice))
     authority, lapsed = _authorized(tx, person, content)
-    chosen = _chosen(order, channels)
+    chosen = _chosen(tx, order, channels)
     _still_true(changed_facts(order.words, incident.facts))
     _nothing_else_waits(tx, order, person)
     update_id, number = _update(tx, order)
@@ -157,14 +174,15 @@ def submit_revision(
     filled({"text": text} | {f"text_{name}": own for name, own in order.own_texts.items()})
     expires_at = _expiry(order, tx.now)
     area = area_of(order.words)
-    renderings = render(tx.world, chosen, order.words, text, order.own_texts)
+    shown = _pictures(tx, order.pictures)
+    renderings = render(tx.world, chosen, order.words, text, order.own_texts, shown)
     retraction = (
         ()
         if order.kind is UpdateKind.RETRACTION
         else render(tx.world, chosen, order.words, retraction_text(order.words, number), {})
     )
     reasons = {rule: clean(why, f"reason_{rule}") for rule, why in order.policy_reasons.items()}
-    findings = screen(order.words, renderings, contact=contact)
+    findings = screen(order.words, renderings, contact=contact, alts=[each.alt for each in shown])
     if refusal := policy_objection(findings, reasons, attested=order.attested):
         refusal.field = _typed_in(refusal.field, order)
         raise refusal
@@ -180,6 +198,7 @@ def submit_revision(
         area=area,
         channels=tuple(channel.name for channel in chosen),
         renderings=renderings,
+        media=tuple(each.digest for each in shown),
         replaces=_releases_of(tx, incident.id, order.replaces, "replaces"),
         corrects=_corrected(tx, incident.id, order),
         expires_at=expires_at,
@@ -205,6 +224,7 @@ def submit_revision(
         update_kind=str(order.kind),
         digest=revision.digest,
         channels=list(revision.channels),
+        pictures=list(revision.media) or None,
         replaces=list(revision.replaces),
         expires_at=expires_at.isoformat(),
         attested=revision.attested,
@@ -214,11 +234,32 @@ def submit_revision(
         authority_id=authority.id,
         training_lapsed=lapsed or None,
         private={f"text_{r.channel}": r.text for r in revision.renderings}
+        | alts_told(revision)
         | {f"reason_{rule}": why for rule, why in revision.policy_reasons.items()},
     )
     if incident.notice:
         request = _by_guideline(tx, incident.notice, revision, request, person, len(findings))
     return Submitted(revision, request)
+
+
+def _pictures(tx: Tx, wanted: Sequence[ShowPicture]) -> tuple[Picture, ...]:
+    """The pictures as they are kept, described. Raises Refusal."""
+    found = []
+    for each in wanted:
+        image = pictures.image(tx, each.digest)
+        if image is None:
+            raise Refusal(
+                "no_such_picture", "This picture was not uploaded here.",
+                "Add it again.", field="picture",
+            )  # fmt: skip
+        # One line, as it stands where there is room for no more.
+        found.append(described(image, " ".join(clean(each.alt, "alt").split())))
+    return tuple(found)
+
+
+def alts_told(revision: Revision) -> dict[str, str]:
+    """What is said of the pictures, for the record's private fields: it is free text."""
+    return {f"alt_{each.digest[:8]}": each.alt for each in revision.pictures}
 
 
 def writing(incident: Incident) -> Act:
@@ -246,7 +287,7 @@ def _by_guideline(
     """
     held = authorities.standing(tx, person.id)
     it = Submission(topic=topic, channels=revision.channels, person=person, held=held,
-                    findings=findings, at=tx.now)  # fmt: skip
+                    findings=findings, at=tx.now, pictured=bool(revision.pictures))  # fmt: skip
     guideline = covering(guidelines.every(tx), it)
     if guideline is None:
         return request
@@ -311,6 +352,7 @@ def renew_request(tx: Tx, request_id: str, person: Person) -> ApprovalRequest:
     content = content_of(revision.kind, incident_open=incident.open, notice=bool(incident.notice))
     authority, lapsed = _authorized(tx, person, content)
     _still_true(lapses_by(revision, incident.facts))
+    approvals.renewed(tx, old)
     request = approvals.open_request(tx, revision, incident.command)
     tx.record(Kind.REQUEST_RENEWED, actor=person.id, incident_id=incident.id,
               request_id=request.id, renews=old.id, digest=request.digest,
@@ -327,15 +369,23 @@ def expire_request(tx: Tx, kept: ApprovalRequest) -> None:
               request_id=kept.id)  # fmt: skip
 
 
-def decide(tx: Tx, order: Decide, person: Person, site: Site) -> approvals.KeptDecision | Refusal:
+def decide(
+    tx: Tx, order: Decide, person: Person, site: Site, *, seal: str | None = None,
+    device_bound: bool = False,
+) -> approvals.KeptDecision | Assent | Refusal:  # fmt: skip
     """Records a decision, or puts the refusal on the record and gives it back. Raises Refusal where
-    there is no such request.
+    there is no such request. `seal`: of PIN and code, where they prove it instead of a passkey.
 
     The same idempotency key with the same body gets the first answer again. A Watch Commander
-    who decides where no command is recorded takes command by deciding.
+    who decides where no command is recorded takes command by deciding. Where both Commanders must
+    approve, the first one's approval is an assent: the request stays open for the other's.
+    `device_bound`: whether no passkey is taken that its maker copies.
     """
     incident, request = held_request(tx, order.request_id)
     reason = clean(order.reason, "reason") if order.reason else None
+    if sent := assents.sent(tx, request.id, person.id, order.idempotency_key):
+        assent, same = sent
+        return assent if same == _digest_of(order, reason) else _key_reused()
     if earlier := approvals.decision_of(tx, request.id):
         return _again(order, reason, person, earlier)
     revision = approvals.revision(tx, request.revision_id)
@@ -345,9 +395,23 @@ def decide(tx: Tx, order: Decide, person: Person, site: Site) -> approvals.KeptD
     case = case_of(
         tx, incident, request, revision, person, site, verdict=order.verdict,
         digest=order.digest if order.revision_id == revision.id else "", reason=reason,
-        proof=order.proof, key=key, keeps=order.keeps,
+        proof=order.proof, key=key, keeps=order.keeps, entered=fallbacks.entered(tx, seal),
+        device_bound=device_bound,
     )  # fmt: skip
-    if refusal := objection(case) or passkeys.counted(tx, key, order.proof):
+    refusal = objection(case)
+    if refusal is None and case.entered is None:
+        refusal = passkeys.counted(tx, key, order.proof)
+    completes = command.both and order.verdict is Verdict.APPROVED
+    if refusal is None and completes:
+        if case.assent is None and case.entered is not None:
+            refusal = _first_by_passkey()
+        elif case.assent is None:
+            return _assented(tx, case, order, reason)
+        elif case.assent.person_id == person.id:
+            return _assented_already()
+        elif refusal := assent_objection(case):
+            _end_assent(tx, request, case.assent, "not proven any more", actor=person.id)
+    if refusal is not None:
         tx.record(Kind.DECISION_REFUSED, actor=person.id, incident_id=request.incident_id,
                   request_id=request.id, verdict=str(order.verdict), code=refusal.code,
                   digest=order.digest[:64])  # fmt: skip
@@ -358,19 +422,69 @@ def decide(tx: Tx, order: Decide, person: Person, site: Site) -> approvals.KeptD
     decision = Decision(
         id=str(uuid.uuid4()), request_id=request.id, person_id=person.id, verdict=order.verdict,
         digest=order.digest, reason=reason, at=tx.now, keeps=order.keeps,
+        assent_id=case.assent.id if case.assent and completes else None,
     )  # fmt: skip
     kept_facts = lapses_by(revision, case.facts) if order.keeps else ()
-    recorded = approvals.add_decision(tx, decision, command, order.idempotency_key, order.proof)
+    recorded = approvals.add_decision(
+        tx, decision, command, order.idempotency_key, order.proof, seal
+    )
     approvals.end_request(tx, request, RequestState(order.verdict.value), reason)
     if order.verdict is Verdict.APPROVED:
         outbox.decision_recorded(tx, decision.id, request.incident_id)
     tx.record(Kind.DECISION_RECORDED, actor=person.id, incident_id=request.incident_id,
               decision_id=decision.id, request_id=request.id, verdict=str(order.verdict),
               digest=decision.digest, code=short_code(decision.digest), epoch=command.epoch,
-              passkey_id=id_of(order.proof),
+              passkey_id=id_of(order.proof), assent_id=decision.assent_id,
+              after=case.assent.person_id if case.assent and completes else None,
+              fallback_id=case.entered.allowance.id if case.entered else None,
               keeps=[change.name for change in kept_facts] if order.keeps else None,
               private={"reason": reason} | changes_told(kept_facts))  # fmt: skip
     return recorded
+
+
+def _assented(tx: Tx, case: Case, order: Decide, reason: str | None) -> Assent:
+    """The first of two Commanders' approvals; the other is called on."""
+    request, person = case.request, case.person
+    assert case.proof is not None, "it was proven"
+    assent = Assent(
+        id=str(uuid.uuid4()), request_id=request.id, person_id=person.id, nonce=request.nonce,
+        digest=case.digest, keeps=case.keeps, epoch=case.command.epoch, at=tx.now,
+        proof=case.proof,
+    )  # fmt: skip
+    assents.add(tx, assent, order.idempotency_key, _digest_of(order, reason))
+    kept_facts = lapses_by(case.revision, case.facts) if case.keeps else ()
+    tx.record(Kind.ASSENT_GIVEN, actor=person.id, incident_id=request.incident_id,
+              request_id=request.id, assent_id=assent.id, digest=assent.digest,
+              code=short_code(assent.digest), epoch=assent.epoch, passkey_id=id_of(assent.proof),
+              keeps=[change.name for change in kept_facts] if case.keeps else None,
+              private={"reason": reason} | changes_told(kept_facts))  # fmt: skip
+    tx.changed("board", "calls", f"incident:{request.incident_id}", f"request:{request.id}")
+    return assent
+
+
+def withdraw_assent(tx: Tx, request_id: str, person: Person) -> None:
+    """A Commander takes back the approval that waits for the other's. Raises Refusal.
+
+    No passkey: it can only keep words back. What they signed proves nothing any more.
+    """
+    incident, request = held_request(tx, request_id)
+    revision = approvals.revision(tx, request.revision_id)
+    assert revision is not None, "a request's revision is a foreign key"
+    assent = assents.waiting(tx, request, incident.incident, revision)
+    if assent is None or assent.person_id != person.id:
+        raise Refusal(
+            "not_assented", "No approval of yours waits here for another Commander's.",
+            "Reload the page for what stands now.", kind=Sort.CONFLICT,
+        )  # fmt: skip
+    _end_assent(tx, request, assent, "taken back", actor=person.id)
+
+
+def _end_assent(tx: Tx, request: ApprovalRequest, assent: Assent, how: str, *, actor: str) -> None:
+    """Both are asked again."""
+    approvals.renew_nonce(tx, request)
+    tx.record(Kind.ASSENT_ENDED, actor=actor, incident_id=request.incident_id,
+              request_id=request.id, assent_id=assent.id, given_by=assent.person_id,
+              how=how)  # fmt: skip
 
 
 def take_back(tx: Tx, release_id: str, person: Person) -> Submitted:
@@ -485,16 +599,20 @@ def case_of(
     tx: Tx, incident: incidents.Kept, request: ApprovalRequest, revision: Revision, person: Person,
     site: Site, *, digest: str, verdict: Verdict = Verdict.APPROVED, reason: str | None = None,
     proof: Json | None = None, key: Passkey | None = None, keeps: str | None = None,
+    entered: Entered | None = None, device_bound: bool = False,
 ) -> Case:  # fmt: skip
     """What a person who decides now is judged by."""
     command = incident.incident.command
+    assent = assents.given(tx, request, command, keeps)
     return Case(
         request=request, revision=revision,
         head_revision_id=approvals.head_revision_id(tx, revision.update_id), person=person,
         verdict=verdict, digest=digest, reason=reason, command=command,
         commander_name=commander_name(tx, command), facts=facts_of(incident), at=tx.now,
-        proof=proof, passkey=key, site=site, keeps=keeps,
-        routine=routine_of(tx, incident.incident, revision),
+        proof=proof, passkey=key, site=site, keeps=keeps, assent=assent,
+        assent_passkey=passkeys.get(tx, id_of(assent.proof)) if assent else None,
+        routine=routine_of(tx, incident.incident, revision), entered=entered,
+        device_bound=device_bound,
     )  # fmt: skip
 
 
@@ -525,14 +643,9 @@ def _again(
 ) -> approvals.KeptDecision | Refusal:
     """The answer to a decision on a request that has one already."""
     same_key = earlier.idempotency_key == order.idempotency_key
-    same = request_digest(order.request_id, order.verdict, order.digest, reason, order.keeps)
     if same_key and earlier.decision.person_id == person.id:
-        if same == earlier.request_digest:
-            return earlier
-        return Refusal(
-            "key_reused", "This idempotency key came before with another decision.",
-            "Use a new key for a new decision.", field="idempotency_key",
-        )  # fmt: skip
+        same = _digest_of(order, reason) == earlier.request_digest
+        return earlier if same else _key_reused()
     return Refusal(
         f"already_{earlier.decision.verdict}",
         f"This update was already {earlier.decision.verdict}.",
@@ -540,6 +653,32 @@ def _again(
         kind=Sort.CONFLICT,
         facts={"verdict": str(earlier.decision.verdict)},
     )
+
+
+def _digest_of(order: Decide, reason: str | None) -> str:
+    return request_digest(order.request_id, order.verdict, order.digest, reason, order.keeps)
+
+
+def _key_reused() -> Refusal:
+    return Refusal(
+        "key_reused", "This idempotency key came before with another decision.",
+        "Use a new key for a new decision.", field="idempotency_key",
+    )  # fmt: skip
+
+
+def _first_by_passkey() -> Refusal:
+    return Refusal(
+        "first_by_passkey", "Of two Commanders the first approves by passkey.",
+        "Have the other Commander approve first, or the PIO record that either may.",
+        kind=Sort.CONFLICT,
+    )  # fmt: skip
+
+
+def _assented_already() -> Refusal:
+    return Refusal(
+        "already_assented", "You have approved this already; the other Commander must, too.",
+        "Telephone them if it is urgent.", kind=Sort.CONFLICT,
+    )  # fmt: skip
 
 
 def _authorized(tx: Tx, person: Person, content: Content) -> tuple[Authority, list[str]]:
@@ -642,7 +781,7 @@ def _says_how_it_ended(words: Words, text: str) -> None:
         )  # fmt: skip
 
 
-def _chosen(order: SubmitRevision, channels: Sequence[AnyChannel]) -> list[AnyChannel]:
+def _chosen(tx: Tx, order: SubmitRevision, channels: Sequence[AnyChannel]) -> list[AnyChannel]:
     known = {channel.name: channel for channel in channels}
     unknown = [name for name in order.channels if name not in known]
     if unknown or not order.channels:
@@ -652,7 +791,18 @@ def _chosen(order: SubmitRevision, channels: Sequence[AnyChannel]) -> list[AnyCh
             "Choose at least one of the channels shown.",
             field="channels",
         )
-    return [known[name] for name in dict.fromkeys(order.channels)]
+    chosen = [known[name] for name in dict.fromkeys(order.channels)]
+    # What puts words right must go wherever they went: where that is off, the attempt holds it.
+    if not order.corrects and (off := reply_decisions.off(tx, chosen)):
+        titles = " and ".join(known[name].title for name in sorted(off))
+        raise Refusal(
+            "channel_off",
+            f"The public can answer on {titles}, and the Chief has not decided that this is used "
+            "all the same (389.5.1).",
+            "Leave it out, or ask the Chief (`broadcaster channel allow-replies`).",
+            field="channels",
+        )
+    return chosen
 
 
 def area_of(words: Words) -> str:
@@ -758,4 +908,22 @@ def _corrected(tx: Tx, incident_id: str, order: SubmitRevision) -> str | None:
         )
     if not order.corrects:
         return None
-    return _releases_of(tx, incident_id, (order.corrects,), "corrects")[0]
+    [release_id] = _releases_of(tx, incident_id, (order.corrects,), "corrects")
+    _goes_where_it_went(tx, release_id, order.channels)
+    return release_id
+
+
+def _goes_where_it_went(tx: Tx, release_id: str, chosen: Collection[str]) -> None:
+    """Raises Refusal unless these are exactly the channels on which the wrong words may be read."""
+    there = {each.channel for each in posts.of_release(tx, release_id) if each.state.went_out}
+    if missing := there - set(chosen):
+        raise Refusal(
+            "correction_leaves_out",
+            f"What was wrong may be read on {', '.join(sorted(missing))}, too.",
+            "Choose every channel that it went to.", field="channels",
+        )  # fmt: skip
+    if beyond := set(chosen) - there:
+        raise Refusal(
+            "correction_beyond", f"What was wrong never reached {', '.join(sorted(beyond))}.",
+            "Leave that channel out, or write an update for it.", field="channels",
+        )  # fmt: skip

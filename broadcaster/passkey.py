@@ -33,12 +33,15 @@ from webauthn.helpers.structs import (
 )
 
 from broadcaster.errors import Kind, Refusal
+from broadcaster.guest import Guest
 from broadcaster.world import Frozen, World
 
 DECISION_TAG = b"iab/approve/v1\0"
 ACCEPTANCE_TAG = b"iab/command/v1\0"
 DEVICE_TAG = b"iab/device/v1\0"
+GUEST_TAG = b"iab/guest/v1\0"
 UNLOCK_TAG = b"iab/unlock/v1\0"
+FURTHER_TAG = b"iab/further/v1\0"
 
 #: A device that stands in for another is approved for a shift, and no longer.
 LONGEST_SHIFT = timedelta(hours=12)
@@ -49,6 +52,9 @@ WITHIN = timedelta(minutes=15)
 
 #: The code of an answer that does not fit what was asked.
 NOT_PROVEN = "passkey_not_proven"
+
+#: Authenticator data's flag: the passkey may be backed up, which is to copy it.
+_BACKUP_ELIGIBLE = 0x08
 
 #: Longest name of a device.
 LONGEST_NAME = 60
@@ -100,7 +106,8 @@ class Passkey(Frozen):
     approved_until: datetime | None = None  #: approved for a shift; None: for good
     approval: Json | None = None  #: what the passkey of who approved it answered
     voucher: Passkey | None = None  #: that passkey
-    voucher_may: bool = False  #: whether its owner is one who may approve devices
+    voucher_may: bool = False  #: whether its owner may approve devices, or here enrol a guest
+    guest: Guest | None = None  #: whose it is, where its owner is from outside
     locks: tuple[Lock, ...] = ()  #: when its owner was locked
 
     @property
@@ -152,19 +159,36 @@ def device_challenge(device: Passkey, until: datetime | None) -> bytes:
     return _signed(DEVICE_TAG, device.id, key, device.person_id, end)
 
 
+def guest_challenge(guest: Guest) -> bytes:
+    """What the Watch Commander's passkey signs to enrol a Commander from outside: whom, for which
+    incident, by which link, from when until when.
+    """
+    times = (each.astimezone(UTC).isoformat() for each in (guest.at, guest.until))
+    return _signed(GUEST_TAG, guest.incident_id, guest.person_id, guest.name, guest.token_hash,
+                   *times)  # fmt: skip
+
+
 def unlock_challenge(person_id: str, lock: Lock) -> bytes:
     """What a supervisor's passkey signs to end one lock of one person."""
     return _signed(UNLOCK_TAG, person_id, lock.at.astimezone(UTC).isoformat())
+
+
+def further_challenge(person_id: str, asked: bytes) -> bytes:
+    """What a person's present passkey signs to add a further device, of which this is asked."""
+    return _signed(FURTHER_TAG, person_id, bytes_to_base64url(asked))
 
 
 def vouched(device: Passkey, *, site: Site, world: World) -> bool:
     """Whether a device goes back to a link of the roster, by approvals that were signed (389.3).
 
     Whoever can write the desk's tables can say that a device is approved; they cannot sign it. A
-    device that was revoked vouches for none any more, and one that is lent for a shift for none.
+    device that was revoked vouches for none any more, and one that is lent for a shift for none. A
+    guest's goes back to whoever signed that they are enrolled, and to nothing else.
     """
-    if device.linked or device.practice:
+    if device.guest is None and (device.linked or device.practice):
         return True
+    if device.guest is not None and not device.guest.made(device.id):
+        return False
     by = device.voucher
     return (
         by is not None
@@ -174,9 +198,16 @@ def vouched(device: Passkey, *, site: Site, world: World) -> bool:
         and by.approved_until is None
         and by.person_id != device.person_id
         and not (by.practice and world != "exercise")
-        and _answers(device.approval, by, site, device_challenge(device, device.approved_until))
+        and _answers(device.approval, by, site, _vouching(device))
         and vouched(by, site=site, world=world)
     )
+
+
+def _vouching(device: Passkey) -> bytes:
+    """What was signed for a device: that it is approved, or that its owner is enrolled."""
+    if device.guest is not None:
+        return guest_challenge(device.guest)
+    return device_challenge(device, device.approved_until)
 
 
 def waits(device: Passkey, *, site: Site, world: World, at: datetime) -> bool:
@@ -241,11 +272,13 @@ def register(answer: Json, *, site: Site, challenge: bytes) -> Registered:
 def objection(
     answer: Json | None, passkey: Passkey | None, *, person_id: str, site: Site, challenge: bytes,
     world: World, at: datetime, what: str = "these words and this decision",
+    incident_id: str | None = None,
 ) -> Refusal | None:  # fmt: skip
     """Why an answer does not prove that this person meant this challenge; None if it does.
 
     `passkey`: the one that the answer names, if the ledger knows it. `at`: when it was given. User
-    verification (finger, face, device PIN) is required.
+    verification (finger, face, device PIN) is required. `incident_id`: what it is about; somebody
+    from outside proves nothing about another, nor about none.
     """
     if passkey and passkey.practice and world != "exercise":
         return Refusal(
@@ -278,13 +311,9 @@ def objection(
             kind=Kind.FORBIDDEN, field="proof",
         )  # fmt: skip
     if passkey.locked(at):
-        return Refusal(
-            "locked_out",
-            f"{FAILURES} answers of yours did not fit, so nothing is taken from you any more. What "
-            "waits for you goes on to who is called next.",
-            "Telephone the Watch Commander: a Supervisor or they can unlock you.",
-            kind=Kind.FORBIDDEN, field="proof",
-        )  # fmt: skip
+        return locked_out()
+    if passkey.guest is not None and (refusal := passkey.guest.objection(incident_id, at)):
+        return refusal
     if not vouched(passkey, site=site, world=world):
         return Refusal(
             "passkey_not_vouched",
@@ -301,6 +330,17 @@ def objection(
             field="proof",
         )
     return None
+
+
+def locked_out() -> Refusal:
+    """What a locked person is told."""
+    return Refusal(
+        "locked_out",
+        f"{FAILURES} answers of yours did not fit, so nothing is taken from you any more. What "
+        "waits for you goes on to who is called next.",
+        "Telephone the Watch Commander: a Supervisor or they can unlock you.",
+        kind=Kind.FORBIDDEN, field="proof",
+    )  # fmt: skip
 
 
 def _answers(answer: Json, passkey: Passkey, site: Site, challenge: bytes) -> bool:
@@ -323,6 +363,13 @@ def counter_of(answer: Json) -> int:
     """
     data = base64url_to_bytes(answer["response"]["authenticatorData"])
     return int.from_bytes(data[33:37], "big")
+
+
+def may_be_copied(answer: Json) -> bool:
+    """Whether an answer says that its passkey can be copied between devices (WebAuthn §6.1.3, flag
+    BE). The passkey signed that, and says the same for as long as it lives.
+    """
+    return bool(base64url_to_bytes(answer["response"]["authenticatorData"])[32] & _BACKUP_ELIGIBLE)
 
 
 def challenge_in(answer: Json) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 
 from broadcaster.errors import Kind, Refusal
@@ -46,14 +47,20 @@ class Act(StrEnum):
     RECORD_COMMAND = "record who commands"
     TRANSFER_COMMAND = "move command without its Commander"
     NAME_DEPUTY = "name a deputy of the Watch Commander"
+    NAME_DUTY_CHIEF = "name the duty chief"
     DECIDE = "decide about an update"
     APPROVE_NOTICE = "approve a notice"
     STOP = "stop what is going out"
     TAKE_BACK = "take back what is out, in the words approved for that"
+    SETTLE_POST = "say what becomes of a post in doubt"
+    RUN_CHANNEL = "pause a channel or let it go on"
+    KEEP_CHANNELS = "add, change or remove a channel"
+    ALLOW_REPLIES = "have a channel used on which the public can answer"
     SETTLE_PROBLEM = "settle a problem"
     APPROVE_DEVICE = "approve or revoke a device of somebody's"
     GRANT_AUTHORITY = "grant or revoke authority to post"
     RECORD_TRAINING = "record training"
+    ALLOW_FALLBACK = "let somebody decide with PIN and code instead of a passkey"
     KEEP_GUIDELINES = "keep the written guidelines"
     EXCEPT = "except somebody from approved equipment or duty hours"
     REQUEST_POST = "ask for something to be posted"
@@ -62,6 +69,9 @@ class Act(StrEnum):
 
 
 _EVERYBODY = frozenset(Role)
+#: What a Commander from outside may do, at the one incident that they are enrolled for; beside to
+#: command it (broadcaster/guest.py).
+GUEST_MAY = frozenset({Act.READ, Act.STOP})
 _SWORN = frozenset({Role.PIO, Role.COMMANDER, Role.WATCH_COMMANDER, Role.SUPERVISOR})
 _MEMBERS = _SWORN | {Role.CHIEF, Role.STAFF}
 
@@ -74,15 +84,21 @@ MAY: dict[Act, frozenset[Role]] = {
     Act.RECORD_COMMAND: frozenset({Role.PIO, Role.WATCH_COMMANDER}),
     Act.TRANSFER_COMMAND: frozenset({Role.WATCH_COMMANDER}),
     Act.NAME_DEPUTY: frozenset({Role.WATCH_COMMANDER}),
+    Act.NAME_DUTY_CHIEF: frozenset({Role.CHIEF}),
     Act.DECIDE: frozenset({Role.COMMANDER, Role.WATCH_COMMANDER}),
     Act.APPROVE_NOTICE: frozenset({Role.WATCH_COMMANDER, Role.SUPERVISOR}),
     Act.STOP: _SWORN,
     Act.TAKE_BACK: _SWORN,
+    Act.SETTLE_POST: frozenset({Role.PIO, Role.WATCH_COMMANDER, Role.SUPERVISOR}),
+    Act.RUN_CHANNEL: frozenset({Role.PIO, Role.WATCH_COMMANDER, Role.SUPERVISOR}),
+    Act.KEEP_CHANNELS: frozenset({Role.CHIEF}),
+    Act.ALLOW_REPLIES: frozenset({Role.CHIEF}),
     Act.SETTLE_PROBLEM: frozenset({Role.PIO, Role.WATCH_COMMANDER, Role.SUPERVISOR}),
     Act.APPROVE_DEVICE: frozenset({Role.WATCH_COMMANDER, Role.SUPERVISOR}),
     Act.GRANT_AUTHORITY: frozenset({Role.CHIEF}),
     Act.KEEP_GUIDELINES: frozenset({Role.CHIEF}),
     Act.RECORD_TRAINING: frozenset({Role.CHIEF}),
+    Act.ALLOW_FALLBACK: frozenset({Role.CHIEF}),
     Act.EXCEPT: frozenset({Role.WATCH_COMMANDER, Role.SUPERVISOR}),
     Act.REQUEST_POST: _MEMBERS,
     Act.SETTLE_REQUEST: frozenset({Role.WATCH_COMMANDER, Role.SUPERVISOR}),
@@ -103,6 +119,7 @@ CLAUSE: dict[Act, str] = {
     Act.GRANT_AUTHORITY: "389.3",
     Act.KEEP_GUIDELINES: "389.3",
     Act.RECORD_TRAINING: "389.8",
+    Act.ALLOW_FALLBACK: "389.3",
     Act.EXCEPT: "389.3",
     Act.REQUEST_POST: "389.3",
     Act.SETTLE_REQUEST: "389.3",
@@ -111,19 +128,43 @@ CLAUSE: dict[Act, str] = {
 
 
 class Person(Frozen):
-    """Somebody on the roster."""
+    """Somebody on the roster, or a Commander from outside, who has no role."""
 
     id: str
     name: str
     roles: frozenset[Role]
+    guest_of: str | None = None  #: the one incident of somebody from outside, while they may
 
     def may(self, act: Act) -> bool:
-        return bool(self.roles & MAY[act])
+        return bool(self.roles & MAY[act]) or (self.guest_of is not None and act in GUEST_MAY)
+
+    @property
+    def outside(self) -> bool:
+        """Whether they are from outside the department."""
+        return not self.roles
 
     @property
     def title(self) -> str:
         """The roles in words, highest first."""
+        if self.outside:
+            return "Commander from outside, for one incident"
         return ", ".join(role.in_words for role in Role if role in self.roles)
+
+
+class Word(Frozen):
+    """Somebody's word that a person may do something, for a reason and a time."""
+
+    id: str
+    person_id: str
+    reason: str
+    until: datetime
+    granted_by: str
+    granted_at: datetime
+    ended_at: datetime | None = None
+    ended_by: str | None = None
+
+    def holds(self, at: datetime) -> bool:
+        return self.ended_at is None and at < self.until
 
 
 def require(person: Person, act: Act) -> None:
@@ -138,6 +179,7 @@ def require(person: Person, act: Act) -> None:
         )
 
 
-def may_command(person: Person) -> bool:
-    """Whether a person can be recorded as an incident's Commander."""
-    return bool(person.roles & {Role.COMMANDER, Role.WATCH_COMMANDER})
+def may_command(person: Person, incident_id: str | None = None) -> bool:
+    """Whether a person can be recorded as the Commander of this incident; None: of any."""
+    guest = person.guest_of is not None and person.guest_of == incident_id
+    return guest or bool(person.roles & {Role.COMMANDER, Role.WATCH_COMMANDER})

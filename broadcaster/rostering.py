@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from broadcaster.authority import Content, Matter, Subject, own_exemption
+from broadcaster.authority import Content, Matter, Office, Subject, own_exemption
 from broadcaster.errors import Kind, Refusal
+from broadcaster.fallback import Allowance, require_sound
 from broadcaster.guideline import Guideline
 from broadcaster.incident import Topic
-from broadcaster.ledger import Tx, approvals, authorities, guidelines, people
+from broadcaster.ledger import Tx, approvals, authorities, fallbacks, guidelines, people
 from broadcaster.roster import Act, Person, Role, may_command, require
 from broadcaster.update import clean
 
@@ -23,8 +24,11 @@ TRAINING_LASTS = timedelta(days=365)
 #: A supervisor's exemption is for a shift or an emergency, not for good.
 LONGEST_EXEMPTION = timedelta(days=7)
 
-#: A deputy stands in for a shift or an absence, not for good.
+#: A deputy or duty chief is named for a shift, an absence or a week, not for good.
 LONGEST_DELEGATION = timedelta(days=7)
+
+#: PIN and code are for as long as it takes to get a device that knows passkeys.
+LONGEST_FALLBACK = timedelta(days=30)
 
 #: The most that a reason may hold.
 LONGEST_REASON = 500
@@ -104,53 +108,83 @@ def exempt(
     if refusal := own_exemption(known, person):
         raise refusal
     why = _reason(reason, "An exception has a reason")
-    _after_now(tx, until)
-    if until > tx.now + LONGEST_EXEMPTION:
-        raise Refusal(
-            "until_too_far", f"An exception ends within {LONGEST_EXEMPTION.days} days.",
-            "Choose an earlier end; it can be made again.", field="until",
-        )  # fmt: skip
+    _within(tx, until, LONGEST_EXEMPTION, "An exception ends within", "it can be made again")
     authorities.exempt(tx, known.id, matter, reason=why, until=until, granted_by=person.id,
                        actor=actor)  # fmt: skip
 
 
-def name_deputy(
-    tx: Tx, person_id: str, *, reason: str, until: datetime, person: Person, actor: str
-) -> None:
-    """The Watch Commander names a Commander who stands in for them; notify looks again whom to
-    call. Raises Refusal.
+def delegate(
+    tx: Tx, person_id: str, office: Office, *, reason: str, until: datetime, person: Person,
+    actor: str,
+) -> None:  # fmt: skip
+    """The Watch Commander names a deputy, or the Chief the duty chief: a Commander, for a time;
+    notify looks again whom to call. Raises Refusal.
     """
-    require(person, Act.NAME_DEPUTY)
+    require(person, office.act)
     known = _known(tx, person_id)
     if known.id == person.id or not may_command(known):
-        raise Refusal("cannot_be_deputy", "A deputy is another person who may command.",
+        raise Refusal(f"cannot_be_{office.name.lower()}",
+                      f"A {office} is another person who may command.",
                       "Choose a Commander on the roster.", field="person")  # fmt: skip
-    if authorities.standing(tx, known.id).deputy(tx.now):
-        raise Refusal("deputy_already", f"{known.name} is a deputy already.",
+    if authorities.standing(tx, known.id).office(office, tx.now):
+        raise Refusal(f"{office.name.lower()}_already", f"{known.name} is a {office} already.",
                       "End that first to change its end or reason.", kind=Kind.CONFLICT,
                       field="person")  # fmt: skip
-    why = _reason(reason, "A deputy is named for a reason")
-    _after_now(tx, until)
-    if until > tx.now + LONGEST_DELEGATION:
-        raise Refusal(
-            "until_too_far", f"A deputy stands in for at most {LONGEST_DELEGATION.days} days.",
-            "Choose an earlier end; they can be named again.", field="until",
-        )  # fmt: skip
-    authorities.name_deputy(tx, known.id, reason=why, until=until, granted_by=person.id,
-                            actor=actor)  # fmt: skip
+    why = _reason(reason, f"A {office} is named for a reason")
+    _within(tx, until, LONGEST_DELEGATION, f"A {office} is named for at most",
+            "they can be named again")  # fmt: skip
+    authorities.delegate(tx, known.id, office, reason=why, until=until, granted_by=person.id,
+                         actor=actor)  # fmt: skip
     for waiting in approvals.open_requests(tx):
         approvals.look_again(tx, waiting.request)
 
 
-def end_deputy(tx: Tx, person_id: str, *, person: Person, actor: str) -> None:
-    """The Watch Commander ends it early; command that was taken stays. Raises Refusal."""
-    require(person, Act.NAME_DEPUTY)
+def end_delegation(tx: Tx, person_id: str, office: Office, *, person: Person, actor: str) -> None:
+    """Whoever may name one ends it early; command that was taken stays. Raises Refusal."""
+    require(person, office.act)
     known = _known(tx, person_id)
-    held = authorities.standing(tx, known.id).deputy(tx.now)
+    held = authorities.standing(tx, known.id).office(office, tx.now)
     if held is None:
-        raise Refusal("no_deputy", f"{known.name} is no deputy.", "Reload the page.",
+        raise Refusal(f"no_{office.name.lower()}", f"{known.name} is no {office}.",
+                      "Look at the roster for who is.", kind=Kind.CONFLICT,
+                      field="person")  # fmt: skip
+    authorities.end_delegation(tx, held, ended_by=person.id, actor=actor)
+
+
+def allow_fallback(
+    tx: Tx, person_id: str, *, pin: str, reason: str, until: datetime, person: Person, actor: str
+) -> Allowance:
+    """The Chief lets somebody who decides do so with PIN and code instead of a passkey; what they
+    had of it before is over. Raises Refusal.
+    """
+    require(person, Act.ALLOW_FALLBACK)
+    known = _known(tx, person_id)
+    if not (known.may(Act.DECIDE) or known.may(Act.APPROVE_NOTICE)):
+        raise Refusal("cannot_decide", f"{known.name} ({known.title}) decides nothing.",
+                      "Choose a Commander, or change their role first.",
+                      field="person")  # fmt: skip
+    if known.id == person.id:
+        raise Refusal("own_fallback", "Nobody allows it to themselves.", "Ask another designee.",
+                      kind=Kind.FORBIDDEN)  # fmt: skip
+    why = _reason(reason, "PIN and code are allowed for a reason")
+    _within(tx, until, LONGEST_FALLBACK, "PIN and code are for at most", "it can be allowed again")
+    require_sound(pin)
+    if held := fallbacks.standing(tx, known.id):
+        fallbacks.end(tx, held, ended_by=person.id, actor=actor)
+    return fallbacks.allow(tx, known.id, pin=pin, reason=why, until=until, granted_by=person.id,
+                           actor=actor)  # fmt: skip
+
+
+def end_fallback(tx: Tx, person_id: str, *, person: Person, actor: str) -> None:
+    """The Chief or a supervisor ends it early. Raises Refusal."""
+    if not person.may(Act.APPROVE_DEVICE):
+        require(person, Act.ALLOW_FALLBACK)
+    known = _known(tx, person_id)
+    held = fallbacks.standing(tx, known.id)
+    if held is None:
+        raise Refusal("no_fallback", f"{known.name} may not use PIN and code.", "Reload the page.",
                       kind=Kind.CONFLICT, field="person")  # fmt: skip
-    authorities.end_deputy(tx, held, ended_by=person.id, actor=actor)
+    fallbacks.end(tx, held, ended_by=person.id, actor=actor)
 
 
 def keep_guideline(
@@ -205,6 +239,15 @@ def _known(tx: Tx, person_id: str) -> Person:
                       "Choose one of those listed.", kind=Kind.NOT_FOUND,
                       field="person")  # fmt: skip
     return known
+
+
+def _within(tx: Tx, until: datetime, longest: timedelta, what: str, again: str) -> None:
+    """Raises Refusal unless something ends after now, and soon enough; `what` begins its
+    sentence."""
+    _after_now(tx, until)
+    if until > tx.now + longest:
+        raise Refusal("until_too_far", f"{what} {longest.days} days.",
+                      f"Choose an earlier end; {again}.", field="until")  # fmt: skip
 
 
 def _after_now(tx: Tx, until: datetime | None) -> None:

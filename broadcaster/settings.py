@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -17,15 +17,19 @@ from pydantic import (
     SecretStr,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from broadcaster.accounts import Account, MailServer, check
 from broadcaster.errors import Refusal
+from broadcaster.sealing import Sealer
 from broadcaster.world import World
 
 #: The longest path that a Unix socket can have on every system that we run on.
 LONGEST_SOCKET_PATH = 100
+
+#: What no channel of an account is called: these have leases and topics of their own.
+TAKEN = frozenset({"public_page", "settled", "relay", "notify"})
 
 #: Where Docker and Kubernetes put secrets.
 SECRETS = Path("/run/secrets")
@@ -39,17 +43,6 @@ def _known_zone(name: str) -> str:
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise ValueError(f"{name} is no time zone; write one as in America/Los_Angeles") from error
     return name
-
-
-class WebhookSetting(BaseModel):
-    """A signed webhook to another party's systems."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-    title: Annotated[str, Field(min_length=1, max_length=60)]
-    url: HttpUrl
-    secret: SecretStr
-    #: Whether the receiver is known to act once on one `webhook-id`.
-    dedupes: bool = False
 
 
 class PushSetting(BaseModel):
@@ -70,34 +63,14 @@ class TwilioSetting(BaseModel):
     sender: Annotated[str, Field(pattern=r"^(\+[1-9][0-9]{6,14}|MG[0-9a-f]{32})$")]
 
 
-class MailSetting(BaseModel):
+class MailSetting(MailServer):
     """The server that mail to people goes through."""
 
-    host: Annotated[str, Field(min_length=1, max_length=255)]
-    port: Annotated[int, Field(ge=1, le=65535)] = 587
-    tls: Literal["tls", "starttls", "none"] = "starttls"
-    user: str | None = None
-    password: SecretStr | None = None
     sender: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]
-
-    @property
-    def login(self) -> tuple[str, str] | None:
-        """User and password; None for a server that asks for none."""
-        if self.user is None or self.password is None:
-            return None
-        return self.user, self.password.get_secret_value()
-
-    @model_validator(mode="after")
-    def _whole_login(self) -> Self:
-        if bool(self.user) != bool(self.password):
-            raise ValueError("a login is a user and a password")
-        if self.user and self.tls == "none":
-            raise ValueError("a login is never sent without TLS")
-        return self
 
 
 class AppSetting(BaseModel):
-    """The department's own app, which calls people: a signed webhook."""
+    """The department's own app, which calls people and hears of requests: signed webhooks."""
 
     url: HttpUrl
     secret: SecretStr
@@ -212,14 +185,36 @@ class Settings(BaseSettings):
         False, description="Whether a Commander without signal may approve aloud, by a one-time "
         "code and a second listener's passkey.",
     )  # fmt: skip
-    webhooks: list[WebhookSetting] = Field(
+    fallback_key: Annotated[SecretStr, Field(min_length=32)] | None = Field(
+        None, description="Key (32 characters or more) that the codes of whoever may decide with "
+        "PIN and code are made from: for the gate, and the command that allows it. Unset: nobody "
+        "may.",
+    )  # fmt: skip
+    cap_key: SecretStr | None = Field(
+        None, description="RSA key (PEM) that the desk signs CAP messages with, so that receivers "
+        "know whose they are. Unset: they are unsigned.",
+    )  # fmt: skip
+    cap_certificate: str | None = Field(
+        None, description="That key's X.509 certificate (PEM), and after it those between it and "
+        "the root.",
+    )  # fmt: skip
+    device_bound: bool = Field(
+        False, description="Whether a decision takes a passkey that stays on its one device: one "
+        "that its maker copies between devices then signs in, and decides nothing.",
+    )  # fmt: skip
+    channels: list[Account] = Field(
         default_factory=list,
-        description="Signed webhook channels. JSON list of `name`, `title`, `url`, `secret`, "
-        "`dedupes`.",
+        description="The channels beside the public page, with their accounts: a JSON list, its "
+        "members as [accounts.py](broadcaster/accounts.py) says.",
     )
-    webhook_networks: list[IPv4Network | IPv6Network] = Field(
+    accounts_key: SecretStr | None = Field(
+        None, description="Key that accounts added by `broadcaster channel add` are sealed with in "
+        "the ledger: `broadcaster channel key` makes one. For deliver, and where that command "
+        "runs. While it is changed: the new one, a comma, the old one.",
+    )  # fmt: skip
+    channel_networks: list[IPv4Network | IPv6Network] = Field(
         default_factory=list,
-        description="Networks (CIDR) that webhooks may be sent to. Empty: none.",
+        description="Networks (CIDR) that channels may be sent to. Empty: none.",
     )
 
     calls: CallAccounts = Field(
@@ -234,21 +229,39 @@ class Settings(BaseSettings):
         "none.",
     )
 
-    @field_validator("webhooks")
+    @field_validator("channels")
     @classmethod
-    def _own_names(cls, hooks: list[WebhookSetting]) -> list[WebhookSetting]:
+    def _own_names(cls, accounts: list[Account]) -> list[Account]:
         """A channel's name is its topic, its lease and its address."""
-        taken = {"public_page", "settled", "relay", "notify"}
-        for hook in hooks:
-            if hook.name in taken:
-                raise ValueError(f"the channel name {hook.name} is taken; choose another")
-            taken.add(hook.name)
-        return hooks
+        taken = set(TAKEN)
+        for account in accounts:
+            if account.name in taken:
+                raise ValueError(f"the channel name {account.name} is taken; choose another")
+            taken.add(account.name)
+            check(account)
+        return accounts
 
     @property
     def ledger_address(self) -> str | None:
         """The PostgreSQL ledger's URL with its password; None for the SQLite file."""
         return self.ledger_url.get_secret_value() if self.ledger_url else None
+
+    @property
+    def sealing_keys(self) -> tuple[str, ...]:
+        """The keys of sealed accounts, the newest first."""
+        return tuple(self.accounts_key.get_secret_value().split(",")) if self.accounts_key else ()
+
+    @field_validator("accounts_key")
+    @classmethod
+    def _sound_keys(cls, keys: SecretStr | None) -> SecretStr | None:
+        if keys:
+            Sealer(keys.get_secret_value().split(","))
+        return keys
+
+    @property
+    def codes_key(self) -> str | None:
+        """The key of one-time codes; None where nobody may decide with one."""
+        return self.fallback_key.get_secret_value() if self.fallback_key else None
 
     @field_validator("kafka_tls_ca", "kafka_tls_cert", "kafka_tls_key")
     @classmethod

@@ -20,20 +20,21 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from broadcaster import bootstrap, control
+from broadcaster import bootstrap, control, posting
 from broadcaster.beside import Beside
 from broadcaster.clock import SystemClock
 from broadcaster.commands import Here, take_anchor
 from broadcaster.desk.app import make_app
 from broadcaster.desk.deps import Flow
 from broadcaster.errors import Kind as ErrorKind
-from broadcaster.errors import Refusal
+from broadcaster.errors import LedgerAway, Refusal
 from broadcaster.ledger import Tx, attempts, open_ledger, records
 from broadcaster.parent import PATIENCE
 from broadcaster.record import Kind
 from broadcaster.settings import Settings
 from streams.broker import Broker
 from streams.run import STEPS, Flowing
+from streams.woken import Woken
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +46,12 @@ TAKE_TURNS_EVERY = 0.0002
 #: New objects after which the garbage collector looks, and how often it then looks further back.
 #: With Python's own 700, 10 and 10 it stopped everything for some 17 ms in each release.
 COLLECT_EVERY = 5_000, 20, 20
+
+#: A process that ends with this code is to be started again (EX_TEMPFAIL of sysexits.h).
+AGAIN = 75
+
+#: Seconds after which a process looks for added channels, though no commit said so.
+LOOK_FOR_CHANNELS_EVERY = 60.0
 
 #: An anchor is taken this often while the record grows.
 ANCHOR_EVERY = 60.0
@@ -75,13 +82,16 @@ def run(settings: Settings, broker: Broker | None, share: Share) -> None:
     uvloop's: a fan-out is mostly the loop's own work, and takes a sixth less time on it.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, broker, share))
+        again = runner.run(serve(settings, broker, share))
+    if again:
+        sys.exit(AGAIN)
 
 
-async def serve(settings: Settings, broker: Broker | None, share: Share) -> None:
+async def serve(settings: Settings, broker: Broker | None, share: Share) -> bool:
     """Runs until SIGTERM, SIGINT, or the end of standard input (the parent is gone).
 
-    A desk alone needs no broker: a commit wakes it.
+    A desk alone needs no broker: a commit wakes it. Answers whether it is to be started again,
+    since channels were added or removed.
 
     Raises Refusal where it cannot start.
     """
@@ -90,13 +100,15 @@ async def serve(settings: Settings, broker: Broker | None, share: Share) -> None
     stop = _stopped(tied=share is ALL)
     ledger = open_ledger(settings.ledger_path, settings.world, url=settings.ledger_address)
     try:
-        here = Here(settings, ledger, SystemClock(), broker=broker)
+        known = posting.Channels(settings, ledger, posts="deliver" in share.steps)
+        await known.read()
+        here = Here(settings, ledger, SystemClock(), broker=broker, channels=known)
         async with _listening(here, share):
             if ledger.alone:
                 await ledger.write(_started)
             here.flow = _flowing(here, broker, share)
             async with _commands(here):
-                await _until(stop, here, share, here.flow)
+                return await _until(stop, here, share, here.flow)
     finally:
         await ledger.close()
 
@@ -114,11 +126,11 @@ def _pause_rarely() -> None:
 def _flowing(here: Here, broker: Broker | None, share: Share) -> Flowing | Beside:
     """The steps of this process; for a desk alone a view of those in the others."""
     if broker is None or not (share.steps or share.relays):
-        return Beside(here.ledger, bootstrap.channel_names(here.settings), here.clock)
+        return Beside(here.ledger, here.channels.names, here.clock)
     assert here.address is not None, "it listens"
     return bootstrap.flowing(
         here.settings, here.ledger, broker, here.address, steps=share.steps,
-        relays=share.relays,
+        relays=share.relays, known=here.channels,
     )  # fmt: skip
 
 
@@ -137,17 +149,43 @@ def _started(tx: Tx) -> None:
 
 async def _until(
     stop: asyncio.Event, here: Here, share: Share, flow: Flowing | Beside
-) -> None:  # fmt: skip
-    """Until we are asked to stop, or the streams cannot be ended cleanly."""
+) -> bool:  # fmt: skip
+    """Until we are asked to stop, or the streams cannot be ended cleanly, or other channels stand
+    in the ledger: then it answers True."""
     streams = asyncio.create_task(flow.run())
+    others = asyncio.create_task(_other_channels(here, flow))
     beside = {asyncio.create_task(_take_anchors(here))} if share.relays else set()
     asked = asyncio.create_task(stop.wait())
-    await asyncio.wait({streams, asked}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (streams, asked, *beside):
+    await asyncio.wait({streams, others, asked}, return_when=asyncio.FIRST_COMPLETED)
+    again = others.done() and not asked.done()
+    for task in (streams, others, asked, *beside):
         task.cancel()
-    await asyncio.wait({streams, *beside})
-    if not streams.cancelled() and (problem := streams.exception()):
-        raise problem
+    await asyncio.wait({streams, others, *beside})
+    for task in (streams, others):
+        if not task.cancelled() and (problem := task.exception()):
+            raise problem
+    return again
+
+
+async def _other_channels(here: Here, flow: Flowing | Beside) -> None:
+    """Returns once channels were added or removed; meanwhile deliver gets new credentials."""
+    changed = Woken(here.ledger, "accounts")
+    to_exchange: set[str] = set()  # kept where the ledger goes away amid several
+    try:
+        while True:
+            with contextlib.suppress(LedgerAway):
+                names = await here.channels.look()
+                if names is None:
+                    log.info("ends, to be started again: channels were added or removed")
+                    return
+                to_exchange |= names
+                while to_exchange and isinstance(flow, Flowing) and flow.deliver:
+                    name = min(to_exchange)
+                    await flow.deliver.exchange(name, here.channels.adapter(name))
+                    to_exchange.discard(name)
+            await changed.wait(LOOK_FOR_CHANNELS_EVERY)
+    finally:
+        changed.forget()
 
 
 async def _take_anchors(here: Here) -> None:
@@ -192,7 +230,9 @@ def _application(here: Here, share: Share) -> control.Application:
     if not share.desk:
         return control.bare()
     assert here.address is not None, "it listens"
-    return make_app(bootstrap.desk(here.settings, here.ledger, here.address, lambda: _flow(here)))
+    return make_app(bootstrap.desk(
+        here.settings, here.ledger, here.address, lambda: _flow(here), here.channels
+    ))  # fmt: skip
 
 
 def _flow(here: Here) -> Flow:

@@ -19,6 +19,7 @@ from pydantic import Field
 from broadcaster.channel import AnyChannel
 from broadcaster.errors import Refusal
 from broadcaster.incident import CLOSED, OPEN
+from broadcaster.media import Digest, Picture
 from broadcaster.type_names import type_in_words
 from broadcaster.world import Frozen, World
 
@@ -93,6 +94,9 @@ class Rendering(Frozen):
     language: Literal["en"] = "en"
     headline: Annotated[str, Field(max_length=LONGEST_HEADLINE)]
     text: Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)]
+    #: What the channel shows beside the words. Left out where there is none, so that what was
+    #: approved before there were any stays approved.
+    pictures: tuple[Picture, ...] = Field(default=(), exclude_if=lambda several: not several)
 
 
 class Revision(Frozen):
@@ -108,7 +112,7 @@ class Revision(Frozen):
     languages: tuple[Literal["en"], ...] = ("en",)
     channels: tuple[str, ...]
     renderings: tuple[Rendering, ...]
-    media: tuple[str, ...] = ()  #: digests; none until media come in
+    media: tuple[Digest, ...] = ()  #: of the pictures that some channel shows
     replaces: tuple[str, ...] = ()  #: releases that this one takes the place of where unsent
     corrects: str | None = None  #: the release that a correction or retraction is about
     expires_at: datetime
@@ -139,12 +143,22 @@ class Revision(Frozen):
         """Whose words they are: the compiler, and who mended them."""
         return frozenset(each for each in (self.compiled_by, self.edited_by) if each)
 
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """What some channel shows, each once."""
+        return pictures_in(self.renderings)
+
     def rendering(self, channel: str) -> Rendering:
         """The rendering for a channel; KeyError where the revision has none."""
         for rendering in self.renderings:
             if rendering.channel == channel:
                 return rendering
         raise KeyError(channel)
+
+
+def pictures_in(renderings: Sequence[Rendering]) -> tuple[Picture, ...]:
+    """What some of these show, each once."""
+    return tuple(dict.fromkeys(each for one in renderings for each in one.pictures))
 
 
 #: What approval covers. The rest says how the text came about and reaches no channel, so it stands
@@ -208,7 +222,7 @@ def retraction_of(
         "id": id, "update_id": update_id, "kind": UpdateKind.RETRACTION, "number": number,
         "channels": tuple(name for name in base.channels if name in channels),
         "renderings": tuple(each for each in base.retraction if each.channel in channels),
-        "retraction": (), "replaces": (release_id,), "corrects": release_id,
+        "retraction": (), "media": (), "replaces": (release_id,), "corrects": release_id,
         "expires_at": compiled_at + EXPIRES_AFTER, "compiled_at": compiled_at,
     })  # fmt: skip
 
@@ -223,6 +237,21 @@ def _hidden(character: str) -> bool:
     none = point & 0xFFFE == 0xFFFE or 0xFDD0 <= point <= 0xFDEF
     control = unicodedata.category(character) in ("Cc", "Cs") and character != "\n"
     return control or none or character in _BIDI
+
+
+#: Longest reason that somebody writes for what they order.
+LONGEST_REASON = 1000
+
+
+def reason_in(text: str, field: str, why: str) -> str:
+    """A reason that must be given, cleaned. Raises Refusal; `why` says what it is for."""
+    reason = clean(text, field)
+    if not reason:
+        raise Refusal("reason_missing", why, "Write why, for the record.", field=field)
+    if len(reason) > LONGEST_REASON:
+        raise Refusal("reason_too_long", f"A reason holds at most {LONGEST_REASON:,} characters.",
+                      "Shorten it.", field=field)  # fmt: skip
+    return reason
 
 
 def clean(text: str, field: str) -> str:
@@ -250,10 +279,13 @@ def render(
     words: Words,
     text: str,
     own_texts: Mapping[str, str],
+    pictures: Sequence[Picture] = (),
 ) -> tuple[Rendering, ...]:
     """What each channel will say: the common text, or a channel's own, marked in an exercise.
 
-    Raises Refusal where a text is empty or does not fit its channel. Nothing is ever cut.
+    A channel that shows no pictures says the words alone. Raises Refusal where a text or a picture
+    is empty, does not fit its channel or would be changed there, or where no channel shows a
+    picture. Nothing is ever cut.
     """
     mark = EXERCISE_MARK if world == "exercise" else ""
     if not clean(words.hazard.text, "hazard"):
@@ -270,6 +302,12 @@ def render(
             "Shorten the hazard or the place; details belong in the text.",
             field="hazard",
         )
+    if "\n" in title:  # no title and no subject holds one as it is
+        raise Refusal(
+            "headline_two_lines", "Hazard and place are the headline, which is one line; these "
+            "hold a line end (U+000A).",
+            "Write each of them on one line; details belong in the text.", field="hazard",
+        )  # fmt: skip
     renderings = []
     for channel in channels:
         own = own_texts.get(channel.name, "").strip()
@@ -281,16 +319,34 @@ def render(
                 field=field,
             )  # fmt: skip
         whole = mark + said
-        if not channel.fits(whole) or len(whole) > LONGEST_TEXT:
+        if (why := channel.unfit(whole)) is not None:
+            raise Refusal(
+                "text_unfit", why, f"Change it, or give {channel.title} a text of its own.",
+                field=field,
+            )  # fmt: skip
+        length, limit, unit = channel.measure(whole)
+        if (limit is not None and length > limit) or len(whole) > LONGEST_TEXT:
             raise Refusal(
                 "text_too_long",
-                f"{channel.title} holds {channel.limit or LONGEST_TEXT:,} {channel.count_rule}; "
-                f"this text has {channel.count(whole):,}.",
+                f"{channel.title} holds {unit.holds(limit or LONGEST_TEXT)}; this text has "
+                f"{length:,}.",
                 f"Shorten it, or give {channel.title} a shorter text of its own. Nothing is ever "
                 "cut for you.",
                 field=field,
             )
-        renderings.append(Rendering(channel=channel.name, headline=title, text=whole))
+        if channel.pictures and (why := channel.unfit_pictures(pictures)) is not None:
+            raise Refusal(
+                "picture_unfit", why, f"Change it, or leave {channel.title} out.", field="picture"
+            )
+        shown = tuple(pictures) if channel.pictures else ()
+        renderings.append(
+            Rendering(channel=channel.name, headline=title, text=whole, pictures=shown)
+        )
+    if pictures and not pictures_in(renderings):
+        raise Refusal(
+            "picture_nowhere", "None of these channels shows a picture.",
+            "Take the picture out, or choose a channel that shows it.", field="picture",
+        )  # fmt: skip
     return tuple(renderings)
 
 

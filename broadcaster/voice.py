@@ -147,13 +147,13 @@ def handing_out(person_id: str, newest: str | None) -> bytes:
 
 def objection(
     voice: Voice, proof: Json | None, key: Passkey | None, *, person_id: str,
-    commanded: bool, compilers: frozenset[str], nonce: str, request_id: str, digest: str,
-    asked_at: datetime, decided_at: datetime, site: Site, world: World,
+    commanded: bool, both: bool, compilers: frozenset[str], nonce: str, request_id: str,
+    digest: str, asked_at: datetime, decided_at: datetime, site: Site, world: World,
 ) -> Refusal | None:  # fmt: skip
     """Why this was not approved by voice by that person, or None.
 
-    `commanded`: whether a command was recorded. `compilers`: whose words they are. `proof` and
-    `key` are the listener's.
+    `commanded`: whether a command was recorded. `both`: whether two must approve. `compilers`:
+    whose words they are. `proof` and `key` are the listener's.
     """
     heard, code = voice.heard, voice.code
     if not voice.allowed:
@@ -166,6 +166,12 @@ def objection(
         return Refusal(
             "voice_without_command", "No command is recorded, so nobody can approve by voice.",
             "Record who commands, then have them say a code.", kind=Kind.CONFLICT,
+        )  # fmt: skip
+    if both:
+        return Refusal(
+            "voice_of_both", "Both Commanders must approve, so neither can by voice.",
+            "Have both approve by passkey; or record that either may, and have one say a code.",
+            kind=Kind.CONFLICT,
         )  # fmt: skip
     if heard.attester_id in compilers | {person_id, heard.reader_id}:
         return Refusal(

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,25 +23,45 @@ from functools import partial
 from typing import Any
 
 import structlog
+from aiolimiter import AsyncLimiter
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from broadcaster import failpoint
-from broadcaster.channel import Idempotency
-from broadcaster.clock import Clock
+from broadcaster.aftercare import as_approved
+from broadcaster.channel import AnyChannel
+from broadcaster.clock import Clock, Reading, Watch
 from broadcaster.delivery import (
     Adapter,
-    Happened,
     InDoubt,
+    LockedOut,
     Message,
+    NotThere,
+    PostState,
+    Receipt,
     Refused,
     TryLater,
-    after,
+    Unsupported,
 )
-from broadcaster.errors import LedgerAway
-from broadcaster.ledger import Ledger, Tx, attempts, leases, posts
+from broadcaster.errors import LedgerAway, Refusal
+from broadcaster.ledger import (
+    Ledger,
+    Tx,
+    attempts,
+    calls,
+    channels,
+    clocks,
+    errands,
+    leases,
+    posts,
+    problems,
+)
 from broadcaster.ledger.attempts import Closing, Ended, Opened, Outcome, Wanted
+from broadcaster.ledger.errands import Due
 from broadcaster.ledger.leases import Lease, LeaseLost
+from broadcaster.outcome import LONG_PAUSE, PROVED, Happened, Met, Next, Tell, after, looked, tried
 from broadcaster.record import Kind
+from streams import aftercare
+from streams.aftercare import Done
 from streams.batch import Batch
 from streams.ends import note_end
 from streams.lease import LASTS, RENEW_EVERY
@@ -55,6 +77,9 @@ SIDE_BY_SIDE = 8
 
 #: Seconds that open sends get to end when the process does (Ctrl-C ends all within 5 s).
 GRACE = 2.5
+
+#: The seconds in which a channel takes as many posts as its pace says.
+PACE_SECONDS = 60
 
 #: What a send may still take, beyond its deadline, to be cancelled and noted.
 MARGIN = timedelta(seconds=2)
@@ -78,16 +103,30 @@ class Deliver:
         incident_url: Callable[[str], str],
         clock: Clock,
         holder: str,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`holder` tells this process from others that want the same channels."""
+        """`holder` tells this process from others that want the same channels.
+
+        `steady`: seconds of a clock that nobody sets, by which the ledger's is judged.
+        """
         self._ledger = ledger
         self._clock = clock
         self._holder = holder
+        self._watch = Watch(steady)
         self._work = asyncio.Event()
         self._closes = Batch(self._close)
+        self._found = Batch(self._find_out)
+        self._cared = Batch(self._note_errands)
         self._lanes = {
             name: _Lane(
-                adapter, incident_url, self._closes, self._work.set, self._renew, self._let_go
+                adapter,
+                incident_url,
+                self._closes,
+                self._found,
+                self._cared,
+                self._work.set,
+                self._renew,
+                self._let_go,
             )
             for name, adapter in adapters.items()
         }
@@ -135,6 +174,16 @@ class Deliver:
         """Ends what is still being sent; called once, when the process ends."""
         await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
 
+    async def exchange(self, name: str, adapter: AnyAdapter) -> None:
+        """Goes on by another account of the same channel; what is being sent by the one before
+        ends by it. If it was paused for want of a credential, it goes on, too.
+        """
+        lane = self._lanes[name]
+        lane.exchange(adapter)
+        if lane.lease:  # else whoever has it does
+            await self._ledger.write(partial(_let_go_on, name=name))
+            self._work.set()
+
     async def _go(self, mine: Callable[[], frozenset[str]]) -> None:
         while not self._ending:
             await self._hold(mine())
@@ -171,7 +220,7 @@ class Deliver:
             self._lanes[name].stay()
         lanes = {f"channel:{name}": lane for name, lane in self._lanes.items()
                  if name in wanted and not lane.leaving}  # fmt: skip
-        taken = await self._ledger.write(lambda tx: leases.take(tx, lanes, self._holder, LASTS))
+        taken = await self._ledger.write(partial(_take, names=lanes, holder=self._holder))
         for name, lane in lanes.items():
             lane.hold(taken.get(name))
         await self._settle_left_open()
@@ -187,10 +236,11 @@ class Deliver:
         held = self._held()
         left = await self._ledger.read(lambda tx: attempts.left_open(tx, held))
         why = "The program ended while this was being sent."
-        if sent := [held[each.post.channel].sent(each, Happened(error=InDoubt(why)))
-                    for each in left
-                    if each.post.id not in held[each.post.channel].noting]:  # fmt: skip
-            await self._close(sent)
+        sent = [held[each.post.channel].sent(each, tried(InDoubt(why)))
+                for each in left
+                if each.post.id not in held[each.post.channel].noting]  # fmt: skip
+        if sent:  # it was not the channel that failed
+            await self._ledger.write(partial(_note_ends, several=sent, fares=False))
 
     async def _send_due(self) -> None:
         """Opens what is due on all lanes, as far as they have room, and has them send it."""
@@ -199,9 +249,16 @@ class Deliver:
             return
         asks = [lane.ask() for lane in lanes.values()]
         began = asyncio.get_running_loop().time()
-        outcomes, self._next_look = await self._ledger.write(
-            partial(_open_due, asks=asks, last=self._failing), urgent=True
+        opened = await self._ledger.write(
+            partial(_open_due, asks=asks, last=self._failing, watch=self._watch),
+            urgent=True,
         )
+        self._watch.believe(opened.read)
+        outcomes, doubtful, self._next_look = opened.outcomes, opened.doubtful, opened.next_look
+        for each in doubtful:
+            lanes[each.post.channel].look_for(each)
+        for due in opened.errands:
+            lanes[due.opened.post.channel].care_for(due)
         failed = set()
         for post_id, outcome in outcomes.items():
             if isinstance(outcome, Opened):
@@ -220,6 +277,12 @@ class Deliver:
     async def _close(self, several: Sequence[_Sent]) -> Sequence[bool | Exception]:
         return await self._ledger.write(partial(_note_ends, several=several))
 
+    async def _find_out(self, several: Sequence[_Looked]) -> Sequence[bool | Exception]:
+        return await self._ledger.write(partial(_note_looks, several=several))
+
+    async def _note_errands(self, several: Sequence[Done]) -> Sequence[bool | Exception]:
+        return await self._ledger.write(partial(aftercare.note, several=several))
+
     async def _renew(self, lease: Lease) -> None:
         with contextlib.suppress(LedgerAway):
             await self._ledger.write(lambda tx: leases.renew(tx, lease, LASTS))
@@ -233,10 +296,13 @@ class Deliver:
 class _Ask:
     """What a lane can take."""
 
-    channel: str
+    channel: AnyChannel
     lease: Lease
     lasts: timedelta
-    room: int
+    under_way: int  #: sends
+    looks: int  #: for posts in doubt
+    pace: int  #: how many sends its pace leaves room for
+    served: Mapping[str, int]  #: incidents that had their turn, the last one with the highest
 
 
 @dataclass(frozen=True)
@@ -246,7 +312,27 @@ class _Sent:
     opened: Opened
     lease: Lease
     happened: Happened
-    idempotency: Idempotency
+    channel: AnyChannel
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """A look for a post in doubt, and how it ended."""
+
+    opened: Opened
+    happened: Happened
+    channel: AnyChannel
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What came of one look into the ledger."""
+
+    outcomes: Mapping[str, Outcome]
+    doubtful: Sequence[Opened]  #: to be looked for
+    errands: Sequence[Due]  #: to be done
+    next_look: datetime | None
+    read: Reading  #: of the ledger's clock
 
 
 class _Lane:
@@ -257,6 +343,8 @@ class _Lane:
         adapter: AnyAdapter,
         incident_url: Callable[[str], str],
         closes: Batch[_Sent, bool],
+        found: Batch[_Looked, bool],
+        cared: Batch[Done, bool],
         ended: Callable[[], None],
         renew: Callable[[Lease], Coroutine[Any, Any, None]],
         let_go: Callable[[Lease], Coroutine[Any, Any, None]],
@@ -266,11 +354,25 @@ class _Lane:
         self._adapter = adapter
         self._incident_url = incident_url
         self._closes = closes
+        self._found = found
+        self._cared = cared
         self._ended = ended
         self._renew = renew
         self._let_go = let_go
         self._sending: set[asyncio.Task[None]] = set()
+        self._looking: set[asyncio.Task[None]] = set()
+        self._pace = _limiter(adapter.channel)
+        self._served: dict[str, int] = {}
+        self._turns = itertools.count(1)
         self._leaving: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()  #: adapters whose last sends end
+
+    def exchange(self, adapter: AnyAdapter) -> None:
+        """Sends by another adapter of this channel from now on."""
+        before, self._adapter = self._adapter, adapter
+        task = asyncio.create_task(_end(before, {*self._sending, *self._looking}))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     @property
     def leaving(self) -> bool:
@@ -304,14 +406,22 @@ class _Lane:
                 _, late = await asyncio.wait(self._sending, timeout=patience)
                 for task in late:
                     task.cancel()
-        if self._leaving:
-            await asyncio.wait({self._leaving}, timeout=1)
+        for look in self._looking:  # whoever has the channel next looks again
+            look.cancel()
+        if ending := {*self._ending, *([self._leaving] if self._leaving else [])}:
+            await asyncio.wait(ending, timeout=1)
         await self._adapter.close()
 
     def ask(self) -> _Ask:
         assert self.lease, "only a lane that is held is asked"
-        return _Ask(self._channel, self.lease, self._adapter.channel.deadline + MARGIN,
-                    SIDE_BY_SIDE - len(self._sending))  # fmt: skip
+        room = SIDE_BY_SIDE
+        while self._pace and room and not self._pace.has_capacity(room):
+            room -= 1
+        return _Ask(
+            self._adapter.channel, self.lease, self._adapter.channel.deadline + MARGIN,
+            under_way=len(self._sending), looks=len(self._looking), pace=room,
+            served=self._served,
+        )  # fmt: skip
 
     def send(self, opened: Opened, began: float) -> None:
         """Begins a send; posts of one incident come one after the other, from the ledger.
@@ -323,11 +433,26 @@ class _Lane:
         until = began + self._adapter.channel.deadline.total_seconds()
         task = asyncio.create_task(self._send(opened, self.lease, until))
         self._sending.add(task)
+        self._served[opened.post.incident_id] = next(self._turns)
         task.add_done_callback(self._done)
+
+    def look_for(self, opened: Opened) -> None:
+        """Begins to look for a post in doubt."""
+        self._begin_look(self._look_for(opened))
+
+    def care_for(self, due: Due) -> None:
+        """Begins an errand."""
+        self._begin_look(self._care_for(due))
+
+    def _begin_look(self, look: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(look)
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
+        task.add_done_callback(noticed)
 
     def sent(self, opened: Opened, happened: Happened) -> _Sent:
         assert self.lease, "only a lane that is held ends attempts"
-        return _Sent(opened, self.lease, happened, self._adapter.channel.idempotency)
+        return _Sent(opened, self.lease, happened, self._adapter.channel)
 
     @property
     def _channel(self) -> str:
@@ -343,10 +468,43 @@ class _Lane:
 
     async def _send(self, opened: Opened, lease: Lease, until: float) -> None:
         message = _message(opened, self._adapter, self._incident_url)
+        if self._pace:
+            await self._pace.acquire()
         failpoint.reach("before_send", (self._channel,))
-        happened = await self._try(message, until)
+        happened = await self._try(message, opened.edits, until)
         failpoint.reach("after_send", (self._channel,))
-        await self._note(_Sent(opened, lease, happened, self._adapter.channel.idempotency))
+        await self._note(_Sent(opened, lease, happened, self._adapter.channel))
+
+    async def _look_for(self, opened: Opened) -> None:
+        message = _message(opened, self._adapter, self._incident_url)
+        happened = await self._find(message, opened.edits)
+        with contextlib.suppress(LedgerAway):  # then it is looked for again
+            await self._found(_Looked(opened, happened, self._adapter.channel))
+        self._ended()
+
+    async def _care_for(self, due: Due) -> None:
+        done = await aftercare.do(self._adapter, due)
+        with contextlib.suppress(LedgerAway):  # then it is done again
+            await self._cared(done)
+        self._ended()
+
+    async def _find(self, message: Message[Any], edits: Receipt | None) -> Happened:
+        """One look, at the place of others where the words were put there. What the adapter raises
+        unasked tells nothing."""
+        try:
+            async with asyncio.timeout(self._adapter.channel.deadline.total_seconds()):
+                if edits is not None:
+                    seen = await self._adapter.read(edits)
+                    there = seen is not None and as_approved(seen, message.rendering)
+                    return looked(edits if there else None)
+                return looked(await self._adapter.find(message))
+        except (TryLater, Unsupported) as said:
+            return looked(said)
+        except TimeoutError:
+            return looked(TryLater("The channel did not say in time whether it is there."))
+        except Exception as problem:
+            log.exception("an adapter failed", channel=self._channel)
+            return looked(TryLater(f"The look broke off ({type(problem).__name__})."))
 
     async def _note(self, sent: _Sent) -> None:
         """Notes how an attempt ended; no receipt is lost to a ledger that is away."""
@@ -361,22 +519,31 @@ class _Lane:
         finally:
             self.noting.discard(sent.opened.post.id)
 
-    async def _try(self, message: Message[Any], until: float) -> Happened:
-        """One call of the adapter. Whatever it raises unasked, the send is then in doubt."""
+    async def _try(
+        self, message: Message[Any], edits: Receipt | None, until: float
+    ) -> Happened:  # fmt: skip
+        """One call of the adapter, which puts the words in the place of others, where those stand.
+        Whatever it raises unasked, the send is then in doubt."""
         if asyncio.get_running_loop().time() >= until:  # another may have the channel by now
-            return Happened(error=TryLater("Its time to be sent went by. Nothing was sent."))
+            return tried(TryLater("Its time to be sent went by. Nothing was sent."))
         try:
             async with asyncio.timeout_at(until):
-                return Happened(receipt=await self._adapter.send(message))
+                if edits is not None:
+                    return tried(await self._adapter.edit(message, edits))
+                return tried(await self._adapter.send(message))
+        except NotThere:
+            return tried(NotThere("What it puts right is there no more, so it is posted alone."))
+        except Unsupported as said:
+            return tried(Refused(str(said)))
         except (TryLater, Refused, InDoubt) as said:
-            return Happened(error=said)
+            return tried(said)
         except TimeoutError:
-            return Happened(error=InDoubt("The channel gave no answer in time."))
+            return tried(InDoubt("The channel gave no answer in time."))
         except asyncio.CancelledError:
-            return Happened(error=InDoubt("The program was ended while it was sending."))
+            return tried(InDoubt("The program was ended while it was sending."))
         except Exception as problem:
             log.exception("an adapter failed", channel=self._channel)
-            return Happened(error=InDoubt(f"The send broke off ({type(problem).__name__})."))
+            return tried(InDoubt(f"The send broke off ({type(problem).__name__})."))
 
     async def _end_sends(self, lease: Lease) -> None:
         """Keeps the lease until what is being sent has ended, within the channel's deadline."""
@@ -386,37 +553,76 @@ class _Lane:
         await self._let_go(lease)
 
 
+async def _end(adapter: AnyAdapter, uses: Collection[asyncio.Task[None]]) -> None:
+    """Closes an adapter once nothing uses it any more."""
+    if uses:
+        await asyncio.wait(uses)
+    await adapter.close()
+
+
 def _message(
     opened: Opened, adapter: AnyAdapter, incident_url: Callable[[str], str]
 ) -> Message[Any]:
     revision, post = opened.revision, opened.post
+    rendering = revision.rendering(post.channel)
     return Message(
         post_id=post.id, world=adapter.channel.world, incident_public_id=opened.public_id,
         incident_url=incident_url(opened.public_id), number=revision.number,
-        kind=str(revision.kind), rendering=revision.rendering(post.channel),
+        kind=str(revision.kind), rendering=rendering,
+        files={each.digest: opened.files[each.digest] for each in rendering.pictures
+               if each.digest in opened.files},
         released_at=post.released_at, expires_at=revision.expires_at,
     )  # fmt: skip
 
 
-# --- The two transactions ---------------------------------------------------------------------
+def _limiter(channel: AnyChannel) -> AsyncLimiter | None:
+    return AsyncLimiter(channel.pace, PACE_SECONDS) if channel.pace else None
+
+
+# --- The transactions -------------------------------------------------------------------------
+
+
+def _take(tx: Tx, names: Collection[str], holder: str) -> dict[str, Lease]:
+    channels.know(tx, [name.removeprefix("channel:") for name in names])
+    return leases.take(tx, names, holder, LASTS)
+
+
+def _let_go_on(tx: Tx, name: str) -> None:
+    """Lets a channel go on that was paused because it did not know our credential."""
+    if (kept := channels.several(tx, [name]).get(name)) and kept.paused_by == ACTOR:
+        channels.pause(tx, name, None, None)
+        channels.try_now(tx, name)
+        posts.try_now(tx, name)
+        tx.trace = None
+        tx.record(Kind.CHANNEL_RESUMED, actor=ACTOR, channel=name)
 
 
 def _open_due(
-    tx: Tx, asks: Collection[_Ask], last: Collection[str]
-) -> tuple[Mapping[str, Outcome], datetime | None]:
-    """Notes the attempts of what is due, or what becomes of it instead; and the next look.
+    tx: Tx, asks: Collection[_Ask], last: Collection[str],
+    watch: Watch,
+) -> _Begun:  # fmt: skip
+    """Notes the attempts of what is due, or what becomes of it instead.
 
-    `last`: posts that are tried where the others leave room.
+    `last`: posts that are tried where the others leave room. `watch`: of the ledger's clock; after
+    a step of it nothing begins before somebody has looked.
     """
-    by_channel = {ask.channel: ask for ask in asks}
-    room = {ask.channel: ask.room for ask in asks}
-    due, next_look = posts.first_due(tx, by_channel)
+    by_channel = {ask.channel.name: ask for ask in asks}
+    fares = channels.several(tx, by_channel)
+    dues = posts.first_due(tx, by_channel)
+    read = watch.read(tx.clock)
+    now = read.wall
+    if by := watch.set_by(read):
+        clocks.stepped(tx, by)
+        tx.record(Kind.CLOCK_STEPPED, actor=ACTOR, seconds=round(by.total_seconds(), 1))
+    if clocks.unconfirmed(tx):
+        return _Begun({}, (), (), None, read)
+    room = {name: _room(ask, fares[name], now) for name, ask in by_channel.items()}
     wanted = []
-    for post in sorted(due, key=lambda post: post.id in last):
-        if room[post.channel] > 0:
-            room[post.channel] -= 1
-            ask = by_channel[post.channel]
-            wanted.append(Wanted(post.id, ask.lease, ask.lasts))
+    for due in sorted(dues.to_try, key=lambda due: _turn(due, by_channel[due.channel], last)):
+        if room[due.channel] > 0:
+            room[due.channel] -= 1
+            ask = by_channel[due.channel]
+            wanted.append(Wanted(due.id, ask.lease, ask.lasts, ask.channel, due.passes))
     outcomes = attempts.open_(tx, wanted)
     for outcome in outcomes.values():
         if isinstance(outcome, Opened):
@@ -426,27 +632,181 @@ def _open_due(
                       attempt=outcome.number, digest=outcome.digest)  # fmt: skip
         elif isinstance(outcome, Ended):
             note_end(tx, outcome.post, outcome.public_id, outcome.then, actor=ACTOR)
-    return outcomes, next_look
+    doubtful = _to_look_for(tx, by_channel, fares, dues.to_look_for, now)
+    owed, next_errand = _errands(tx, by_channel, fares, now)
+    waits = {due.channel for due in (*dues.to_try, *dues.to_look_for)}
+    opens = [fares[name].breaker.again_at for name in waits]
+    opens += [now + timedelta(seconds=PACE_SECONDS) / (ask.channel.pace or 1)
+              for name, ask in by_channel.items() if name in waits and not ask.pace]  # fmt: skip
+    later = [at for at in (dues.next_look, next_errand, *opens) if at and at > now]
+    return _Begun(outcomes, doubtful, owed, min(later, default=None), read)
 
 
-def _note_ends(tx: Tx, several: Sequence[_Sent]) -> Sequence[bool | Exception]:
-    """Notes how attempts ended, and what becomes of their posts."""
-    closings = [_closing(tx, each) for each in several]
+def _room(ask: _Ask, fare: channels.Kept, now: datetime) -> int:
+    """How many sends may begin on a channel."""
+    if fare.paused_by:
+        return 0
+    return min(fare.breaker.room(SIDE_BY_SIDE, now=now) - ask.under_way, ask.pace)
+
+
+def _turn(due: posts.Due, ask: _Ask, last: Collection[str]) -> tuple[bool, bool, int]:
+    """Who goes first: what is urgent, then whose incident has waited longest for its turn."""
+    return due.id in last, not due.urgent, ask.served.get(due.incident_id, 0)
+
+
+def _to_look_for(
+    tx: Tx, asks: Mapping[str, _Ask], fares: Mapping[str, channels.Kept],
+    due: Sequence[posts.Due], now: datetime,
+) -> list[Opened]:  # fmt: skip
+    """What is in doubt and may be looked for now, as far as there is room for looks."""
+    found: list[Opened] = []
+    for name, ask in asks.items():
+        room = fares[name].breaker.room(SIDE_BY_SIDE, now=now) - ask.looks
+        mine = [each.id for each in due if each.channel == name][: max(room, 0)]
+        if mine:
+            found += attempts.to_look_for(tx, mine, ask.lasts)
+    return found
+
+
+def _errands(
+    tx: Tx, asks: Mapping[str, _Ask], fares: Mapping[str, channels.Kept], now: datetime
+) -> tuple[Sequence[Due], datetime | None]:
+    """What is owed to posts that are there, as far as there is room for looks."""
+    room = {
+        name: max(fares[name].breaker.room(SIDE_BY_SIDE, now=now) - ask.looks, 0)
+        for name, ask in asks.items()
+        if aftercare.cares(ask.channel) and not fares[name].paused_by
+    }
+    if not room:
+        return (), None
+    return errands.due(tx, room, max(asks[name].lasts for name in room))
+
+
+def _note_ends(
+    tx: Tx, several: Sequence[_Sent], *, fares: bool = True
+) -> Sequence[bool | Exception]:  # fmt: skip
+    """Notes how attempts ended, what becomes of their posts, and how their channels fare."""
+    unproved = {each.opened.post.id: each.channel for each in several if not each.happened.receipt}
+    tried_so_far = attempts.trials(tx, unproved, ending=True) if unproved else {}
+
+    def then(sent: _Sent) -> Next:
+        trial = tried_so_far.get(sent.opened.post.id)
+        return after(PostState.SENDING, sent.happened, trial, now=tx.now) if trial else PROVED
+
+    closings = [
+        Closing(each.opened, each.lease, _OUTCOMES[each.happened.met], then(each),
+                each.happened.receipt)
+        for each in several
+    ]  # fmt: skip
     news = attempts.close(tx, closings)
     for closing, is_news in zip(closings, news, strict=True):
         if is_news is True:
             opened = closing.opened
             note_end(tx, opened.post, opened.public_id, closing.then, closing.receipt,
                      actor=ACTOR)  # fmt: skip
+    for each, is_news in zip(several, news, strict=True):
+        if is_news is True:
+            _care(tx, each.channel, each.opened, each.happened)
+    if fares:
+        _note_fares(tx, [(each.channel, each.happened) for each in several])
     return news
 
 
-def _closing(tx: Tx, sent: _Sent) -> Closing:
-    opened, happened = sent.opened, sent.happened
-    then = after(happened, idempotency=sent.idempotency, attempts=opened.number,
-                 expires_at=opened.revision.expires_at, now=tx.now)  # fmt: skip
-    return Closing(opened, sent.lease, _outcome(happened), then, happened.receipt)
+def _note_looks(tx: Tx, several: Sequence[_Looked]) -> Sequence[bool | Exception]:
+    """Notes how looks ended, and what becomes of their posts."""
+    known = {each.opened.post.id: each.channel for each in several}
+    tried_so_far = attempts.trials(tx, known, ending=False)
+    news = []
+    for each in several:
+        post, receipt = each.opened.post, each.happened.receipt
+        then = after(PostState.IN_DOUBT, each.happened, tried_so_far[post.id], now=tx.now)
+        is_news = attempts.found_out(tx, each.opened, then, receipt)
+        if is_news and not (then.state is PostState.IN_DOUBT and then.next_look):
+            note_end(tx, post, each.opened.public_id, then, receipt, actor=ACTOR)
+            _care(tx, each.channel, each.opened, each.happened)
+        news.append(is_news)
+    _note_fares(tx, [(each.channel, each.happened) for each in several
+                     if each.happened.met is not Met.TIME_UP])  # fmt: skip
+    return news
 
 
-def _outcome(happened: Happened) -> str:
-    return "receipt" if happened.error is None else type(happened.error).__name__
+def _care(tx: Tx, channel: AnyChannel, opened: Opened, happened: Happened) -> None:
+    """Notes what is owed now that a post is there, or that what it was to change is not."""
+    if happened.met is Met.GONE:
+        aftercare.gone(tx, opened, "It was there no more when it was to be put right.")
+    elif happened.receipt and aftercare.cares(channel):
+        aftercare.posted(tx, channel, opened)
+
+
+def _note_fares(tx: Tx, several: Sequence[tuple[AnyChannel, Happened]]) -> None:
+    """Notes how channels fare after tries and looks; on the record where one begins to fail."""
+    before = channels.locked(tx, {channel.name for channel, _ in several})
+    now = {name: kept.breaker for name, kept in before.items()}
+    for channel, happened in several:
+        now[channel.name] = now[channel.name].after(happened, now=tx.now)
+    moved = {name: fare for name, fare in now.items() if fare != before[name].breaker}
+    proved = {channel.name for channel, happened in several if happened.receipt}
+    channels.fare(tx, moved, proved)
+    _park(tx, before, several)
+    _tell_of_pauses(tx, before, several)
+    for name, fare in moved.items():
+        if fare.open != before[name].breaker.open:
+            kind = Kind.CHANNEL_FAILING if fare.open else Kind.CHANNEL_RECOVERED
+            tx.trace = None
+            tx.record(kind, actor=ACTOR, channel=name, private={"why": fare.why})
+
+
+def _park(
+    tx: Tx, before: Mapping[str, channels.Kept], several: Sequence[tuple[AnyChannel, Happened]]
+) -> None:  # fmt: skip
+    """Pauses channels that do not know our credential: each further try would only be counted
+    against us. The others go on; what waits here goes out once a person lets the channel go on.
+    """
+    locked_out = {
+        channel: happened.why or ""
+        for channel, happened in several
+        if happened.met is Met.LOCKED_OUT and not before[channel.name].paused_by
+    }
+    if locked_out:
+        tx.changed("calls")  # the Chief or designee is told
+    for channel, why in locked_out.items():
+        channels.pause(tx, channel.name, channels.ITSELF, why)
+        tx.trace = None
+        tx.record(Kind.CHANNEL_PAUSED, actor=ACTOR, channel=channel.name, tell=Tell.OPERATOR,
+                  private={"reason": why})  # fmt: skip
+        problems.note(tx, problems.Place(source=f"channel {channel.name}"), Refusal(
+            calls.CREDENTIAL_DEAD, f"{channel.title} is paused: {why}",
+            f"`broadcaster channel change {channel.name}` takes a new one, and what waits goes "
+            "out. For a channel of the settings: put it there, start its worker again, and press "
+            "Try now on the channels' page.",
+        ))  # fmt: skip
+
+
+def _tell_of_pauses(
+    tx: Tx, before: Mapping[str, channels.Kept], several: Sequence[tuple[AnyChannel, Happened]]
+) -> None:  # fmt: skip
+    """Asks a person, once, about a channel that wants to be left alone for long."""
+    pauses = {
+        channel: happened.pause
+        for channel, happened in several
+        if happened.pause and happened.pause > LONG_PAUSE
+    }
+    for channel, pause in pauses.items():
+        again_at = before[channel.name].breaker.again_at
+        if again_at is None or again_at <= tx.now:
+            minutes = pause // timedelta(minutes=1)
+            problems.note(tx, problems.Place(source=f"channel {channel.name}"), Refusal(
+                "long_pause", f"{channel.title} asks to be left alone for {minutes} minutes.",
+                "Say what matters on other channels meanwhile; ask whoever runs this one for more.",
+            ))  # fmt: skip
+
+
+#: How an attempt's end is called in the ledger.
+_OUTCOMES = {
+    Met.PROVED: "receipt",
+    Met.UNSENT: TryLater.__name__,
+    Met.GONE: NotThere.__name__,
+    Met.REFUSED: Refused.__name__,
+    Met.LOCKED_OUT: LockedOut.__name__,
+    Met.UNKNOWN: InDoubt.__name__,
+}

@@ -31,7 +31,9 @@ from broadcaster.incident import Command
 from broadcaster.ledger import (
     Tx,
     approvals,
+    assents,
     exercises,
+    fallbacks,
     guidelines,
     incidents,
     outbox,
@@ -55,13 +57,14 @@ ACTOR = "gate"
 
 def judge_decision(
     decision_id: str, world: W, incident_url: Callable[[str], str], contact: str = "",
-    *, by_voice: bool = False,
+    *, by_voice: bool = False, device_bound: bool = False,
 ) -> Callable[[Tx], bool]:  # fmt: skip
     """The step for one decision: answers whether there is such a decision. Judged once.
 
     `incident_url`: where the public reads about an incident, by its public id. The desk is at the
     same site, and the Commander's passkey answers no other. `contact`: the department's own, which
-    words may say. `by_voice`: whether the department approves by voice.
+    words may say. `by_voice`: whether the department approves by voice; `device_bound`: whether it
+    takes no passkey that its maker copies.
     """
     site = Site.at(incident_url(""))
 
@@ -76,7 +79,7 @@ def judge_decision(
             return False
         if kept.outcome is not None:
             return True
-        case, revision = _case(tx, kept, incident, site, by_voice=by_voice)
+        case, revision = _case(tx, kept, incident, site, by_voice, device_bound)
         try:
             exercises.require_running(tx)
             if _takes_back(kept, revision):
@@ -98,7 +101,7 @@ def judge_decision(
 
 def _takes_back(kept: approvals.KeptDecision, revision: Revision) -> bool:
     """Whether nobody approved it again: a prepared retraction, and no guideline's word either."""
-    by_nobody = kept.proof is None and kept.decision.guideline_id is None
+    by_nobody = not kept.proven and kept.decision.guideline_id is None
     return by_nobody and revision.kind is UpdateKind.RETRACTION
 
 
@@ -155,8 +158,9 @@ def _after_the_last(tx: Tx, release: Release[W]) -> Release[W]:
 
 
 def _case(
-    tx: Tx, kept: approvals.KeptDecision, incident: incidents.Kept, site: Site, *, by_voice: bool
-) -> tuple[Case, Revision]:
+    tx: Tx, kept: approvals.KeptDecision, incident: incidents.Kept, site: Site, by_voice: bool,
+    device_bound: bool,
+) -> tuple[Case, Revision]:  # fmt: skip
     """All that the decision is judged by, read again under the incident's lock."""
     decision = kept.decision
     request = approvals.lock_request(tx, decision.request_id)
@@ -165,6 +169,7 @@ def _case(
     person = people.get(tx, decision.person_id)
     assert revision is not None and person is not None, "foreign keys too"
     command = _command_then(kept, incident.incident.command)
+    assent = assents.get(tx, decision.assent_id)
     return (
         Case(
             request=request.request, revision=revision,
@@ -173,10 +178,12 @@ def _case(
             reason=decision.reason, command=command,
             commander_name=commander_name(tx, command), facts=facts_of(incident),
             at=decision.at, proof=kept.proof, passkey=passkeys.get(tx, id_of(kept.proof)),
-            site=site, keeps=decision.keeps, voice=_voice(tx, decision.id, by_voice),
+            site=site, keeps=decision.keeps, assent=assent,
+            assent_passkey=passkeys.get(tx, id_of(assent.proof)) if assent else None,
+            voice=_voice(tx, decision.id, by_voice), entered=fallbacks.entered(tx, kept.seal),
             routine=routine_of(tx, incident.incident, revision),
             by_guideline=decision.guideline_id is not None,
-            guideline=guidelines.get(tx, decision.guideline_id),
+            guideline=guidelines.get(tx, decision.guideline_id), device_bound=device_bound,
         ),
         revision,
     )  # fmt: skip

@@ -2,9 +2,9 @@
 
 The step wakes on `update.submitted`. It decides who commands now and so who is asked; their board
 and approval page move at once. Beside it `Notify` makes the calls that reach a person elsewhere:
-push, SMS, mail, the department's app, again and higher up while nobody decides. Whom, when and by
-which means is `calling.next_calls`; the ledger says what was done. One transaction before each
-call, one after, none across I/O (DESIGN.md rule 5).
+push, SMS, mail, the department's app, again and higher up while nobody decides; and once to whoever
+a move of command concerns. Whom, when and by which means is `calling.next_calls`; the ledger says
+what was done. One transaction before each call, one after, none across I/O (DESIGN.md rule 5).
 """
 
 from __future__ import annotations
@@ -16,13 +16,24 @@ from typing import Any
 
 import structlog
 
+from broadcaster import failpoint
 from broadcaster.approval import RequestState
-from broadcaster.calling import Accepted, AnyCall, Caller, Due, Means, next_calls
+from broadcaster.calling import (
+    SUPERVISOR,
+    WATCH_COMMANDER,
+    Accepted,
+    AnyCall,
+    Caller,
+    Due,
+    Means,
+    next_calls,
+)
 from broadcaster.clock import Clock
 from broadcaster.delivery import InDoubt, Refused, TryLater
-from broadcaster.handover import SUPERVISOR, WATCH_COMMANDER
 from broadcaster.ledger import Ledger, Tx, approvals, calls, incidents
 from broadcaster.record import Kind
+from streams.inform import Inform
+from streams.together import together
 from streams.within import noticed
 from streams.woken import Woken
 
@@ -49,11 +60,12 @@ def call_approver(request_id: str) -> Callable[[Tx], bool]:
         if kept.called_at is not None and (command.since is None or command.since < kept.called_at):
             approvals.wait_for_decision(tx, request)
             return True
-        approvals.called(tx, request)
-        tx.record(Kind.APPROVER_CALLED, actor=ACTOR, incident_id=request.incident_id,
-                  request_id=request.id,
-                  called=command.person_id or (SUPERVISOR if command.routine else WATCH_COMMANDER),
-                  epoch=command.epoch, via="desk")  # fmt: skip
+        approvals.called(tx, request, command)
+        nobody = SUPERVISOR if command.routine else WATCH_COMMANDER
+        for called in command.commanders or (nobody,):
+            tx.record(Kind.APPROVER_CALLED, actor=ACTOR, incident_id=request.incident_id,
+                      request_id=request.id, called=called, epoch=command.epoch,
+                      via="desk")  # fmt: skip
         return True
 
     return step
@@ -66,22 +78,28 @@ class Notify:
         self,
         ledger: Ledger,
         callers: Mapping[Means, Caller[Any]],
-        request_url: Callable[[str], str],
+        address: str,
         clock: Clock,
+        inform: Inform | None = None,
     ) -> None:
+        """`address`: the desk's, which calls lead to. `inform`: what runs beside the calls."""
         self._ledger = ledger
         self._callers = callers
-        self._request_url = request_url
+        self._address = address
         self._clock = clock
+        self._inform = inform
         self._calling: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Calls until cancelled. Raises LedgerAway.
+        """Calls, and tells the department's app, until cancelled. Raises LedgerAway.
 
         A call that was being made then stays open in the ledger, and the next round calls again.
         """
         if not self._callers:  # nobody can be called: there is nothing to look for
             return
+        await together(self._call(), *([self._inform.run()] if self._inform else []))
+
+    async def _call(self) -> None:
         changed = Woken(self._ledger, "calls")
         try:
             while True:
@@ -98,6 +116,8 @@ class Notify:
         """Ends what the accounts hold open; called once, when the process ends."""
         for caller in self._callers.values():
             await caller.close()
+        if self._inform is not None:
+            await self._inform.close()
 
     async def _due(self) -> Due:
         """What is to be called now, begun in the ledger; most looks find nothing and write none."""
@@ -105,7 +125,7 @@ class Notify:
         return await self._ledger.write(self._begin) if due.calls else due
 
     def _look(self, tx: Tx) -> Due:
-        return next_calls(calls.state(tx, self._callers, self._request_url), tx.now)
+        return next_calls(calls.state(tx, self._callers, self._address), tx.now)
 
     def _begin(self, tx: Tx) -> Due:
         due = self._look(tx)
@@ -126,9 +146,11 @@ class Notify:
         task.add_done_callback(noticed)
 
     async def _make(self, call: AnyCall) -> None:
+        failpoint.reach("before_call", [call.means])
         how = await self._try(call)
-        log.info("called", means=str(call.means), attempt=call.attempt, request_id=call.request_id,
-                 outcome=type(how).__name__)  # fmt: skip
+        failpoint.reach("after_call", [call.means])
+        log.info("called", means=str(call.means), attempt=call.attempt, about=str(call.about),
+                 about_id=call.about_id, outcome=type(how).__name__)  # fmt: skip
         await self._ledger.write(lambda tx: calls.end(tx, call.id, how))
 
     async def _try(self, call: AnyCall) -> Accepted | TryLater | Refused | InDoubt:
@@ -137,5 +159,5 @@ class Notify:
         except (TryLater, Refused, InDoubt) as problem:
             return problem
         except Exception as problem:  # what nobody foresaw must not keep the others from calling
-            log.exception("a call failed", means=str(call.means), request_id=call.request_id)
+            log.exception("a call failed", means=str(call.means), about_id=call.about_id)
             return InDoubt(f"Something failed in calling ({type(problem).__name__}).")

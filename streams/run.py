@@ -14,12 +14,13 @@ from typing import Any
 import structlog
 from tenacity import wait_random_exponential
 
+from broadcaster.channel import AnyChannel
 from broadcaster.clock import Clock
-from broadcaster.delivery import pause
 from broadcaster.errors import Kind, LedgerAway, Refusal
 from broadcaster.ledger import (
     Ledger,
     Tx,
+    accounts,
     approvals,
     chain,
     incidents,
@@ -27,6 +28,7 @@ from broadcaster.ledger import (
     posts,
     reports,
 )
+from broadcaster.outcome import pause
 from broadcaster.trace import traceparent
 from broadcaster.world import World
 from streams import making, sweep, topics
@@ -71,11 +73,12 @@ class Flowing:
         ledger: Ledger,
         broker: Broker,
         world: World,
-        channels: Sequence[str],
+        channels: Sequence[AnyChannel],
         steps: Sequence[Step],
         on_poison: OnPoison,
         deliver: Callable[[], Deliver],
         notify: Callable[[], Notify],
+        prove: Callable[[], Coroutine[Any, Any, None]],
         clock: Clock,
         *,
         relays: bool = True,
@@ -99,11 +102,13 @@ class Flowing:
         self._broker = broker
         self._world = world
         self._channels = tuple(channels)
-        self._topics = topics.full_names(world, channels)
+        self._names = [channel.name for channel in channels]
+        self._topics = topics.full_names(world, self._names)
         self.steps = tuple(steps)
         self._on_poison = on_poison
         self._make_deliver = deliver
         self._make_notify = notify
+        self._prove = prove
         self._clock = clock
         self._sweep_seconds = sweep_seconds
         self._watchdog_seconds = watchdog_seconds
@@ -160,7 +165,6 @@ class Flowing:
         if self._relays:
             self.relay = Relay(self._outbox, broker, self._clock)
         if any(step.name == "deliver" for step in self.steps):
-            await self._ledger.write(lambda tx: posts.hold_unknown(tx, self._channels))
             self.deliver = self.deliver or self._make_deliver()
         if any(step.name == "notify" for step in self.steps):
             self.notify = self.notify or self._make_notify()
@@ -189,7 +193,14 @@ class Flowing:
             parts.append(self._deliver(self.deliver))
         if self.notify is not None:
             parts.append(self._call(self.notify))
+        if any(step.name == "gate" for step in self.steps):
+            parts.append(self._prove())
         return parts
+
+    def _hold_unknown(self, tx: Tx) -> None:
+        """Those of a channel that was added since this process began are another's to send."""
+        added = (each.name for each in accounts.standing(tx))
+        posts.hold_unknown(tx, [*self._names, *added])
 
     def _mine(self) -> frozenset[str]:
         """The channels whose posts come to this process."""
@@ -203,7 +214,13 @@ class Flowing:
         if since is not None and time.monotonic() - since > LONG_AWAY:
             log.info("stops go first", seconds=STOPS_FIRST)
             await asyncio.sleep(STOPS_FIRST)
-        await deliver.run(self._mine)
+        await together(deliver.run(self._mine), self._hold_what_nobody_sends())
+
+    async def _hold_what_nobody_sends(self) -> None:
+        """Approved before its channel was taken away, and released after it."""
+        while True:
+            await self._ledger.write(self._hold_unknown)
+            await asyncio.sleep(self._sweep_seconds)
 
     async def _call(self, notify: Notify) -> None:
         """Calls people: one process at a time, by lease where there may be several."""
@@ -233,7 +250,7 @@ class Flowing:
 
     async def _sweep(self) -> None:
         while True:
-            swept = await self._ledger.write(sweep.sweep)
+            swept = await self._ledger.write(lambda tx: sweep.sweep(tx, self._channels))
             await asyncio.sleep(0.05 if swept.more else self._sweep_seconds)
 
     async def _pace(self, streams: Streams) -> None:

@@ -5,13 +5,31 @@ Woken by the clock. A message that was lost is so sent again: the same one, from
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from broadcaster.delivery import Next, PostState
+from broadcaster.channel import AnyChannel
+from broadcaster.delivery import PostState, Receipt
+from broadcaster.errors import Refusal
 from broadcaster.incident import Fact, Status
-from broadcaster.ledger import Tx, approvals, incidents, outbox, posts, reports
+from broadcaster.ledger import (
+    Tx,
+    accounts,
+    approvals,
+    attempts,
+    choices,
+    errands,
+    incidents,
+    outbox,
+    people,
+    posts,
+    problems,
+    reports,
+)
 from broadcaster.orders import expire_request
+from broadcaster.outcome import Choice, Next, choices_of
 from broadcaster.record import Kind
+from streams import aftercare
 from streams.compile import lapse
 from streams.ends import note_end
 
@@ -35,9 +53,14 @@ class Swept:
         return AT_MOST in (self.reports, self.decisions, self.closed)
 
 
-def sweep(tx: Tx) -> Swept:
-    """The step: calls again what is past its `next_look`, and ends what has run out."""
+def sweep(tx: Tx, channels: Collection[AnyChannel] = ()) -> Swept:
+    """The step: calls again what is past its `next_look`, and ends what has run out.
+
+    `channels`: those of the settings. What they say of how one mends wrong words is looked up
+    where a person has seen the right ones; of one that is not among them, it is by hand.
+    """
     _stopped(tx)
+    _chosen(tx, {channel.name: channel for channel in channels})
     swept = Swept(
         reports=reports.look_again(tx, limit=AT_MOST),
         requests=_requests(tx),
@@ -46,6 +69,7 @@ def sweep(tx: Tx) -> Swept:
         closed=_close_silent(tx),
     )
     outbox.call_once(tx)
+    _warn_of_credentials(tx)
     return swept
 
 
@@ -73,6 +97,60 @@ def _stopped(tx: Tx) -> None:
     for post, public_id in posts.held_of_stopped(tx):
         posts.turn(tx, [posts.Turn(post, then)])
         note_end(tx, post, public_id, then, actor="sweep")
+
+
+def _chosen(tx: Tx, channels: Mapping[str, AnyChannel]) -> None:
+    """Carries out what people chose of posts, where these are still as they saw them."""
+    for choice in choices.to_do(tx, limit=AT_MOST):
+        [post] = posts.locked(tx, [choice.post_id])
+        incident = incidents.get(tx, post.incident_id)
+        assert incident is not None, "a foreign key"
+        person = people.get(tx, choice.by)
+        who = person.name if person else f"The {choice.by}"
+        choices.done(tx, choice.id)
+        may = choices_of(post.state, takes_down=errands.takes_down(tx, post.id))
+        if post.attempts != choice.attempt or choice.choice not in may:
+            continue  # it ended, or was tried again, meanwhile
+        posts.chosen(tx, post.id)
+        if choice.choice is Choice.THERE:
+            _seen(tx, channels.get(post.channel), post, incident.public_id, who, choice.url)
+        elif choice.choice is Choice.DOWN:
+            aftercare.taken_down(tx, post, incident.public_id, who)
+        else:
+            then = Next(PostState.WAITING, tx.now, f"{who} has it sent again.",
+                        surely_not_there=True)  # fmt: skip
+            posts.turn(tx, [posts.Turn(post, then)])
+            tx.trace = post.trace
+            outbox.post_planned(tx, post.id, post.incident_id, post.channel)
+
+
+def _warn_of_credentials(tx: Tx) -> None:
+    """Asks for a new credential while the one before is still good."""
+    for kept in accounts.to_warn_of(tx):
+        left = kept.days_left(tx.now.date())
+        when = f"is good until {kept.expires_on}" if left and left > 0 else (
+            "is good today for the last time" if left == 0
+            else f"was good until {kept.expires_on}"
+        )  # fmt: skip
+        problems.note(tx, problems.Place(source=f"channel {kept.name}"), Refusal(
+            "credential_ends", f"The credential of {kept.title} {when}.",
+            f"Get a new one there, and give it by `broadcaster channel change {kept.name}`: it is "
+            "used at once, and nothing is started again.",
+        ))  # fmt: skip
+
+
+def _seen(
+    tx: Tx, channel: AnyChannel | None, post: posts.Kept, public_id: str, who: str, url: str | None
+) -> None:  # fmt: skip
+    """Ends a post that a person has seen there; what it puts right is then owed as ever."""
+    then = Next(PostState.POSTED, why=f"{who} has seen it there.")
+    tried = next(iter(attempts.as_sent(tx, [(post, post.attempts)])), None)
+    edits = tried.edits if tried else None
+    receipt = Receipt(remote_id=edits.remote_id, url=url or edits.url) if edits else None
+    posts.turn(tx, [posts.Turn(post, then, receipt, url)])
+    note_end(tx, post, public_id, then, receipt, url=url, actor="sweep")
+    if tried is not None:
+        aftercare.seen(tx, channel, tried)
 
 
 def _close_silent(tx: Tx) -> int:

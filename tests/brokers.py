@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -61,3 +62,18 @@ def own_broker(tmp_path: Path) -> Iterator[Embedded]:
     """An embedded broker to kill, freeze and start again."""
     with _running(tmp_path / "broker.log") as broker:
         yield broker
+
+
+#: What is left of a connection to a broker that hangs, dies or does not let in, by the parts that
+#: complain.
+LEFT = (
+    r"Exception ignored in.*(AIOKafkaConnection|_SelectorTransport|StreamWriter|socket\.socket)"
+    ":pytest.PytestUnraisableExceptionWarning"
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collected() -> Iterator[None]:
+    """What a file's tests leave is collected with its last one, and not in somebody else's."""
+    yield
+    gc.collect()

@@ -12,11 +12,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from broadcaster.ledger import postgres as ledger
 from broadcaster.ledger.owner import Roles, apply
 from streams.embedded import free_port
 
@@ -24,7 +26,7 @@ from streams.embedded import free_port
 FOLDERS = [found.parent for found in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
 NUMBERS = itertools.count()
 
-#: Databases are made one at a time: Alembic and the roles are shared.
+#: Databases are made one at a time: what they are a copy of is shared.
 MAKING = threading.Lock()
 
 
@@ -86,23 +88,30 @@ class Server:
             yield admin
 
     @contextmanager
-    def database(self, roles: Roles = Roles()) -> Iterator[Database]:  # noqa: B008 - frozen
+    def database(self) -> Iterator[Database]:
         """A new database of the exercise world, with its tables and rights."""
-        database = Database(f"test_{os.getpid()}_{next(NUMBERS)}", self.port)
         with MAKING:
-            self._make(database, roles)
+            database = self._made(f" TEMPLATE {self._migrated.name}")
         yield database
         with self.outside() as admin:
             admin.execute(f"DROP DATABASE {database.name} WITH (FORCE)")  # type: ignore[arg-type]
 
-    def _make(self, database: Database, roles: Roles) -> None:
+    @cached_property
+    def _migrated(self) -> Database:
+        """What every database is a copy of: made once, since the migrations take their time."""
+        roles = Roles()
         with self.outside() as admin:
-            admin.execute(f"CREATE DATABASE {database.name}")  # type: ignore[arg-type]
             for role in (roles.desk, roles.worker):
-                known = admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
-                if not known.fetchone():
-                    admin.execute(f"CREATE ROLE {role} LOGIN")  # type: ignore[arg-type]
+                admin.execute(f"CREATE ROLE {role} LOGIN")  # type: ignore[arg-type]
+        database = self._made()
         apply(database.url(), "exercise", roles)
+        return database
+
+    def _made(self, template: str = "") -> Database:
+        database = Database(f"test_{os.getpid()}_{next(NUMBERS)}", self.port)
+        with self.outside() as admin:
+            admin.execute(f"CREATE DATABASE {database.name}{template}")  # type: ignore[arg-type]
+        return database
 
 
 @contextmanager
@@ -128,6 +137,14 @@ def postgres() -> Iterator[Server]:
     """One server that all tests share: take a database of your own."""
     with server() as running:
         yield running
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger that gives nobody up: how long it waits is `test_postgres.py`'s to show, and a busy
+    machine is slower than that."""
+    monkeypatch.setattr(ledger, "PATIENCE", 120.0)
+    monkeypatch.setattr(ledger, "_CONNECT", {})
 
 
 def _programs() -> Path | None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from broadcaster import channel
-from broadcaster.approval import AnyRelease, Verdict
+from broadcaster.approval import AnyRelease, Assent, Verdict
 from broadcaster.channel import Channel
+from broadcaster.clock import Clock
 from broadcaster.errors import Refusal
 from broadcaster.incident import Report
 from broadcaster.ledger import (
@@ -29,6 +30,7 @@ from broadcaster.ledger import (
 from broadcaster.ledger.approvals import KeptDecision
 from broadcaster.orders import (
     Decide,
+    ShowPicture,
     SubmitRevision,
     Submitted,
     decide,
@@ -53,7 +55,7 @@ HOOK = channel.webhook(EXERCISE, "county", "County desk", dedupes=False)
 CHANNELS: tuple[Channel[Exercise], ...] = (PAGE, HOOK)
 
 
-def tapped(tx: Tx, order: Decide, person: Person) -> KeptDecision | Refusal:
+def tapped(tx: Tx, order: Decide, person: Person) -> KeptDecision | Assent | Refusal:
     """A decision, proven with the person's practice passkey."""
     return decide(tx, practised(tx, order, person, SITE), person, SITE)
 
@@ -110,6 +112,7 @@ class Story:
         update_id: str | None = None,
         contact: str = "",
         kind: UpdateKind = UpdateKind.UPDATE,
+        pictures: tuple[ShowPicture, ...] = (),
     ) -> Submitted:
         kept = await self.ledger.read(lambda tx: incidents.get(tx, incident_id))
         assert kept is not None
@@ -120,7 +123,7 @@ class Story:
         order = SubmitRevision(
             incident_id=incident_id, kind=kind, text=text, replaces=replaces, update_id=update_id,
             channels=tuple(each.name for each in channels), attested=True,
-            words=said,
+            words=said, pictures=pictures,
         )  # fmt: skip
         return await self.ledger.write(
             lambda tx: submit_revision(tx, order, self.pio, list(channels), contact=contact)
@@ -144,7 +147,26 @@ class Story:
         replaces: tuple[str, ...] = (),
     ) -> tuple[AnyRelease, dict[str, posts.Kept]]:
         """Submitted, approved, through the gate; answers the release and its posts by channel."""
-        submitted = await self.submitted(incident_id, text, channels, replaces)
+        return await self.gated(await self.submitted(incident_id, text, channels, replaces))
+
+    async def corrected(
+        self, incident_id: str, release_id: str, channels: Sequence[Channel[Exercise]]
+    ) -> Submitted:
+        """A correction of a release is submitted."""
+        kept = await self.ledger.read(lambda tx: incidents.get(tx, incident_id))
+        assert kept is not None
+        order = SubmitRevision(
+            incident_id=incident_id, kind=UpdateKind.CORRECTION, text="Right words.",
+            corrects=release_id, replaces=(release_id,), attested=True,
+            channels=tuple(each.name for each in channels),
+            words=words(kept.incident, department="DHSPD", zone=ZONE, now=self.clock.at),
+        )  # fmt: skip
+        return await self.ledger.write(
+            lambda tx: submit_revision(tx, order, self.pio, list(channels))
+        )
+
+    async def gated(self, submitted: Submitted) -> tuple[AnyRelease, dict[str, posts.Kept]]:
+        """Approved, and through the gate."""
         kept = await self.approved(submitted)
         await self.ledger.write(judge_decision(kept.decision.id, EXERCISE, INCIDENT_URL))
         release = await self.ledger.read(lambda tx: releases.of_revision(tx, submitted.revision.id))
@@ -161,17 +183,18 @@ def linked(tx: Tx, person: Person, made: Registered, name: str = "Phone") -> Pas
     return passkeys.known(tx, made.id)
 
 
-_made: list[bytes] = []
+_made: dict[type[Clock], bytes] = {}
 
 
-async def _new_ledger() -> bytes:
-    """A ledger in which nothing has happened: made once, since the migrations take their time."""
-    if not _made:
+async def new_ledger(clock: Clock) -> bytes:
+    """A ledger in which nothing has happened: made once by each sort of clock, since the migrations
+    take their time."""
+    if type(clock) not in _made:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "ledger.db")
-            await open_ledger(path, EXERCISE, StillClock()).close()
-            _made.append(await asyncio.to_thread(path.read_bytes))
-    return _made[0]
+            await open_ledger(path, EXERCISE, clock).close()
+            _made[type(clock)] = await asyncio.to_thread(path.read_bytes)
+    return _made[type(clock)]
 
 
 @asynccontextmanager
@@ -180,7 +203,7 @@ async def a_story(folder: Path, url: str | None = None) -> AsyncIterator[Story]:
     clock = StillClock()
     path = folder / "ledger.db"
     if url is None:
-        path.write_bytes(await _new_ledger())
+        path.write_bytes(await new_ledger(clock))
     ledger = open_ledger(path, EXERCISE, clock, url=url)
     try:
         story = Story(ledger, clock)

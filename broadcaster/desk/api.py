@@ -16,15 +16,18 @@ import structlog
 from aiohttp import web
 from pydantic import Field
 
+from broadcaster.aftercare import Errand, Found
 from broadcaster.approval import (
     AnyRelease,
     ApprovalRequest,
+    Assent,
     RequestState,
     Verdict,
     asked_in_words,
     to_keep,
 )
-from broadcaster.channel import AnyChannel, CountRule
+from broadcaster.channel import AnyChannel
+from broadcaster.counting import CountRule
 from broadcaster.delivery import PostState
 from broadcaster.desk import asyncapi, openapi
 from broadcaster.desk.changes import Changes, since_last_release
@@ -49,7 +52,18 @@ from broadcaster.handover import (
     take_command,
 )
 from broadcaster.incident import Command, Handling, Incident, Offer, Topic
-from broadcaster.ledger import Tx, approvals, incidents, posts, problems, releases, reports
+from broadcaster.ledger import (
+    Tx,
+    approvals,
+    assents,
+    errands,
+    incidents,
+    posts,
+    problems,
+    releases,
+    reports,
+)
+from broadcaster.media import Image, Picture
 from broadcaster.orders import (
     Decide,
     SubmitRevision,
@@ -61,6 +75,7 @@ from broadcaster.orders import (
     stop_release,
     submit_revision,
     take_back,
+    withdraw_assent,
     withdraw_request,
 )
 from broadcaster.policy import screen
@@ -178,7 +193,11 @@ class Commander(Frozen):
 
     person_id: str | None
     with_id: str | None = Field(
-        description="The second Commander of a unified command; either decides alone."
+        description="The second Commander of a unified command; either decides alone, or:"
+    )
+    both: bool = Field(
+        description="Both must approve. The mode stays for as long as two command; either still "
+        "returns or declines alone."
     )
     name: str | None = Field(description="Who commands, in words: of a unified command, both.")
     epoch: int = Field(description="Rises with each change of command.")
@@ -231,6 +250,9 @@ class PostView(Frozen):
     why: str | None
     attempts: int
     url: str | None
+    read_back: Found | None = Field(
+        description="What the public read there when it was last looked at; none: not looked yet."
+    )
 
 
 class ReleaseView(Frozen):
@@ -354,7 +376,10 @@ class SetCommand(Frozen):
 
     commander_id: str | None
     with_id: str | None = Field(
-        default=None, description="The second Commander of a unified command; either decides."
+        default=None, description="The second Commander of a unified command."
+    )
+    both: bool = Field(
+        default=False, description="Both must approve; else either of the two decides."
     )
 
 
@@ -385,7 +410,8 @@ async def _moved(call: Call[Any], order: Callable[[Tx], Command]) -> Commander:
 async def set_command(call: Call[SetCommand]) -> Commander:
     it = call.body
     return await _moved(call, lambda tx: record_command(
-        tx, call.part("incident_id"), it.commander_id, call.person, with_id=it.with_id
+        tx, call.part("incident_id"), it.commander_id, call.person, with_id=it.with_id,
+        both=it.both,
     ))  # fmt: skip
 
 
@@ -478,8 +504,19 @@ class RenderingView(Frozen):
     frame: str | None = Field(description="What the channel adds round the words.")
 
 
+class PictureView(Picture):
+    """A picture of the update, and who shows it."""
+
+    address: str = Field(description="Where the desk serves it.")
+    channels: tuple[str, ...] = Field(description="Channels that show it.")
+    without: tuple[str, ...] = Field(description="Channels that say the words without it.")
+
+
 class DecisionView(Frozen):
-    """A decision as it was recorded; the same each time it is sent again under its key."""
+    """A decision as it was recorded; the same each time it is sent again under its key.
+
+    Or, where both Commanders must approve, the approval of the first one.
+    """
 
     id: str
     request_id: str
@@ -489,6 +526,18 @@ class DecisionView(Frozen):
     code: str
     reason: str | None
     at: datetime
+    waits_for_other: bool = Field(
+        description="Both Commanders must approve, and this was the first: the request stays open, "
+        "and nothing is released until the other approves, too."
+    )
+
+
+class AssentView(Frozen):
+    """The approval of one Commander, where both must approve."""
+
+    person_id: str
+    person_name: str | None
+    at: datetime
 
 
 class DecidedView(Frozen):
@@ -496,6 +545,10 @@ class DecidedView(Frozen):
 
     decision: DecisionView
     person_name: str | None
+    by_code: bool = Field(
+        description="Whether it was proven with PIN and code, where the roster allows that, "
+        "instead of a passkey."
+    )
     outcome: str | None
     why: str | None
 
@@ -518,6 +571,9 @@ class ApprovalDetail(Frozen):
     expires_at: datetime = Field(description="When the update itself ends, if it is released.")
     words: Words
     renderings: tuple[RenderingView, ...]
+    pictures: tuple[PictureView, ...] = Field(
+        description="What some channels show beside the words: in the same digest."
+    )
     retraction: tuple[RenderingView, ...] = Field(
         description="What takes it back, prepared: approved with these words, in the same digest."
     )
@@ -545,6 +601,10 @@ class ApprovalDetail(Frozen):
     old_words: tuple[OldWords, ...] = Field(
         description="What was released of this incident and is no longer so: where it is out."
     )
+    assent: AssentView | None = Field(
+        description="Where both Commanders must approve: who has, while the other is waited for; "
+        "or whose approval the decision completed."
+    )
     decided: DecidedView | None
     release: ReleaseView | None
 
@@ -567,6 +627,16 @@ async def get_request(call: Call[Nothing]) -> ApprovalDetail:
 async def send_decision(call: Call[Decide]) -> DecisionView:
     _same(call.body.request_id, call.part("request_id"), "request_id")
     return _decision(await decided(call.desk, call.person, call.body))
+
+
+async def withdraw_approval(call: Call[Nothing]) -> RequestView:
+    def step(tx: Tx) -> RequestView:
+        withdraw_assent(tx, call.part("request_id"), call.person)
+        kept = approvals.request(tx, call.part("request_id"))
+        assert kept is not None, "its assent was just taken back"
+        return _request(tx, kept)
+
+    return await call.desk.ledger.write(step, urgent=True)
 
 
 async def by_passkey(request: web.Request, body: Decide) -> Person:
@@ -646,8 +716,9 @@ def _incident(tx: Tx, kept: incidents.Kept) -> IncidentView:
 def _commander(tx: Tx, command: Command) -> Commander:
     offered = command.offered(tx.now)
     return Commander(
-        person_id=command.person_id, with_id=command.with_id, name=commander_name(tx, command),
-        epoch=command.epoch, since=command.since, offer=_offer(tx, offered) if offered else None,
+        person_id=command.person_id, with_id=command.with_id, both=command.both,
+        name=commander_name(tx, command), epoch=command.epoch, since=command.since,
+        offer=_offer(tx, offered) if offered else None,
     )  # fmt: skip
 
 
@@ -673,7 +744,7 @@ def _request(tx: Tx, kept: approvals.Kept) -> RequestView:
     return RequestView(
         id=it.id, revision_id=it.revision_id, incident_id=it.incident_id, digest=it.digest,
         code=short_code(it.digest), nonce=it.nonce, state=it.state, why=kept.why, asked=it.asked,
-        asked_name=name_of(tx, it.asked) or asked_in_words(command, None), created_at=it.created_at,
+        asked_name=name_of(tx, it.asked) or asked_in_words(command, {}), created_at=it.created_at,
         expires_at=it.expires_at, called_at=kept.called_at,
     )  # fmt: skip
 
@@ -689,23 +760,51 @@ def _rendering(rendering: Rendering, channel: AnyChannel | None) -> RenderingVie
     )  # fmt: skip
 
 
+def pictures_of(revision: Revision) -> tuple[PictureView, ...]:
+    """What a revision shows, each with the channels that show it."""
+    return tuple(
+        PictureView(
+            **each.model_dump(), address=picture_address(revision.incident_id, each),
+            channels=tuple(one.channel for one in revision.renderings if each in one.pictures),
+            without=tuple(one.channel for one in revision.renderings if each not in one.pictures),
+        )
+        for each in revision.pictures
+    )  # fmt: skip
+
+
+def picture_address(incident_id: str, picture: Image) -> str:
+    """Where the desk serves a picture to who may read about the incident."""
+    return f"/incidents/{incident_id}/pictures/{picture.file_name}"
+
+
 def _release(tx: Tx, release: AnyRelease, number: int) -> ReleaseView:
+    several = posts.of_release(tx, release.id)
+    read = {each.post_id: each.found for each in errands.of_posts(tx, [p.id for p in several])
+            if each.owed.errand is Errand.READ_BACK}  # fmt: skip
     return ReleaseView(
         id=release.id, number=number, digest=release.digest, released_at=release.released_at,
         expires_at=release.expires_at, stopped_at=releases.stopped_at(tx, release.id),
         posts=tuple(
             PostView(id=post.id, channel=post.channel, state=post.state, since=post.since,
-                     why=post.why, attempts=post.attempts, url=post.url)
-            for post in posts.of_release(tx, release.id)
+                     why=post.why, attempts=post.attempts, url=post.url,
+                     read_back=read.get(post.id))
+            for post in several
         ),
     )  # fmt: skip
 
 
-def _decision(kept: approvals.KeptDecision) -> DecisionView:
+def _decision(kept: approvals.KeptDecision | Assent) -> DecisionView:
+    if isinstance(kept, Assent):
+        return DecisionView(
+            id=kept.id, request_id=kept.request_id, person_id=kept.person_id,
+            verdict=Verdict.APPROVED, digest=kept.digest, code=short_code(kept.digest),
+            reason=None, at=kept.at, waits_for_other=True,
+        )  # fmt: skip
     it = kept.decision
     return DecisionView(
         id=it.id, request_id=it.request_id, person_id=it.person_id, verdict=it.verdict,
         digest=it.digest, code=short_code(it.digest), reason=it.reason, at=it.at,
+        waits_for_other=False,
     )  # fmt: skip
 
 
@@ -717,6 +816,11 @@ def approval_detail(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
     decided = approvals.decision_of(tx, kept.request.id)
     changes = lapses_by(revision, facts_of(incident))
     waits = kept.request.state in (RequestState.OPEN, RequestState.LAPSED)
+    assent = (
+        assents.get(tx, decided.decision.assent_id)
+        if decided
+        else assents.waiting(tx, kept.request, incident.incident, revision)
+    )
     release = releases.of_revision(tx, revision.id)
     numbers = releases.numbers(tx, revision.incident_id)
     channels = {channel.name: channel for channel in desk.channels}
@@ -730,6 +834,7 @@ def approval_detail(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
         renderings=tuple(
             _rendering(each, channels.get(each.channel)) for each in revision.renderings
         ),
+        pictures=pictures_of(revision),
         retraction=tuple(
             _rendering(each, channels.get(each.channel)) for each in revision.retraction
         ),
@@ -737,7 +842,8 @@ def approval_detail(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
         corrects=numbers[revision.corrects] if revision.corrects else None,
         changes=since_last_release(tx, revision),
         checks=checks(
-            screen(revision.words, revision.renderings, contact=desk.settings.contact),
+            screen(revision.words, revision.renderings, contact=desk.settings.contact,
+                   alts=[each.alt for each in revision.pictures]),
             {name: channels[name].title for name in revision.channels if name in channels},
             revision.policy_reasons,
         ),
@@ -746,9 +852,14 @@ def approval_detail(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
         changed=told(changes, incident.incident) if waits else (),
         keeps=to_keep(kept.request, changes, tx.now),
         old_words=old_words(tx, incident),
+        assent=AssentView(
+            person_id=assent.person_id, person_name=name_of(tx, assent.person_id), at=assent.at
+        )
+        if assent
+        else None,
         decided=DecidedView(
             decision=_decision(decided), person_name=name_of(tx, decided.decision.person_id),
-            outcome=decided.outcome, why=decided.why,
+            by_code=decided.seal is not None, outcome=decided.outcome, why=decided.why,
         )
         if decided
         else None,
@@ -795,7 +906,7 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     ),
     Operation(
         "POST", "/api/v1/incidents/{incident_id}/command/take", "takeCommand",
-        "The Watch Commander, or a deputy, commands from now on, where nobody does.",
+        "The Watch Commander, a deputy or the duty chief commands from now on, where nobody does.",
         Nothing, Commander, take, _CHANGE,
     ),
     Operation(
@@ -805,7 +916,7 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     ),
     Operation(
         "POST", "/api/v1/incidents/{incident_id}/command/transfer", "transferCommand",
-        "The Watch Commander, or a deputy, moves command without its Commander, with a reason.",
+        "The Watch Commander, a deputy or the duty chief moves command, with a reason.",
         TransferCommand, Commander, transfer, _CHANGE,
     ),
     Operation(
@@ -831,14 +942,22 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     Operation(
         "POST", "/api/v1/approval-requests/{request_id}/decision", "decide",
         "Records one person's decision on the words that they saw. The same key with the same "
-        "decision gets the first answer again.",
+        "decision gets the first answer again. Where both Commanders must approve, the first "
+        "one's approval waits for the other's.",
         Decide, DecisionView, send_decision, (*_CHANGE, Kind.GONE),
     ),
     Operation(
         "POST", "/hooks/approval/{request_id}", "decideByHook",
         "The same for a department's own app, without a session: the passkey's answer in `proof` "
-        "says whose decision it is.",
+        "says whose decision it is. Without one it is `passkey_missing`: PIN and code, where the "
+        "roster allows them, are typed on the desk's own page alone.",
         Decide, DecisionView, send_decision, (*_CHANGE, Kind.GONE), who=by_passkey,
+    ),
+    Operation(
+        "POST", "/api/v1/approval-requests/{request_id}/withdraw-approval", "withdrawApproval",
+        "A Commander takes back their approval, where both must approve and the other has not yet. "
+        "The request gets a new nonce.",
+        Nothing, RequestView, withdraw_approval, _CHANGE,
     ),
     Operation(
         "POST", "/api/v1/approval-requests/{request_id}/edit", "edit",

@@ -8,11 +8,15 @@ from broadcaster.desk import (
     api,
     approval,
     board,
+    channels,
+    fallback,
     feeds,
+    guest,
     incident,
     live,
     middleware,
     people,
+    pictures,
     problems,
     public,
     reach,
@@ -28,15 +32,17 @@ from broadcaster.desk.deps import DESK, Desk
 
 #: Each has `routes`. No two name the same address.
 MODULES = (
-    templating, session, sign_in, board, incident, approval, release, record, people, reach,
-    requests, voice,
-    problems, api, live, public, feeds,
+    templating, session, sign_in, fallback, board, incident, approval, release, record, people,
+    reach, requests, channels, voice, guest,
+    pictures, problems, api, live, public, feeds,
 )  # fmt: skip
 
 
 def make_app(desk: Desk) -> web.Application:
     """The desk's application. It starts nothing until it is run, and owns no port."""
-    app = web.Application(middlewares=middleware.ALL, client_max_size=middleware.MAX_BODY)
+    app = web.Application(
+        middlewares=(*middleware.ALL, guest.own_incident_only), client_max_size=middleware.MAX_BODY
+    )
     app[DESK] = desk
     app.on_response_prepare.append(middleware.add_headers)
     templating.setup(app)

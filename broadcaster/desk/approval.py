@@ -18,8 +18,8 @@ from typing import TypeVar
 from aiohttp import web
 from pydantic import ValidationError
 
-from broadcaster.approval import RequestState, Verdict, asked_in_words
-from broadcaster.desk import handover
+from broadcaster.approval import Assent, RequestState, Verdict, asked_in_words
+from broadcaster.desk import fallback, handover
 from broadcaster.desk.api import ApprovalDetail, approval_detail
 from broadcaster.desk.changes import ChannelChange, Part
 from broadcaster.desk.decision import asked, decided
@@ -30,9 +30,26 @@ from broadcaster.desk.session import fields_of, require_person
 from broadcaster.desk.templating import page
 from broadcaster.edit import EditWords, edit_words
 from broadcaster.errors import Refusal
-from broadcaster.incident import Command, commanders_in_words
-from broadcaster.ledger import Tx, approvals, calls, incidents, voices
-from broadcaster.orders import LONGEST_REASON, Decide, no_such_request, renew_request, writing
+from broadcaster.incident import Command
+from broadcaster.ledger import (
+    Tx,
+    approvals,
+    assents,
+    calls,
+    fallbacks,
+    incidents,
+    voices,
+    wrong_words,
+)
+from broadcaster.ledger.wrong_words import StillOut
+from broadcaster.orders import (
+    LONGEST_REASON,
+    Decide,
+    no_such_request,
+    renew_request,
+    withdraw_assent,
+    writing,
+)
 from broadcaster.passkey import Json
 from broadcaster.policy import BY_ID
 from broadcaster.roster import Act, require
@@ -153,8 +170,8 @@ async def show(request: web.Request) -> web.Response:
 
 @routes.post("/a/{request_id}")
 async def act(request: web.Request) -> web.Response:
-    """Records the decision that the pressed button says, puts an edit in the place of what is
-    asked, or asks again after an expiry."""
+    """Records the decision that the pressed button says, takes back an approval that waits, puts an
+    edit in the place of what is asked, or asks again after an expiry."""
     desk, person = request.app[DESK], require_person(request)
     fields = await fields_of(request)
     try:
@@ -164,6 +181,10 @@ async def act(request: web.Request) -> web.Response:
                 lambda tx: renew_request(tx, request_id, person), urgent=True
             )
             address = f"/a/{renewed.id}"
+        elif fields.get("act") == "withdraw":
+            request_id = request.match_info["request_id"]
+            await desk.ledger.write(lambda tx: withdraw_assent(tx, request_id, person), urgent=True)
+            address = request.path
         elif fields.get("act") == "edit":
             address = f"/a/{await _edited(request, fields)}"
         elif fields.get("act") in handover.ACTS:
@@ -171,7 +192,10 @@ async def act(request: web.Request) -> web.Response:
             await handover.act(desk, person, kept.request.incident_id, fields)
             address = request.path
         else:
-            await decided(desk, person, _order(request, fields))
+            order = _order(request, fields)
+            typed = fallback.typed(fields)
+            seal = await fallback.for_decision(desk, person, order, fields) if typed else None
+            await decided(desk, person, order, seal)
             if request.headers.get("X-Broadcaster") == "1":  # the page's script: one round trip
                 return await _page(request)
             address = request.path
@@ -248,7 +272,10 @@ class Look:
     writing: Act  #: what it takes to ask again
     at: handover.CommandView
     by_voice: voices.Kept | None
-    unopened: bool  #: whether they were called, and see it now for the first time
+    assent: Assent | None  #: that waits for the other Commander's
+    unopened: Sequence[str]  #: the calls that they see it by now for the first time
+    still_out: Sequence[StillOut]  #: wrong words of its incident
+    may_type: bool  #: PIN and code
 
 
 def voice_of(tx: Tx, request_id: str) -> voices.Kept | None:
@@ -280,19 +307,24 @@ async def _page(
             if waiting.request.id != kept.request.id
         ]
         detail = approval_detail(tx, desk, kept)
+        revision = approvals.revision(tx, kept.request.revision_id)
+        assert revision is not None, "a request's revision is a foreign key, too"
         return Look(
             detail, next(iter(newer), None),
             asked(tx, desk, kept, person, detail.keeps), incident.incident.command,
             writing(incident.incident),
             handover.command_view(tx, desk, incident.incident, person),
             voice_of(tx, kept.request.id),
-            calls.unopened(tx, kept.request.id, person.id),
+            assents.waiting(tx, kept.request, incident.incident, revision),
+            calls.unopened(tx, person.id, request_id=kept.request.id),
+            wrong_words.still_out(tx, kept.request.incident_id),
+            fallbacks.standing(tx, person.id) is not None,
         )  # fmt: skip
 
     seen = await desk.ledger.read(look)
     it, command, passkey_asks = seen.detail, seen.command, seen.asks
     if seen.unopened and refusal is None:
-        await desk.ledger.write(lambda tx: calls.opened(tx, it.request.id, person.id))
+        await desk.ledger.write(lambda tx: calls.opened(tx, seen.unopened))
     titles = {channel.name: channel.title for channel in desk.channels}
     expired = it.request.state is RequestState.EXPIRED or (
         it.request.state is RequestState.OPEN and it.request.expires_at <= it.now
@@ -319,6 +351,11 @@ async def _page(
         over=over,
         newer=seen.newer,
         by_voice=seen.by_voice,
+        still_out=seen.still_out,
+        names=seen.at.names,
+        may_settle=person.may(Act.SETTLE_POST),
+        may_let_go_on=person.may(Act.TAKE_BACK) or person.may(Act.RUN_CHANNEL),
+        may_type=seen.may_type,
         said_words=words_of(it.request.digest) if desk.settings.voice_approval else (),
         own=own,
         mine=(waits or it.keeps is not None) and not own and may_decide(person, command),
@@ -327,7 +364,9 @@ async def _page(
         may_stop=person.may(Act.STOP),
         may_compile=person.may(seen.writing),
         may_ask_again=expired and person.may(seen.writing),
-        asked=asked_in_words(command, commanders_in_words(command, seen.at.names, " or ")),
+        asked=asked_in_words(command, seen.at.names, seen.assent),
+        gave=seen.assent is not None and seen.assent.person_id == person.id,
+        others=[seen.at.names.get(each) for each in command.commanders if each != person.id],
         passkey_asks=passkey_asks,
         has_passkey=passkey_asks is None or bool(passkey_asks["approved"]["allowCredentials"]),
         key=(fields or {}).get("idempotency_key") or secrets.token_urlsafe(18),

@@ -17,7 +17,7 @@ from broadcaster.desk.story import STATUS_WORDS
 from broadcaster.desk.templating import page
 from broadcaster.errors import Refusal
 from broadcaster.incident import SUPPRESSED_TYPES, Handling, Incident, Topic, handling
-from broadcaster.ledger import Tx, board, incidents, people, reports
+from broadcaster.ledger import Tx, board, channels, incidents, people, reports
 from broadcaster.roster import Act, Person, require
 from broadcaster.type_names import type_in_words
 
@@ -50,6 +50,9 @@ class Shown:
     rows: Sequence[Row]
     counts: Mapping[str, int]
     pages: int
+    kept_back: Sequence[
+        str
+    ]  #: the titles of channels on which something waits, and nothing is sent
 
 
 def _shown(tx: Tx, desk: Desk, person: Person, tab: str, number: int) -> Shown:
@@ -86,7 +89,11 @@ def _shown(tx: Tx, desk: Desk, person: Person, tab: str, number: int) -> Shown:
             handlings=_HANDLINGS[tab],
         )  # fmt: skip
         wanted = [row(standing, seen) for standing in board.standings(tx, page_of)]
-    return Shown(wanted, counts, max(1, -(-counts[tab] // PAGE)))
+    idle = [name for name, fare in channels.several(tx).items() if fare.kept_back(tx.now)]
+    waits = channels.figures(tx) if idle else {}  # it counts every post that there ever was
+    kept_back = [seen.channels.get(name, name) for name in idle
+                 if name in waits and waits[name].waiting]  # fmt: skip
+    return Shown(wanted, counts, max(1, -(-counts[tab] // PAGE)), kept_back)
 
 
 class _About:

@@ -7,6 +7,7 @@ urgency, severity and certainty are `Unknown`, the category is `Safety`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from xml.etree import ElementTree as ET
 from zoneinfo import ZoneInfo
@@ -18,7 +19,21 @@ from broadcaster.update import UpdateKind
 NAMESPACE = "urn:oasis:names:tc:emergency:cap:1.2"
 
 
-def message(desk: Desk, told: Publication, of_incident: Sequence[Publication]) -> bytes:
+@dataclass(frozen=True)
+class Resource:
+    """A picture of the update (3.2.3). `size` is in bytes, `sha1` in hexadecimal digits."""
+
+    description: str
+    mime_type: str
+    size: int
+    uri: str
+    sha1: str | None
+
+
+def message(
+    desk: Desk, told: Publication, of_incident: Sequence[Publication],
+    resources: Sequence[Resource] = (),
+) -> bytes:  # fmt: skip
     """The message of one update; `of_incident` holds all updates of its incident."""
     zone, exercise = desk.settings.zone, desk.settings.world == "exercise"
     earlier = _referred(told, of_incident)
@@ -37,11 +52,13 @@ def message(desk: Desk, told: Publication, of_incident: Sequence[Publication]) -
             for each in earlier
         ))  # fmt: skip
     _add(alert, "incidents", told.incident_public_id)
-    _info(alert, desk, told, zone)
+    _info(alert, desk, told, zone, resources)
     return bytes(ET.tostring(alert, encoding="utf-8", xml_declaration=True))
 
 
-def _info(alert: ET.Element, desk: Desk, told: Publication, zone: ZoneInfo) -> None:
+def _info(
+    alert: ET.Element, desk: Desk, told: Publication, zone: ZoneInfo, resources: Sequence[Resource]
+) -> None:
     over = told.kind in (UpdateKind.ALL_CLEAR, UpdateKind.RETRACTION)
     info = _add(alert, "info")
     _add(info, "language", "en")
@@ -61,6 +78,14 @@ def _info(alert: ET.Element, desk: Desk, told: Publication, zone: ZoneInfo) -> N
     _add(info, "web", f"{desk.address}/p/{told.incident_public_id}")
     if desk.settings.contact:
         _add(info, "contact", desk.settings.contact)
+    for each in resources:
+        resource = _add(info, "resource")
+        _add(resource, "resourceDesc", each.description)
+        _add(resource, "mimeType", each.mime_type)
+        _add(resource, "size", str(each.size))
+        _add(resource, "uri", each.uri)
+        if each.sha1:
+            _add(resource, "digest", each.sha1)
     _add(_add(info, "area"), "areaDesc", told.area)
 
 

@@ -37,6 +37,8 @@ class Changes(Frozen):
     channels: tuple[ChannelChange, ...]
     channels_left_out: tuple[str, ...]  #: told last time, and not now
     area: tuple[str, str] | None  #: before and now, where they differ
+    #: What became of the picture; null: there is the same, or none as before.
+    picture: Literal["new", "another", "none any more"] | None = None
 
 
 def words(old: str, new: str) -> tuple[Part, ...]:
@@ -87,4 +89,13 @@ def since_last_release(tx: Tx, revision: Revision) -> Changes | None:
         ),
         channels_left_out=tuple(name for name in last.channels if name not in revision.channels),
         area=(last.area, revision.area) if last.area != revision.area else None,
+        picture=_picture(last, revision),
     )
+
+
+def _picture(last: Revision, now: Revision) -> Literal["new", "another", "none any more"] | None:
+    if last.media == now.media:
+        return None
+    if not now.media:
+        return "none any more"
+    return "another" if last.media else "new"

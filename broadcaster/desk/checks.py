@@ -16,9 +16,13 @@ PHRASES = {
     "time": "When",
 }
 
+#: What else is screened beside what channels say.
+OTHERS = PHRASES | {"alt": "the picture's description"}
+
 
 class Place(Frozen):
-    """Where some words stand: a phrase, or a channel's headline or text, from `start` to `end`."""
+    """Where some words stand, from `start` to `end`: in a phrase, in what is said of the picture
+    (`alt`), or in a channel's headline or text."""
 
     field: str
     start: int
@@ -64,13 +68,18 @@ def checks(
     found = [
         Check(
             rule=rule.id, title=rule.title, clause=rule.clause, severity=rule.severity,
-            why=rule.why, do=rule.do, reason=(reasons or {}).get(rule.id),
+            why=_why(by_rule[rule.id]), do=rule.do, reason=(reasons or {}).get(rule.id),
             quotes=tuple(_quotes(by_rule[rule.id], titles)),
         )
         for rule in RULES
         if rule.id in by_rule
     ]  # fmt: skip
     return tuple(sorted(found, key=lambda check: check.severity is not Severity.HARD))
+
+
+def _why(by_words: Mapping[str, list[Finding]]) -> str:
+    """Why they were found: of an address, which character of it."""
+    return " ".join(dict.fromkeys(each.why for several in by_words.values() for each in several))
 
 
 def _quotes(by_words: Mapping[str, list[Finding]], titles: Mapping[str, str]) -> Iterable[Quote]:
@@ -85,8 +94,8 @@ def _quotes(by_words: Mapping[str, list[Finding]], titles: Mapping[str, str]) ->
 
 def _where(places: Iterable[Place], titles: Mapping[str, str]) -> str:
     fields = dict.fromkeys(place.field for place in places)
-    names = [PHRASES[field] for field in fields if field in PHRASES]
-    saying = dict.fromkeys(field.partition("_")[2] for field in fields if field not in PHRASES)
+    names = [OTHERS[field] for field in fields if field in OTHERS]
+    saying = dict.fromkeys(field.partition("_")[2] for field in fields if field not in OTHERS)
     if len(titles) > 1 and set(titles) <= set(saying):
         names.append("every channel")
     else:

@@ -7,7 +7,8 @@ it until its tick says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -19,11 +20,12 @@ from broadcaster.desk.checks import PHRASES
 from broadcaster.desk.preview import Preview
 from broadcaster.errors import Refusal
 from broadcaster.incident import Incident
-from broadcaster.orders import LONGEST_REASON, SubmitRevision
+from broadcaster.orders import LONGEST_REASON, ShowPicture, SubmitRevision
 from broadcaster.policy import RULES
 from broadcaster.suggestion import times, words
 from broadcaster.update import (
     EXERCISE_MARK,
+    LONGEST_TEXT,
     SLOT,
     Origin,
     Phrase,
@@ -43,6 +45,8 @@ EXPIRIES = {1: "1 hour", 4: "4 hours", 12: "12 hours", 24: "24 hours", 72: "3 da
 DEFAULT_EXPIRY = 24
 
 LONGEST_PHRASE = 1000
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 #: Kinds that name the update that was wrong.
 CORRECTING = (UpdateKind.CORRECTION, UpdateKind.RETRACTION)
@@ -80,6 +84,8 @@ class Typed:
     reasons: Mapping[str, str] = field(default_factory=dict)  #: by the rule's id
     attested: bool = False
     no_open_incident: bool = False  #: a notice's statement (389.4.1)
+    picture: str = ""  #: its digest
+    alt: str = ""  #: what it shows
 
     @property
     def words(self) -> Words:
@@ -93,7 +99,8 @@ class Typed:
         )  # fmt: skip
 
     def preview(self) -> Preview:
-        return Preview(words=self.words, text=self.text, own_texts=dict(self.own_texts))
+        return Preview(words=self.words, text=self.text, own_texts=dict(self.own_texts),
+                       alt=self.alt[:LONGEST_TEXT] if self.picture else "")  # fmt: skip
 
     def order(self, incident_id: str, now: datetime) -> SubmitRevision:
         """The order to ask for these words' approval. Raises Refusal on what is too long."""
@@ -121,6 +128,9 @@ class Typed:
             expires_at=now + timedelta(hours=self.hours), update_id=self.update_id or None,
             attested=self.attested, no_open_incident=self.no_open_incident,
             policy_reasons=dict(self.reasons),
+            pictures=(ShowPicture(digest=self.picture, alt=self.alt[:LONGEST_TEXT]),)
+            if self.picture
+            else (),
         )  # fmt: skip
 
     def with_facts(self, incident: Incident) -> Typed:
@@ -184,6 +194,8 @@ def from_revision(
             reasons=revision.policy_reasons,
             channels=tuple(name for name in typed.channels if name in revision.channels),
         )  # fmt: skip
+        for each in revision.pictures:
+            typed = replace(typed, picture=each.digest, alt=each.alt)
     return replace(typed, text=common, own_texts=own)
 
 
@@ -194,7 +206,8 @@ def with_new_facts(
     """The same update, with what is reported now put in the place of what changed.
 
     A place stands in the words as it was reported. Another type brings its own hazard and what to
-    do from its template, and nothing where it has none.
+    do from its template, and nothing where it has none. A picture may show what was so
+    before, and is left out.
     """
     typed = from_revision(revision, incident, world, channels=channels, same_update=True,
                           zone=zone, now=now)  # fmt: skip
@@ -210,7 +223,7 @@ def with_new_facts(
         return said
 
     return replace(
-        typed, text=put_in(typed.text),
+        typed, text=put_in(typed.text), picture="", alt="",
         own_texts={name: put_in(own) for name, own in typed.own_texts.items()},
         phrases={**typed.phrases, **{
             name: TypedPhrase(phrase.text, phrase.origin, phrase.text)
@@ -239,9 +252,9 @@ def all_clear(typed: Typed, zone: ZoneInfo, now: datetime) -> Typed:
 
 def correcting(
     revision: Revision, release_id: str, kind: UpdateKind, incident: Incident, world: World, *,
-    channels: Sequence[AnyChannel], zone: ZoneInfo, now: datetime,
+    there: Collection[str], channels: Sequence[AnyChannel], zone: ZoneInfo, now: datetime,
 ) -> Typed:  # fmt: skip
-    """A correction or retraction of what was released, on exactly the channels it went to.
+    """A correction or retraction of what was released, exactly where that may be read.
 
     The retraction is ready as it is. A correction names the wrong words and leaves open what is
     right: `update.unfilled` keeps it from being sent so.
@@ -258,7 +271,7 @@ def correcting(
     )
     return replace(
         typed, kind=kind, corrects=release_id, text=text, own_texts={}, replaces=(release_id,),
-        channels=tuple(name for name in typed.channels if name in revision.channels),
+        channels=tuple(name for name in typed.channels if name in there),
     )  # fmt: skip
 
 
@@ -309,6 +322,8 @@ def read(form: MultiMapping[object], channels: Sequence[AnyChannel]) -> Typed:
         reasons={rule.id: reason for rule in RULES if (reason := text(f"reason_{rule.id}"))},
         attested="attested" in form,
         no_open_incident="no_open_incident" in form,
+        picture=digest if _DIGEST.fullmatch(digest := text("picture")) else "",
+        alt=text("alt"),
     )
 
 

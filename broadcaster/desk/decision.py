@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from broadcaster.approval import Verdict
+from broadcaster.approval import Assent, Verdict
 from broadcaster.desk.deps import Desk
 from broadcaster.errors import Refusal
 from broadcaster.ledger import Tx, approvals, passkeys, people
@@ -24,7 +24,8 @@ def asked(
     That is, for a practice person at a desk for practice. `keeps`: of the changed facts shown, in
     spite of which an approval keeps the words.
     """
-    allowed, request = own_passkeys(tx, desk, person), kept.request
+    bound = desk.settings.device_bound
+    allowed, request = own_passkeys(tx, desk, person, bound=bound), kept.request
     if allowed is None:
         return None
     return {
@@ -39,9 +40,15 @@ def asked(
     }  # fmt: skip
 
 
-def own_passkeys(tx: Tx, desk: Desk, person: Person) -> list[str] | None:
-    """Those that a person may prove something with; None where the desk answers for them."""
-    usable = [each for each in passkeys.of_person(tx, person.id) if each.usable]
+def own_passkeys(tx: Tx, desk: Desk, person: Person, *, bound: bool = False) -> list[str] | None:
+    """Those that a person may prove something with; None where the desk answers for them.
+
+    `bound`: without those that their maker copies between devices.
+    """
+    usable = [
+        each for each in passkeys.of_person(tx, person.id)
+        if each.usable and not (bound and each.synced)
+    ]  # fmt: skip
     if desk.practice and any(each.practice for each in usable):
         return None
     return [each.id for each in usable if not each.practice]
@@ -82,7 +89,7 @@ async def prover(desk: Desk, order: Decide) -> Person:
         )
         if refusal := objection(
             order.proof, key, person_id=person.id if person else "", site=desk.site,
-            challenge=signed, world=tx.world, at=tx.now,
+            challenge=signed, world=tx.world, at=tx.now, incident_id=kept.request.incident_id,
         ):  # fmt: skip
             raise refusal
         assert person is not None, "their passkey proved it"
@@ -91,14 +98,20 @@ async def prover(desk: Desk, order: Decide) -> Person:
     return await desk.ledger.read(look)
 
 
-async def decided(desk: Desk, person: Person, order: Decide) -> approvals.KeptDecision:
-    """Records a decision. Raises Refusal, once that is on the record.
+async def decided(
+    desk: Desk, person: Person, order: Decide, seal: str | None = None
+) -> approvals.KeptDecision | Assent:
+    """Records a decision, or the first approval of two. Raises Refusal, once it is on the record.
 
-    At a desk for practice a practice person needs no passkey of their own.
+    At a desk for practice a practice person needs no passkey of their own. `seal`: of PIN and code,
+    where they were typed instead.
     """
 
-    def step(tx: Tx) -> approvals.KeptDecision | Refusal:
-        said = practised(tx, order, person, desk.site) if desk.practice else order
-        return decide(tx, said, person, desk.site)
+    def step(tx: Tx) -> approvals.KeptDecision | Assent | Refusal:
+        practising = desk.practice and seal is None
+        said = practised(tx, order, person, desk.site) if practising else order
+        return decide(
+            tx, said, person, desk.site, seal=seal, device_bound=desk.settings.device_bound
+        )
 
     return await on_record(desk, step)

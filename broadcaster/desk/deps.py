@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from broadcaster.calling import Means, Progress
 from broadcaster.channel import AnyChannel
 from broadcaster.clock import Clock, SystemClock
+from broadcaster.desk.signature import CapSigner
 from broadcaster.incident import Incident, Report
 from broadcaster.ledger import Ledger
 from broadcaster.passkey import Site
@@ -99,6 +100,8 @@ class Desk:
     push_key: str | None = None
     #: What Twilio tells of an SMS, at which address, signed how. Raises Refusal.
     sms_report: Callable[[str, Mapping[str, str], str], Progress | None] | None = None
+    #: Signs CAP messages, where the department has a key for that.
+    cap_signer: CapSigner | None = None
 
     @property
     def practice(self) -> bool:

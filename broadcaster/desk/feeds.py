@@ -26,8 +26,9 @@ from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.session import person
 from broadcaster.errors import Kind, LedgerAway, Refusal
 from broadcaster.incident import NAMESPACE
-from broadcaster.ledger import publications
+from broadcaster.ledger import Tx, publications
 from broadcaster.ledger.publications import Publication
+from broadcaster.media import Picture
 from broadcaster.update import short_code
 
 ATOM = "http://www.w3.org/2005/Atom"
@@ -49,6 +50,9 @@ def atom(desk: Desk, told: Sequence[Publication]) -> bytes:
         _element(entry, "link", rel="alternate", href=address(desk, each))
         for category in _categories(each):
             _element(entry, "category", term=category)
+        for picture in each.pictures:
+            _element(entry, "link", rel="enclosure", type=picture.type, length=str(picture.size),
+                     title=picture.alt, href=picture_address(desk, each, picture))  # fmt: skip
         _element(entry, "content", each.text, type="text")
     return _xml(feed)
 
@@ -90,6 +94,9 @@ def rss(desk: Desk, told: Sequence[Publication]) -> bytes:
         _element(item, "pubDate", format_datetime(each.published_at.astimezone(UTC)))
         for category in _categories(each):
             _element(item, "category", category)
+        for picture in each.pictures[:1]:  # RSS 2.0 has one enclosure
+            _element(item, "enclosure", url=picture_address(desk, each, picture),
+                     length=str(picture.size), type=picture.type)  # fmt: skip
         _element(item, "description", each.text)
     return _xml(root)
 
@@ -111,6 +118,7 @@ def json_feed(desk: Desk, told: Sequence[Publication]) -> bytes:
                 "content_text": each.text,
                 "date_published": each.published_at.isoformat(timespec="seconds"),
                 "tags": _categories(each),
+                **_attachments(desk, each),
                 "_broadcaster": {
                     "number": each.number,
                     "code": short_code(each.digest),
@@ -127,6 +135,28 @@ def json_feed(desk: Desk, told: Sequence[Publication]) -> bytes:
 def address(desk: Desk, told: Publication) -> str:
     """Where an update stands on the public page."""
     return f"{desk.address}/p/{told.incident_public_id}#{told.number}"
+
+
+def picture_address(desk: Desk, told: Publication, picture: Picture) -> str:
+    """Where the public can fetch an update's picture."""
+    return f"{desk.address}/p/{told.incident_public_id}/{told.post_id}/{picture.file_name}"
+
+
+def _attachments(desk: Desk, told: Publication) -> dict[str, object]:
+    if not told.pictures:
+        return {}
+    return {
+        "image": picture_address(desk, told, told.pictures[0]),
+        "attachments": [
+            {
+                "url": picture_address(desk, told, each),
+                "mime_type": each.type,
+                "title": each.alt,
+                "size_in_bytes": each.size,
+            }
+            for each in told.pictures
+        ],
+    }
 
 
 def _atom_feed(desk: Desk, path: str, title: str, told: Sequence[Publication]) -> ET.Element:
@@ -193,27 +223,35 @@ FEEDS = (
 
 async def feed(request: web.Request) -> web.Response:
     """The newest updates in one of the formats."""
-    desk = _reader(request)
+    desk = reader(request)
     of = next(each for each in FEEDS if each.path == request.path)
     told = await desk.ledger.read(lambda tx: publications.newest(tx, NEWEST))
     return _conditional(request, of.make(desk, told), of.content_type, _newest(told))
 
 
 async def cap_message(request: web.Request) -> web.Response:
-    """One update as a CAP 1.2 message."""
-    desk, post_id = _reader(request), request.match_info["post_id"]
-    told = await desk.ledger.read(
-        lambda tx: (
-            publications.of_incident(tx, one.incident_public_id)
-            if (one := publications.one(tx, post_id))
-            else []
-        )
-    )
+    """One update as a CAP 1.2 message, signed where the department has a key for that."""
+    desk, post_id = reader(request), request.match_info["post_id"]
+
+    def look(tx: Tx) -> tuple[list[Publication], dict[str, str]]:
+        one = publications.one(tx, post_id)
+        if one is None:
+            return [], {}
+        return publications.of_incident(tx, one.incident_public_id), publications.sha1s(tx, one)
+
+    told, sha1s = await desk.ledger.read(look)
     mine = next((each for each in told if each.post_id == post_id and not each.routine), None)
     if mine is None:
         raise Refusal("no_such_message", "There is no such CAP message.",
                       "The index /p/cap.atom lists them.", kind=Kind.NOT_FOUND)  # fmt: skip
-    body = cap.message(desk, mine, told)
+    resources = [
+        cap.Resource(each.alt, each.type, each.size, picture_address(desk, mine, each),
+                     sha1s.get(each.digest))
+        for each in mine.pictures
+    ]  # fmt: skip
+    body = cap.message(desk, mine, told, resources)
+    if desk.cap_signer is not None:
+        body = await desk.cap_signer.signed(body)
     return _conditional(request, body, "application/cap+xml", mine.published_at)
 
 
@@ -274,7 +312,7 @@ def setup(app: web.Application) -> None:
     app.on_startup.append(start)
 
 
-def _reader(request: web.Request) -> Desk:
+def reader(request: web.Request) -> Desk:
     desk = request.app[DESK]
     if desk.settings.world == "exercise" and person(request) is None and not _knows(request):
         raise web.HTTPUnauthorized(

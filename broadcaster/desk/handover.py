@@ -50,6 +50,7 @@ class CommandView:
     may_record: bool
     may_transfer: bool
     may_end_offer: bool
+    may_enrol: bool  #: a Commander from outside
 
 
 def command_view(tx: Tx, desk: Desk, incident: Incident, person: Person) -> CommandView:
@@ -66,11 +67,12 @@ def command_view(tx: Tx, desk: Desk, incident: Incident, person: Person) -> Comm
         offer=offer, mine=mine, asks=asks,
         has_passkey=asks is None or bool(asks["allowCredentials"]),
         names={each.id: each.name for each in everybody},
-        candidates=[each for each in everybody if may_command(each)],
+        candidates=[each for each in everybody if may_command(each, incident.id)],
         may_take=watches and not command.commanders,
         may_offer=watches or holds,
         may_record=commanded and person.may(Act.RECORD_COMMAND),
         may_transfer=watches and bool(command.commanders),
+        may_enrol=watches and incident.open,
         may_end_offer=offer is not None and (watches or holds or person.id == offer.by),
     )  # fmt: skip
 
@@ -96,8 +98,10 @@ async def accepted(desk: Desk, person: Person, order: Accept) -> Command:
 
 
 def _record(tx: Tx, incident_id: str, person: Person, fields: Fields) -> object:
-    second = fields.get("with") or None
-    return record_command(tx, incident_id, fields["commander"] or None, person, with_id=second)
+    return record_command(
+        tx, incident_id, fields["commander"] or None, person,
+        with_id=fields.get("with") or None, both="both" in fields,
+    )  # fmt: skip
 
 
 def _radio(tx: Tx, incident_id: str, person: Person, fields: Fields) -> object:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from aiohttp import web
 
 from broadcaster import notices
-from broadcaster.approval import RequestState, asked_in_words, to_keep
+from broadcaster.approval import Assent, RequestState, asked_in_words, to_keep
 from broadcaster.calling import Means
+from broadcaster.channel import AnyChannel
+from broadcaster.delivery import PostState
 from broadcaster.desk import composer, handover, reach
+from broadcaster.desk import pictures as pictures_
+from broadcaster.desk.api import picture_address, pictures_of
 from broadcaster.desk.approval import Said, said_once
 from broadcaster.desk.board import accept
 from broadcaster.desk.checks import PHRASES
@@ -34,14 +39,18 @@ from broadcaster.ledger import (
     calls,
     incidents,
     people,
+    pictures,
     posting_requests,
     posts,
     publications,
     records,
     releases,
+    reply_decisions,
     reports,
+    wrong_words,
 )
 from broadcaster.ledger.posting_requests import PostingRequest
+from broadcaster.ledger.wrong_words import StillOut
 from broadcaster.orders import (
     no_such_request,
     renew_request,
@@ -73,6 +82,15 @@ class Earlier:
 
     release_id: str
     revision: Revision
+    channels: frozenset[str]  #: where it may be read
+
+
+@dataclass(frozen=True)
+class Behind:
+    """A post that has not ended, and of which update."""
+
+    number: int  #: of its update
+    post: posts.Kept
 
 
 @dataclass(frozen=True)
@@ -86,19 +104,33 @@ class View:
     posts: Sequence[posts.Kept]  #: of the newest release
     earlier: Sequence[Earlier]
     story: Sequence[Told]
+    behind: Sequence[Behind]
     names: Mapping[str, str]
     command: handover.CommandView
     on_public_page: bool
+    channels: Sequence[AnyChannel]  #: that may be posted on
+    off: Sequence[AnyChannel]  #: that may not, since the public can answer there
     lapsed: Sequence[FactChange] = ()  #: by which the newest request lapsed
     kept_until: datetime | None = None  #: until when whoever commands may keep its words
     old: Sequence[OldWords] = ()  #: released, and no longer so
+    wrong: Sequence[StillOut] = ()  #: put right or taken back, and still up
+    told: Sequence[calls.Kept] = ()  #: the calls about what was done last about command
     calls: Sequence[calls.Kept] = ()  #: about the newest request
-    telephones: Sequence[str] = ()  #: of whoever commands
+    unopened: Sequence[str] = ()  #: those that whoever looks sees it by now for the first time
+    telephones: Sequence[str] = ()  #: of whoever is asked
     asked_for: PostingRequest | None = None  #: what the notice was begun from
 
     @property
     def incident(self) -> Incident:
         return self.kept.incident
+
+    def there(self, channel: str) -> list[str]:
+        """The releases whose words may be read on a channel."""
+        return [each.release_id for each in self.earlier if channel in each.channels]
+
+    def usable(self, corrects: str | None) -> list[AnyChannel]:
+        """What may be posted on. What puts words right goes wherever they may be read, too."""
+        return [*self.channels, *(each for each in self.off if corrects in self.there(each.name))]
 
     @property
     def commanders(self) -> str | None:
@@ -106,9 +138,8 @@ class View:
 
     @property
     def asked(self) -> str:
-        """Who will be asked to approve."""
-        command = self.incident.command
-        return asked_in_words(command, commanders_in_words(command, self.names, " or "))
+        """Who will be asked to approve; or who still is."""
+        return asked_in_words(self.incident.command, self.names, self.standing.assent)
 
 
 def look(tx: Tx, incident_id: str, titles: Mapping[str, str], desk: Desk, person: Person) -> View:
@@ -120,6 +151,7 @@ def look(tx: Tx, incident_id: str, titles: Mapping[str, str], desk: Desk, person
     everybody = people.everybody(tx)
     names = {person.id: person.name for person in everybody}
     request = standing.request.request if standing.request else None
+    off = reply_decisions.off(tx, desk.channels)
     lines = records.lines(tx, incident_id=incident_id, limit=STORY)
     revision = approvals.revision(tx, request.revision_id) if request else None
     lapsed = request is not None and request.state is RequestState.LAPSED
@@ -131,30 +163,62 @@ def look(tx: Tx, incident_id: str, titles: Mapping[str, str], desk: Desk, person
         revision=revision,
         posts=posts.of_release(tx, standing.release.id) if standing.release else (),
         earlier=_earlier(tx, incident_id),
-        story=[tell(line, names, titles) for line in lines if line.kind not in LEFT_OUT],
+        story=[tell(line, names, titles) for line in _newest_of_each(lines)],
+        behind=_behind(tx, kept.incident.id),
         names=names,
         command=handover.command_view(tx, desk, kept.incident, person),
         on_public_page=bool(publications.of_incident(tx, kept.public_id)),
+        channels=[each for each in desk.channels if each.name not in off],
+        off=[each for each in desk.channels if each.name in off],
         lapsed=told(changes, kept.incident),
         kept_until=request.expires_at if request and to_keep(request, changes, tx.now) else None,
         old=old_words(tx, kept),
+        wrong=wrong_words.still_out(tx, incident_id),
         calls=calls.of_request(tx, request.id) if request else (),
-        telephones=_telephones(tx, kept.incident.command),
+        told=calls.of_newest_move(tx, incident_id),
+        unopened=calls.unopened(tx, person.id, incident_id=incident_id),
+        telephones=_telephones(tx, kept.incident.command, standing.assent),
         asked_for=posting_requests.of_notice(tx, incident_id),
     )
 
 
-def _telephones(tx: Tx, command: Command) -> list[str]:
-    reaches = (each for person in command.commanders for each in calls.reaches_of(tx, person))
+def _newest_of_each(lines: Sequence[records.Line]) -> Iterator[records.Line]:
+    """The lines of the story; of a post that is tried again and again, the newest of them alone."""
+    told: set[str] = set()
+    for line in lines:
+        if line.kind in LEFT_OUT:
+            continue
+        if line.kind == Entry.POST_DEFERRED:
+            post_id = json.loads(line.body)["public"]["post_id"]
+            if post_id in told:
+                continue
+            told.add(post_id)
+        yield line
+
+
+def _behind(tx: Tx, incident_id: str) -> list[Behind]:
+    """Posts that have not ended; what is held is told with the facts that changed."""
+    numbers = releases.numbers(tx, incident_id)
+    return [Behind(numbers[post.release_id], post)
+            for post in posts.unended(tx, [incident_id])
+            if not post.state.ended and post.state is not PostState.HELD]  # fmt: skip
+
+
+def _telephones(tx: Tx, command: Command, assent: Assent | None) -> list[str]:
+    """Of whoever is still asked."""
+    asked = (each for each in command.commanders if not assent or each != assent.person_id)
+    reaches = (each for person in asked for each in calls.reaches_of(tx, person))
     return [reach.address for reach in reaches if reach.means is Means.SMS]
 
 
 def _earlier(tx: Tx, incident_id: str) -> list[Earlier]:
     by_id = {revision.id: revision for revision in approvals.revisions_of(tx, incident_id)}
+    there = [each for each in posts.of_incident(tx, incident_id) if each.state.went_out]
     return [
-        Earlier(release.id, by_id[release.revision_id])
+        Earlier(release.id, by_id[release.revision_id],
+                frozenset(each.channel for each in there if each.release_id == release.id))
         for release in releases.of_incident(tx, incident_id)
-    ]
+    ]  # fmt: skip
 
 
 def _none_yet(reported: bool) -> Refusal:
@@ -217,7 +281,8 @@ def _correcting(view: View, desk: Desk, release_id: str, kind: UpdateKind) -> St
         )  # fmt: skip
     typed = composer.correcting(
         earlier.revision, release_id, kind, view.incident, desk.settings.world,
-        channels=desk.channels, zone=desk.settings.zone, now=desk.clock.now(),
+        there=earlier.channels,
+        channels=view.usable(release_id), zone=desk.settings.zone, now=desk.clock.now(),
     )  # fmt: skip
     return Start(typed, f"{kind}:{release_id}")
 
@@ -234,12 +299,12 @@ def _fresh(view: View, desk: Desk, wanted: str) -> Start:
     if view.incident.notice:
         said = notices.words(view.incident, department=desk.settings.department,
                              zone=desk.settings.zone, now=desk.clock.now())  # fmt: skip
-        return Start(composer.from_words(said, view.incident, desk.channels), "empty")
+        return Start(composer.from_words(said, view.incident, view.channels), "empty")
     drafted = view.incident.handling is Handling.AUTO_DRAFT
     from_template = wanted == "suggestion" or (wanted != "empty" and drafted)
     make = composer.suggested if from_template else composer.empty
     typed = make(
-        view.incident, desk.channels, department=desk.settings.department,
+        view.incident, view.channels, department=desk.settings.department,
         zone=desk.settings.zone, now=desk.clock.now(),
     )  # fmt: skip
     return Start(typed, "suggestion" if from_template else "empty")
@@ -247,7 +312,8 @@ def _fresh(view: View, desk: Desk, wanted: str) -> Start:
 
 def _again(view: View, desk: Desk, revision: Revision, *, same_update: bool) -> Start:
     typed = composer.from_revision(
-        revision, view.incident, desk.settings.world, channels=desk.channels,
+        revision, view.incident, desk.settings.world,
+        channels=view.usable(revision.corrects if same_update else None),
         same_update=same_update, zone=desk.settings.zone, now=desk.clock.now(),
     )  # fmt: skip
     decision = view.standing.decision
@@ -302,8 +368,8 @@ async def act(request: web.Request) -> web.Response:
         "new_facts": lambda tx: _send_new_facts(tx, desk, person, texts),
     }
     chosen = str(form.get("act", ""))
-    if chosen in ("send", "preview"):
-        return await _compose(request, desk, person, send=chosen == "send")
+    if chosen in ("send", "preview", "no_picture"):
+        return await _compose(request, desk, person, chosen)
     try:
         if chosen == "close":
             await _close(desk, request.match_info["incident_id"], person, form)
@@ -319,6 +385,42 @@ async def act(request: web.Request) -> web.Response:
         said = texts if chosen in handover.ACTS else {}
         return await _page(request, refusal=refusal, said_of_command=said)
     raise web.HTTPSeeOther(f"/incidents/{request.match_info['incident_id']}?{done}#standing")
+
+
+@routes.get("/incidents/{incident_id}/picture")
+async def back(request: web.Request) -> web.Response:
+    """The page whose form adds a picture: a reload comes here."""
+    require_person(request)
+    raise web.HTTPSeeOther(f"/incidents/{request.match_info['incident_id']}")
+
+
+@routes.post("/incidents/{incident_id}/picture")
+async def add_picture(request: web.Request) -> web.StreamResponse:
+    """Keeps a picture, made anew, and shows the composer with it and with all that was typed.
+
+    The page that it answers is the incident's, so its other forms come here, too.
+    """
+    desk, person = request.app[DESK], require_person(request)
+    if request.content_type != "multipart/form-data":
+        return await act(request)
+    require(person, Act.WRITE_NOTICE)  # whoever writes an update may
+    form, sent = await pictures_.uploaded(request)
+    typed, incident_id = composer.read(form, desk.channels), request.match_info["incident_id"]
+    try:
+        made = await pictures_.cleaned(sent)
+
+        def keep(tx: Tx) -> None:
+            kept = incidents.get(tx, incident_id)
+            if kept is None:
+                raise _none_yet(False)
+            require(person, writing(kept.incident))
+            pictures.add(tx, made.image, made.data, incident_id=incident_id, added_by=person.id)
+
+        await desk.ledger.write(keep)
+    except Refusal as refusal:
+        return await _page(request, typed=typed, refusal=refusal)
+    alt = typed.alt if typed.picture == made.image.digest else ""
+    return await _page(request, typed=replace(typed, picture=made.image.digest, alt=alt))
 
 
 def _take_back(tx: Tx, request_id: str, person: Person) -> str:
@@ -363,10 +465,12 @@ async def _close(desk: Desk, incident_id: str, person: Person, form: Mapping[str
     await accept(desk, person, fields)
 
 
-async def _compose(request: web.Request, desk: Desk, person: Person, *, send: bool) -> web.Response:
+async def _compose(request: web.Request, desk: Desk, person: Person, chosen: str) -> web.Response:
     incident_id = request.match_info["incident_id"]
     typed = composer.read(await request.post(), desk.channels)
-    if not send:
+    if chosen == "no_picture":
+        typed = replace(typed, picture="", alt="")
+    if chosen != "send":
         return await _page(request, typed=typed)
     try:
         order = typed.order(incident_id, desk.clock.now())
@@ -389,15 +493,21 @@ async def _page(
     incident_id = request.match_info["incident_id"]
     titles = {channel.name: channel.title for channel in desk.channels}
     view = await desk.ledger.read(lambda tx: look(tx, incident_id, titles, desk, person))
+    if view.unopened and refusal is None:
+        await desk.ledger.write(lambda tx: calls.opened(tx, view.unopened))
     start = begin(view, desk, request.query)
     fresh = typed is None
     typed = typed or start.typed
     if refusal is not None and refusal.code == "facts_changed":
         typed = typed.with_facts(view.incident)
-    incident = view.incident
+    incident, shows = view.incident, typed.picture
+    may_be_there = [each for each in view.off if view.there(each.name)]
+    picture = await desk.ledger.read(lambda tx: pictures.image(tx, shows)) if shows else None
     shown = preview(
-        desk.settings.world, desk.channels, typed.preview(), contact=desk.settings.contact
-    )
+        desk.settings.world, [*view.channels, *may_be_there], typed.preview(),
+        contact=desk.settings.contact,
+    )  # fmt: skip
+    corrects = typed.corrects if typed.kind in composer.CORRECTING else ""
     return page(
         request,
         "incident.html",
@@ -413,6 +523,8 @@ async def _page(
         status_words=STATUS_WORDS.get(incident.status.value, incident.status.value),
         waiting=_waiting(view, desk),
         called=reach.told(view.calls, view.names, desk),
+        told_of_command=reach.told(view.told, view.names, desk),
+        calls_people=bool(desk.means),
         waiting_words=_said(view, titles),
         zone_name=f"{desk.clock.now().astimezone(desk.settings.zone):%Z}",
         typed=typed,
@@ -423,6 +535,13 @@ async def _page(
         anew=_anew(view, desk, titles),
         composed=compose(typed.words),
         shown=shown,
+        off_there={each.name: view.there(each.name) for each in may_be_there},
+        left_out={each.name for each in may_be_there} - {c.name for c in view.usable(corrects)},
+        picture=picture,
+        picture_address=picture_address(incident.id, picture) if picture else "",
+        shows=[each.title for each in view.channels if each.pictures],
+        goes_without=[each.title for each in view.channels if not each.pictures],
+        waiting_pictures=pictures_of(view.revision) if view.revision else (),
         rules=sorted(RULES, key=lambda rule: rule.severity is not Severity.HARD),
         checks={check.rule: check for check in shown.checks},
         titles=titles,
@@ -436,10 +555,12 @@ async def _page(
         refusal=refusal,
         own_words=incident.command.commanders == (person.id,),
         may_compile=person.may(writing(incident)),
+        may_settle=person.may(Act.SETTLE_POST),
+        may_let_go_on=person.may(Act.TAKE_BACK) or person.may(Act.RUN_CHANNEL),
         at=view.command,
         said_of_command=said_of_command or {},
         may_close=person.may(Act.CLOSE_INCIDENT) and incident.open,
-        may_decide=may_decide(person, incident.command),
+        may_decide=may_decide(person, incident.command, view.standing.assent),
         message_id=str(uuid.uuid4()),
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ import json
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 
 from aiohttp import web
 
@@ -51,14 +52,17 @@ routes = web.RouteTableDef()
 class Reader:
     """One stream: what moved and was not sent to it yet."""
 
-    def __init__(self, cut: Callable[[], None], *, public_only: bool) -> None:
+    def __init__(
+        self, cut: Callable[[], None], hears: Callable[[Change], bool], *, public_only: bool
+    ) -> None:
         self.cut = cut
         self.public_only = public_only
+        self._hears = hears
         self._moved = asyncio.Event()
         self._waiting: set[Change] = set()
 
     def add(self, changes: frozenset[Change]) -> None:
-        self._waiting |= {c for c in changes if not self.public_only or _is_public(c)}
+        self._waiting |= set(filter(self._hears, changes))
         if len(self._waiting) > MOST_NAMES:
             self._waiting = {ALL}
         if self._waiting:
@@ -117,9 +121,13 @@ class Hub:
 
     @contextlib.contextmanager
     def reading(
-        self, since: str | None, cut: Callable[[], None], *, public_only: bool
-    ) -> Iterator[Reader]:
-        """A reader that has heard everything up to `since`. Raises Refusal where there are many."""
+        self, since: str | None, cut: Callable[[], None], *, public_only: bool,
+        guest_of: str | None = None,
+    ) -> Iterator[Reader]:  # fmt: skip
+        """A reader that has heard everything up to `since`. Raises Refusal where there are many.
+
+        `guest_of`: the one incident that somebody from outside hears of.
+        """
         strangers = sum(reader.public_only for reader in self._readers)
         if public_only and strangers >= MOST_PUBLIC:
             raise Refusal(
@@ -129,7 +137,8 @@ class Hub:
                 kind=Kind.UNAVAILABLE,
                 facts={"retry_after_s": 30},
             )
-        reader = Reader(cut, public_only=public_only)
+        hears = _is_public if public_only else partial(_is_told, guest_of)
+        reader = Reader(cut, hears, public_only=public_only)
         reader.add(self._missed(since))
         self._readers.add(reader)
         try:
@@ -157,6 +166,14 @@ class Hub:
             return None
         behind = self._number - int(number)
         return behind if 0 <= behind <= len(self._past) else None
+
+
+def _is_told(guest_of: str | None, change: Change) -> bool:
+    """What a member hears is everything; of requests and releases the id alone says nothing."""
+    if guest_of is None:
+        return True
+    named = (f"incident:{guest_of}", "exercise", ALL)
+    return change in named or change.startswith(("request:", "release:"))
 
 
 def _is_public(change: Change) -> bool:
@@ -199,7 +216,8 @@ async def note_since(request: web.Request, handler: Handler) -> web.StreamRespon
 @routes.get("/events", allow_head=False)
 async def events(request: web.Request) -> web.StreamResponse:
     """Event `changed` with a JSON list of names, as they move. Strangers hear of public things."""
-    signed_in = person(request) is not None
+    reads = person(request)
+    signed_in = reads is not None
     if not signed_in and request.app[DESK].settings.world == "exercise":
         raise SignInFirst
     hub = request.app[HUB]
@@ -208,7 +226,10 @@ async def events(request: web.Request) -> web.StreamResponse:
     known = since is None or hub.knows(since)
     first = f"id: {since or hub.last_id}\n" if known else ""
     assert request.transport is not None, "its headers were just read"
-    with hub.reading(since, request.transport.abort, public_only=public_only) as reader:
+    guest_of = (reads.guest_of or "") if reads and reads.outside else None
+    with hub.reading(
+        since, request.transport.abort, public_only=public_only, guest_of=guest_of
+    ) as reader:
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
         )

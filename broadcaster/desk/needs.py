@@ -8,12 +8,12 @@ from datetime import datetime
 from enum import IntEnum
 from zoneinfo import ZoneInfo
 
-from broadcaster.approval import KEPT, RELEASED, RequestState, asked_in_words
+from broadcaster.approval import KEPT, RELEASED, Assent, RequestState, asked_in_words
 from broadcaster.delivery import PostState
 from broadcaster.desk.marks import STATES
 from broadcaster.desk.story import STATUS_WORDS
 from broadcaster.handover import OFFER_LIVES
-from broadcaster.incident import Command, Handling, Incident, commanders_in_words
+from broadcaster.incident import Command, Handling, Incident
 from broadcaster.ledger import board
 from broadcaster.orders import writing
 from broadcaster.roster import Act, Person, Role
@@ -29,7 +29,9 @@ class Need(IntEnum):
     YOU = 1  #: a request waits for the one who looks
     SOMEBODY = 2  #: a request waits for a Commander
     CAME_BACK = 3  #: returned, expired, lapsed, or refused by the gate
-    CHANNEL = 4  #: a channel refused, nobody knows whether it posted, or a voice is not ratified
+    #: A channel refused, nobody knows whether it posted, it shows something else, or a voice is not
+    #: ratified.
+    CHANNEL = 4
     CHANGED = 5  #: the facts changed since the public was told
     OVERDUE = 6  #: the public was promised an update by now
     SUGGESTED = 7  #: an update is suggested, and none was written
@@ -69,12 +71,17 @@ class Seen:
     now: datetime
     zone: ZoneInfo
 
-    def commander(self, command: Command) -> str:
-        return asked_in_words(command, commanders_in_words(command, self.names, " or "))
+    def asked(self, standing: board.Standing) -> str:
+        return asked_in_words(standing.kept.incident.command, self.names, standing.assent)
 
 
-def may_decide(person: Person, command: Command) -> bool:
-    """Whether a decision about an incident, or a notice, is this person's, as it stands now."""
+def may_decide(person: Person, command: Command, assent: Assent | None = None) -> bool:
+    """Whether a decision about an incident, or a notice, is this person's, as it stands now.
+
+    Whoever has assented waits for the other Commander.
+    """
+    if assent is not None and assent.person_id == person.id:
+        return False
     if command.routine:
         return person.may(Act.APPROVE_NOTICE)
     if not command.commanders:
@@ -152,13 +159,13 @@ def _waits(standing: board.Standing, seen: Seen) -> _Found | None:
         return None
     request, command = kept.request, standing.kept.incident.command
     if request.state is RequestState.OPEN and request.expires_at > seen.now:
-        if may_decide(seen.person, command):
+        if may_decide(seen.person, command, standing.assent):
             return _Found(
                 Need.YOU, request.created_at, "clock", "Waiting for you",
                 link=f"/a/{request.id}", act="Read and decide",
             )  # fmt: skip
         return _Found(
-            Need.SOMEBODY, request.created_at, "clock", f"Waiting for {seen.commander(command)}",
+            Need.SOMEBODY, request.created_at, "clock", f"Waiting for {seen.asked(standing)}",
             act="Open",
         )  # fmt: skip
     judged = standing.decision.outcome if standing.decision else None
@@ -205,12 +212,37 @@ def _channel(standing: board.Standing, seen: Seen) -> _Found | None:
     several = [each for each in standing.need_a_look
                if not lapsed or each.state is not PostState.HELD]  # fmt: skip
     if not several:  # what changed facts hold is told with them
-        return None
+        return _alarm(standing, seen)
     post = several[0]
     shape, word, _ = STATES[str(post.state)]
     return _Found(
         Need.CHANNEL, post.since, shape, f"{seen.channels.get(post.channel, post.channel)}: {word}",
         post.why or "", link=f"/releases/{post.release_id}", act="Look",
+    )  # fmt: skip
+
+
+def _alarm(standing: board.Standing, seen: Seen) -> _Found | None:
+    if not standing.alarms:
+        return _kept_up(standing, seen)
+    post, errand = standing.alarms[0]
+    shape, word, _ = STATES[str(errand.found)]
+    return _Found(
+        Need.CHANNEL, errand.done_at or post.since, shape,
+        f"{seen.channels.get(post.channel, post.channel)}: {word}", errand.why or "",
+        link=f"/releases/{post.release_id}", act="Look",
+    )  # fmt: skip
+
+
+def _kept_up(standing: board.Standing, seen: Seen) -> _Found | None:
+    if not standing.kept_up:
+        return None
+    [first, *_] = standing.kept_up
+    channel = first.post.channel
+    since = first.paused.paused_at if first.paused else None
+    return _Found(
+        Need.CHANNEL, since or first.post.since, "exclamation",
+        f"{seen.channels.get(channel, channel)}: wrong words stay up", "the channel is paused",
+        link=f"/incidents/{standing.kept.incident.id}#wrong", act="Look",
     )  # fmt: skip
 
 

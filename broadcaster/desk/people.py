@@ -9,7 +9,7 @@ from datetime import datetime
 from aiohttp import web
 
 from broadcaster import devices, passkey
-from broadcaster.authority import Content, Matter, Standing, Subject, Training
+from broadcaster.authority import Content, Matter, Office, Standing, Subject, Training
 from broadcaster.desk.decision import answered, on_record, own_passkeys
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.middleware import status_of
@@ -17,7 +17,7 @@ from broadcaster.desk.roster import ordered
 from broadcaster.desk.session import fields_of, require_person, token_of
 from broadcaster.desk.sign_in import answer_in, proof_in
 from broadcaster.desk.templating import page
-from broadcaster.errors import Refusal
+from broadcaster.errors import Kind, Refusal
 from broadcaster.guideline import Guideline
 from broadcaster.ledger import Tx, authorities, guidelines, locks, passkeys, people
 from broadcaster.passkey import LONGEST_SHIFT, Json, Lock, Passkey
@@ -59,14 +59,20 @@ async def show(request: web.Request) -> web.Response:
 
 @routes.post("/people/ask")
 async def ask(request: web.Request) -> web.Response:
-    """What this device is asked to become one of the signed-in person's."""
+    """What this device is asked to become one of the signed-in person's, and before it the one
+    that they have, where that serves."""
     desk, person = request.app[DESK], require_person(request)
 
-    def step(tx: Tx) -> passkey.Json:
-        known = [each.id for each in passkeys.of_person(tx, person.id)]
-        return passkey.options_to_register(
-            desk.site, name=person.name, challenge=passkeys.ask(tx, person.id), known=known
+    def step(tx: Tx) -> Json:
+        owned, asked = passkeys.of_person(tx, person.id), passkeys.ask(tx, person.id)
+        prove = passkey.options_to_prove(
+            desk.site, challenge=passkey.further_challenge(person.id, asked),
+            allowed=[each.id for each in owned if each.usable and not each.practice],
+        ) if devices.proves(tx, person, desk.site) else None  # fmt: skip
+        make = passkey.options_to_register(
+            desk.site, name=person.name, challenge=asked, known=[each.id for each in owned]
         )
+        return {"prove": prove, "make": make}
 
     return web.json_response(await desk.ledger.write(step))
 
@@ -89,13 +95,17 @@ async def act(request: web.Request) -> web.Response:
         elif session := fields.get("end_session"):
             people.end_sessions(tx, person.id, actor=person.id, only=session)
         elif "do" in fields:
+            if people.signed_in_by_code(tx, token_of(request) or ""):
+                raise _by_code()
             ordered(tx, fields, person, desk.settings.zone)
         else:
             answer = answer_in(fields)
             challenge = passkey.challenge_in(answer)
-            passkeys.use_up(tx, challenge, person.id)
             made = passkey.register(answer, site=desk.site, challenge=challenge)
-            passkeys.add(tx, person.id, made, fields.get("device", ""), actor=person.id)
+            proof = answer_in(fields, "proof") if fields.get("proof") else None
+            return devices.add_device(
+                tx, made, fields.get("device", ""), challenge, proof, person, desk.site
+            )
         return None
 
     try:
@@ -120,6 +130,13 @@ def _unlock(tx: Tx, fields: Mapping[str, str], person: Person, desk: Desk) -> Re
     challenge = passkey.unlock_challenge(whose, lock) if lock else b""
     proof = answered(tx, desk, person, proof_in(fields), challenge)
     return devices.unlock(tx, devices.Unlock(person_id=whose, proof=proof), person, desk.site)
+
+
+def _by_code() -> Refusal:
+    return Refusal(
+        "signed_in_by_code", "You signed in with PIN and code, which are for deciding alone.",
+        "Sign in with a passkey to change the roster.", kind=Kind.FORBIDDEN,
+    )  # fmt: skip
 
 
 #: What is signed by a passkey.
@@ -156,9 +173,11 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
         may_train=person.may(Act.RECORD_TRAINING), may_except=person.may(Act.EXCEPT),
         sessions=sessions, this_session=people.session_id(token_of(request) or ""),
         shift=shift.isoformat(), contents=list(Content), subjects=list(Subject),
-        matters=list(Matter),
+        matters=list(Matter), Office=Office,
+        may_end_fallback=person.may(Act.APPROVE_DEVICE) or person.may(Act.ALLOW_FALLBACK),
         may_name_deputy=person.may(Act.NAME_DEPUTY),
         commanders=[each.person for each in listed if may_command(each.person)],
+        device_bound=desk.settings.device_bound,
         written=written, may_keep=person.may(Act.KEEP_GUIDELINES),
         titles={channel.name: channel.title for channel in desk.channels},
         names={each.person.id: each.person.name for each in listed},

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from pydantic import Field
 
-from broadcaster.channel import AnyChannel, CountRule
+from broadcaster.channel import AnyChannel, Shape
+from broadcaster.counting import CountRule
 from broadcaster.desk.checks import Check, checks
 from broadcaster.errors import Refusal
 from broadcaster.orders import area_of
+from broadcaster.parts import Mark, Part, parts
 from broadcaster.policy import Severity, screen
 from broadcaster.update import EXERCISE_MARK, LONGEST_TEXT, Words, compose, headline, render
 from broadcaster.world import Frozen, World
@@ -23,6 +25,8 @@ class Preview(Frozen):
     #: The common text; empty: composed from the words.
     text: Annotated[str, Field(max_length=2 * LONGEST_TEXT)] = ""
     own_texts: dict[str, str] = Field(default_factory=dict)
+    #: What is said of the picture, where there is one.
+    alt: Annotated[str, Field(max_length=20_000)] = ""
     #: The channels to show; empty: all.
     channels: tuple[str, ...] = ()
 
@@ -46,7 +50,12 @@ class ChannelPreview(Frozen):
     length: int
     limit: int | None
     unit: CountRule
+    counted: str = Field(description="The length in words, by the channel's own count.")
     frame: str
+    handle: str | None = Field(description="Under what name it posts there, where we know it.")
+    shape: Shape = Field(description="How a post looks there, as far as the platform tells.")
+    parts: tuple[Part, ...] = Field(description="The text in passages, as that platform reads it.")
+    notes: tuple[str, ...] = Field(description="What else a reader would see or has to do.")
     fault: Fault | None
 
 
@@ -92,7 +101,7 @@ def preview(
             for each in rendered
         ),
         checks=checks(
-            screen(typed.words, rendered, contact=contact),
+            screen(typed.words, rendered, contact=contact, alts=[typed.alt]),
             {each.name: each.title for each in shown},
         ),
     )
@@ -113,11 +122,26 @@ def _channel(world: World, channel: AnyChannel, typed: Preview, text: str) -> Ch
         title, said = rendering.headline, rendering.text
     except Refusal as refusal:
         fault = _fault(refusal)
+    length, limit, unit = channel.measure(said)
+    read = parts(said, channel.shape.marks, channel.shape.folds_after)
     return ChannelPreview(
         channel=channel.name, title=channel.title, headline=title, text=said,
-        length=channel.count(said), limit=channel.limit, unit=channel.count_rule,
-        frame=channel.frame, fault=fault,
+        length=length, limit=limit, unit=unit, counted=unit.of(length, limit),
+        frame=channel.frame, handle=channel.handle, shape=channel.shape, parts=read,
+        notes=tuple(_notes(channel, read)), fault=fault,
     )  # fmt: skip
+
+
+def _notes(channel: AnyChannel, read: Sequence[Part]) -> Iterator[str]:
+    shape = channel.shape
+    link = next((part.text for part in read if part.mark is Mark.LINK), None)
+    if shape.card and link:
+        yield (
+            f"A card of {link} may stand beneath: that page's title and picture, which nobody "
+            "approves here."
+        )
+    if any(part.folded for part in read):
+        yield f"What stands under “{shape.folds_with}” is read only by those who press that."
 
 
 def _fault(refusal: Refusal) -> Fault:

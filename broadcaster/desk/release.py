@@ -8,31 +8,41 @@ from datetime import datetime
 
 from aiohttp import web
 
-from broadcaster.approval import AnyRelease, asked_in_words
+from broadcaster.aftercare import Errand
+from broadcaster.approval import AnyRelease, Assent, asked_in_words
 from broadcaster.delivery import PostState
+from broadcaster.desk.api import pictures_of
 from broadcaster.desk.approval import said_once
 from broadcaster.desk.deps import DESK
 from broadcaster.desk.lapsed import old_words
 from broadcaster.desk.middleware import status_of
+from broadcaster.desk.record import number_in
 from broadcaster.desk.session import fields_of, require_person, same_site
 from broadcaster.desk.templating import page
 from broadcaster.errors import Kind, Refusal
 from broadcaster.guideline import Guideline
-from broadcaster.handover import commander_name
 from broadcaster.incident import Incident
 from broadcaster.ledger import (
     Tx,
     approvals,
+    assents,
     attempts,
+    channels,
+    choices,
+    errands,
     guidelines,
     incidents,
     people,
     posts,
     releases,
     voices,
+    wrong_words,
 )
+from broadcaster.ledger.wrong_words import StillOut
 from broadcaster.orders import ask_to_keep, stop_release, take_back, writing
+from broadcaster.outcome import Choice, choices_of
 from broadcaster.roster import Act, require
+from broadcaster.settling import choose, let_go_on, see_alarm
 from broadcaster.update import Rendering, Revision
 
 #: What follows, by state, where nothing is to be looked up.
@@ -44,7 +54,8 @@ NEXT: Mapping[PostState, str] = {
     PostState.REPLACED: "Nothing more. The later update says what stands.",
     PostState.REFUSED: "Have somebody look at this channel's account or receiver, then submit the "
     "update again.",
-    PostState.IN_DOUBT: "Look at the channel itself. Nothing is sent again before somebody has.",
+    PostState.IN_DOUBT: "Look at the channel itself, then say here what you saw. Nothing is sent "
+    "again before somebody has.",
     PostState.HELD: "It waits for an update that takes its place, for Stop, or, where facts "
     "changed, for the Commander to keep these words.",
     PostState.STOPPED: "Nothing more was sent here.",
@@ -59,6 +70,31 @@ class OnChannel:
 
     post: posts.Kept
     attempts: Sequence[attempts.Attempt]
+    kept_back: str | None  #: why nothing is sent on its channel now
+    chosen: bool  #: whether somebody's choice is being carried out
+    owed: Sequence[errands.Kept]  #: what was and is owed to it, now that it is there
+
+    wrong: StillOut | None  #: where its words, or those that it is to put right, are still out
+
+    @property
+    def choices(self) -> Sequence[Choice]:
+        """What a person may choose of it now; that wrong words are down is asked with those."""
+        return () if self.chosen else choices_of(self.post.state, takes_down=False)
+
+    @property
+    def alarms(self) -> Sequence[errands.Kept]:
+        """What somebody must still see."""
+        return [each for each in self.read if each.alarms]
+
+    @property
+    def read(self) -> Sequence[errands.Kept]:
+        """What was and is to be read back."""
+        return [each for each in self.owed if each.owed.errand is Errand.READ_BACK]
+
+    @property
+    def waits_why(self) -> str | None:
+        """Why nothing happens to it, where its channel is the cause."""
+        return None if self.post.state.ended else self.kept_back
 
 
 @dataclass(frozen=True)
@@ -76,6 +112,7 @@ class View:
     guideline: Guideline | None  #: that decided, instead of a person
     may_be_kept: bool  #: whether the Commander may let go what is held
     commander: str  #: who is asked
+    assent: Assent | None  #: where both Commanders had to approve, the first one's
 
     @property
     def retraction(self) -> Sequence[Rendering]:
@@ -102,22 +139,39 @@ def look(tx: Tx, release_id: str) -> View:
     kept = incidents.get(tx, release.incident_id)
     assert revision is not None and decision is not None and kept is not None, "its foreign keys"
     command = kept.incident.command
+    several = posts.of_release(tx, release.id)
+    fares = channels.several(tx, {each.channel for each in several})
+    owed = errands.of_posts(tx, {each.id for each in several})
+    wrong = {
+        post.id: each
+        for each in wrong_words.still_out(tx, release.incident_id)
+        for post in (each.post, each.waits)
+        if post is not None and each.again is None  # its own row says what was read
+    }
+    names = {person.id: person.name for person in people.everybody(tx)}
     return View(
         release,
         revision,
         decision,
         [
-            OnChannel(each, attempts.of_post(tx, each.id))
-            for each in posts.of_release(tx, release.id)
+            OnChannel(
+                each, attempts.of_post(tx, each.id),
+                fares[each.channel].kept_back(tx.now) if each.channel in fares else None,
+                choices.waits(tx, each.id),
+                [errand for errand in owed if errand.post_id == each.id],
+                wrong.get(each.id),
+            )
+            for each in several
         ],
-        {person.id: person.name for person in people.everybody(tx)},
+        names,
         releases.stopped_at(tx, release.id),
         voices.of_decision(tx, release.decision_id),
         kept.incident,
         guidelines.get(tx, decision.decision.guideline_id),
         any(each.release_id == release.id and each.held and each.may_be_kept
             for each in old_words(tx, kept)),
-        asked_in_words(command, commander_name(tx, command)),
+        asked_in_words(command, names),
+        assents.get(tx, decision.decision.assent_id),
     )  # fmt: skip
 
 
@@ -166,6 +220,74 @@ async def keep(request: web.Request) -> web.Response:
     raise web.HTTPSeeOther(f"/a/{asked.id}")
 
 
+@routes.post("/releases/{release_id}/posts/{post_id}")
+async def settle(request: web.Request) -> web.Response:
+    """Notes what somebody saw of a post that no program can end, and goes back to its release."""
+    desk, person = request.app[DESK], require_person(request)
+    release_id, post_id = request.match_info["release_id"], request.match_info["post_id"]
+    fields = await fields_of(request)
+    try:
+        choice, attempt = _choice_in(fields), number_in(fields, "attempt") or 0
+        await desk.ledger.write(
+            lambda tx: choose(tx, post_id, attempt, choice, person, fields.get("url", "")),
+            urgent=True,
+        )
+    except Refusal as refusal:
+        return await _page(request, refusal)
+    raise web.HTTPSeeOther(_back(fields, release_id))
+
+
+@routes.post("/releases/{release_id}/posts/{post_id}/seen")
+async def see(request: web.Request) -> web.Response:
+    """Notes that somebody has seen what the public reads, and goes back to where they were."""
+    desk, person = request.app[DESK], require_person(request)
+    release_id, post_id = request.match_info["release_id"], request.match_info["post_id"]
+    fields = await fields_of(request)
+    try:
+        errand, alarm = _errand_in(fields), number_in(fields, "alarm") or 0
+        await desk.ledger.write(lambda tx: see_alarm(tx, post_id, errand, alarm, person))
+    except Refusal as refusal:
+        return await _page(request, refusal)
+    raise web.HTTPSeeOther(_back(fields, release_id))
+
+
+@routes.post("/releases/{release_id}/posts/{post_id}/go-on")
+async def go_on(request: web.Request) -> web.Response:
+    """Lets the channel go on on which wrong words stay up, and goes back to where they were."""
+    desk, person = request.app[DESK], require_person(request)
+    release_id, post_id = request.match_info["release_id"], request.match_info["post_id"]
+    fields = await fields_of(request)
+    try:
+        await desk.ledger.write(lambda tx: let_go_on(tx, post_id, person), urgent=True)
+    except Refusal as refusal:
+        return await _page(request, refusal)
+    raise web.HTTPSeeOther(_back(fields, release_id))
+
+
+def _back(fields: Mapping[str, str], release_id: str) -> str:
+    return same_site(fields.get("next") or f"/releases/{release_id}#posts")
+
+
+def _errand_in(fields: Mapping[str, str]) -> Errand:
+    try:
+        return Errand(fields.get("errand", ""))
+    except ValueError:
+        raise Refusal(
+            "errand_unknown", "Nothing was named that can be seen.",
+            "Use one of the post's buttons.", field="errand",
+        ) from None  # fmt: skip
+
+
+def _choice_in(fields: Mapping[str, str]) -> Choice:
+    try:
+        return Choice(fields.get("choice", ""))
+    except ValueError:
+        raise Refusal(
+            "choice_unknown", "Nothing was chosen that can be done.",
+            "Use one of the post's buttons.", field="choice",
+        ) from None  # fmt: skip
+
+
 async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Response:
     desk, person = request.app[DESK], require_person(request)
     require(person, Act.READ)
@@ -178,9 +300,12 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
         titles=titles,
         following=NEXT,
         said=said_once(((r.channel, r.text) for r in view.revision.renderings), titles),
+        pictures=pictures_of(view.revision),
         takes_back=said_once(((r.channel, r.text) for r in view.retraction), titles),
+        may_settle=person.may(Act.SETTLE_POST),
         may_stop=person.may(Act.WRITE_NOTICE if view.about.notice else Act.STOP),
         may_take_back=person.may(Act.TAKE_BACK),
+        may_let_go_on=person.may(Act.TAKE_BACK) or person.may(Act.RUN_CHANNEL),
         may_compile=person.may(writing(view.about)),
         may_ask_to_keep=person.may(writing(view.about)) or person.may(Act.DECIDE),
         refusal=refusal,

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from broadcaster import rostering
-from broadcaster.authority import Content, Matter, Subject
+from broadcaster.authority import Content, Matter, Office, Subject
 from broadcaster.errors import Refusal
 from broadcaster.ledger import Tx
 from broadcaster.roster import Person
@@ -58,12 +58,17 @@ def _name_deputy(tx: Tx, fields: Mapping[str, str], person: Person, zone: ZoneIn
     if until is None:
         raise Refusal("until_missing", "A deputy stands in until a day that is said.",
                       "Choose the last day.", field="until")  # fmt: skip
-    rostering.name_deputy(tx, fields.get("person", ""), reason=fields.get("reason", ""),
-                          until=until, person=person, actor=person.id)  # fmt: skip
+    rostering.delegate(tx, fields.get("person", ""), Office.DEPUTY, reason=fields.get("reason", ""),
+                       until=until, person=person, actor=person.id)  # fmt: skip
 
 
 def _end_deputy(tx: Tx, fields: Mapping[str, str], person: Person, zone: ZoneInfo) -> None:
-    rostering.end_deputy(tx, fields.get("person", ""), person=person, actor=person.id)
+    rostering.end_delegation(tx, fields.get("person", ""), Office.DEPUTY, person=person,
+                             actor=person.id)  # fmt: skip
+
+
+def _end_fallback(tx: Tx, fields: Mapping[str, str], person: Person, zone: ZoneInfo) -> None:
+    rostering.end_fallback(tx, fields.get("person", ""), person=person, actor=person.id)
 
 
 def _end_guideline(tx: Tx, fields: Mapping[str, str], person: Person, zone: ZoneInfo) -> None:
@@ -77,6 +82,7 @@ _ORDERS: dict[str, Callable[[Tx, Mapping[str, str], Person, ZoneInfo], None]] = 
     "except": _except,
     "name deputy": _name_deputy,
     "end deputy": _end_deputy,
+    "end fallback": _end_fallback,
     "end guideline": _end_guideline,
 }
 

@@ -21,8 +21,8 @@ from yarl import URL
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.errors import Kind, LedgerAway, Refusal
 from broadcaster.exercise import begin_exercise, end_exercise
-from broadcaster.ledger import Tx, exercises, people
-from broadcaster.roster import Person
+from broadcaster.ledger import Tx, clocks, exercises, people
+from broadcaster.roster import Act, Person
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -43,6 +43,7 @@ class Visitor:
     person: Person | None = None
     practice_persons: tuple[Person, ...] = ()
     ended: exercises.Ended | None = None  #: since when the exercise is over
+    clock: clocks.Step | None = None  #: by how much it was set, where nobody has looked yet
 
 
 VISITOR = web.RequestKey("visitor", Visitor)
@@ -127,7 +128,8 @@ async def still_signed_in(request: web.Request) -> bool:
     token = token_of(request)
     if token is None:
         return False
-    return await request.app[DESK].ledger.read(lambda tx: people.session(tx, token)) is not None
+    found = await request.app[DESK].ledger.read(lambda tx: people.session(tx, token))
+    return found is not None and found[0].may(Act.READ)
 
 
 async def _visitor(request: web.Request) -> Visitor:
@@ -140,8 +142,9 @@ async def _visitor(request: web.Request) -> Visitor:
         found = people.session(tx, token) if token else None
         practice = tuple(people.practice_persons(tx)) if choosing else ()
         stale = found is not None and tx.now - found[1] >= SEEN_EVERY
-        over = exercises.ended(tx) if found else None
-        return stale, Visitor(found[0] if found else None, practice, over)
+        if found is None:
+            return False, Visitor(practice_persons=practice)
+        return stale, Visitor(found[0], practice, exercises.ended(tx), clocks.unconfirmed(tx))
 
     stale, visitor = await desk.ledger.read(look)
     if stale and token:

@@ -14,7 +14,7 @@ from broadcaster.desk.middleware import status_of
 from broadcaster.desk.session import browser_of, fields_of, same_site, set_session, token_of
 from broadcaster.desk.templating import page
 from broadcaster.errors import Kind, Refusal
-from broadcaster.ledger import Tx, passkeys, people
+from broadcaster.ledger import Tx, fallbacks, passkeys, people
 from broadcaster.passkey import Json
 from broadcaster.roster import Person, Role
 
@@ -43,7 +43,7 @@ routes = web.RouteTableDef()
 @routes.get("/sign-in")
 async def sign_in(request: web.Request) -> web.Response:
     """Who may go on from here, and how."""
-    return _sign_in_page(request)
+    return await sign_in_page(request)
 
 
 @routes.post("/sign-in/ask")
@@ -69,8 +69,8 @@ async def with_passkey(request: web.Request) -> web.StreamResponse:
 
         signed = await desk.ledger.write(step, urgent=True)
     except Refusal as refusal:
-        return _sign_in_page(request, refusal)
-    return _signed_in(request, signed, same_site(fields.get("next")))
+        return await sign_in_page(request, refusal)
+    return signed_in(request, signed, same_site(fields.get("next")))
 
 
 @routes.get("/enrol/{token}")
@@ -105,7 +105,7 @@ async def use_link(request: web.Request) -> web.StreamResponse:
         session = await desk.ledger.write(step, urgent=True)
     except Refusal as refusal:
         return await _enrol_page(request, refusal, fields.get("device", ""))
-    return _signed_in(request, session, "/")
+    return signed_in(request, session, "/")
 
 
 def answer_in(fields: Mapping[str, str], name: str = "passkey") -> Json:
@@ -134,6 +134,7 @@ def _proven(tx: Tx, desk: Desk, proof: Json, browser: str) -> str:
     refusal = passkey.objection(
         proof, key, person_id=person.id if person else "", site=desk.site, challenge=challenge,
         world=tx.world, at=tx.now,
+        incident_id=key.guest.incident_id if key and key.guest else None,
     )  # fmt: skip
     if refusal is None:
         refusal = passkeys.counted(tx, key, proof)
@@ -148,16 +149,22 @@ def _challenge(token: str) -> bytes:
     return hashlib.sha256(_ENROL_TAG + token.encode()).digest()
 
 
-def _signed_in(request: web.Request, session: str, where: str) -> web.StreamResponse:
+def signed_in(request: web.Request, session: str, where: str) -> web.StreamResponse:
+    """Gives the browser its session, and goes on."""
     response = web.Response(status=303, headers={"Location": where})
     set_session(request, response, session)
     return response
 
 
-def _sign_in_page(request: web.Request, refusal: Refusal | None = None) -> web.Response:
+async def sign_in_page(
+    request: web.Request, refusal: Refusal | None = None, *, by_code: bool = False, name: str = ""
+) -> web.Response:
+    """`by_code`: whether what was refused were PIN and code."""
+    may_type = await request.app[DESK].ledger.read(fallbacks.anybody_may)
     return page(
         request, "sign_in.html", does=does, next=same_site(request.query.get("next")),
-        refusal=refusal, status=status_of(refusal) if refusal else 200,
+        refusal=refusal, by_code=by_code, may_type=may_type, name=name,
+        status=status_of(refusal) if refusal else 200,
     )  # fmt: skip
 
 

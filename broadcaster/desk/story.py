@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from broadcaster.handover import SUPERVISOR, WATCH_COMMANDER
+from broadcaster.calling import SUPERVISOR, WATCH_COMMANDER
 from broadcaster.incident import Status
 from broadcaster.ledger import records
 from broadcaster.policy import BY_ID
@@ -90,7 +90,7 @@ def tell(line: records.Line, names: Mapping[str, str], channels: Mapping[str, st
         quote=tuple(
             (_quoted(field, channels), value)
             for field, value in line.private.items()
-            if field.startswith(("text_", "reason"))
+            if field.startswith(("text_", "alt_", "reason"))
         ),
         link=f"/releases/{release}" if release else f"/a/{request}" if request else None,
         incident_id=line.incident_id,
@@ -102,6 +102,8 @@ def tell(line: records.Line, names: Mapping[str, str], channels: Mapping[str, st
 def _quoted(field: str, channels: Mapping[str, str]) -> str:
     if rule := BY_ID.get(field.removeprefix("reason_")):
         return f"Reason for: {rule.title}"
+    if field.startswith("alt_"):
+        return "The picture shows"
     name = field.removeprefix("text_")
     return channels.get(name, name.replace("_", " ").capitalize())
 
@@ -116,9 +118,9 @@ def _incident(line: _Line) -> str:
 
 
 _HOW = {
-    "taken": ", as Watch Commander",
+    "taken": ", taken where nobody did",
     "accepted": ", accepted by passkey",
-    "forced": ", by order of the Watch Commander",
+    "forced": ", transferred without its Commander",
 }
 
 
@@ -126,7 +128,10 @@ def _command(line: _Line) -> str:
     if not line["commander"]:
         return "Command has ended"
     if second := line["with_commander"]:
-        return f"{line.name('commander')} and {line.names.get(second, second)} command together"
+        both = "; both must approve" if line["both"] else ""
+        return (
+            f"{line.name('commander')} and {line.names.get(second, second)} command together{both}"
+        )
     how = _HOW.get(line["how"], "")
     if line["how"] == "radio":
         how = f": {line.name('said_by')} handed over by radio"
@@ -155,6 +160,10 @@ def _decided(line: _Line) -> str:
     said = f"{line['verdict'].capitalize()} the words #{line['code']}"
     if line["attester"]:
         return f"{said} by voice on {line['radio']}; {line.name('attester')} attests it"
+    if line["after"]:
+        said += f", after {line.name('after')}"
+    if line["fallback_id"]:
+        said += " with PIN and code instead of a passkey"
     if line["keeps"]:
         return f"{said}, knowing what has changed: {_changes(line)}"
     if line["guideline_id"]:
@@ -180,6 +189,23 @@ def _post(words: str) -> Callable[[_Line], str]:
     return told
 
 
+def _by(line: _Line) -> str:
+    return f", by the word of {line.name('by')}"
+
+
+def _chosen(line: _Line) -> str:
+    channel = line.channels.get(line["channel"], line["channel"])
+    seen = f"has seen it there ({line['url']})" if line["url"] else "has seen it there"
+    said = {"there": seen, "down": "has taken it down, since its words were wrong"}
+    return f"{channel}: {said.get(line['choice'], 'says to send it again')}"
+
+
+def _alarm_seen(line: _Line) -> str:
+    stays = line["found"] == "stays"
+    seen = "it cannot be taken down" if stays else f"it is {line['found']}"
+    return _post(f"has seen that {seen}")(line)
+
+
 #: What each kind of entry says: its fields in a pattern, or a function of them.
 WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.LEDGER_CREATED: "This ledger was made, for the {world} world",
@@ -198,6 +224,7 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
         f"The offer of command to {line.name('to')} was {line['how']}"
     ),
     Kind.ACCEPTANCE_REFUSED: "Taking command was refused: {code}",
+    Kind.PICTURE_ADDED: "A picture was uploaded",
     Kind.REVISION_SUBMITTED: _submitted,
     Kind.REVISION_EDITED: lambda line: (
         f"Edited {line.name('compiled_by')}'s words of #{line['number']}"
@@ -209,11 +236,19 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.REQUEST_EXPIRED: "Nobody decided in time: the request expired",
     Kind.REQUEST_WITHDRAWN: "Took the submission back",
     Kind.APPROVER_CALLED: _called,
+    Kind.CONCERNED_CALLED: lambda line: (
+        f"Called {line.name('called')} by {line['via']}: {line['about']}"
+    ),
     Kind.CALL_ENDED: _call_ended,
     Kind.CALL_REPORTED: lambda line: (
         f"The {line['via']} to {line.name('called')}: {line['progress']}"
     ),
     Kind.REQUEST_OPENED: "Opened the request",
+    Kind.ASSENT_GIVEN: lambda line: (
+        f"Approved the words #{line['code']}; waits for the other Commander"
+    ),
+    Kind.ASSENT_ENDED: lambda line: f"The approval by {line.name('given_by')} was {line['how']}",
+    Kind.CALL_OPENED: "Opened what they were called about: {about}",
     Kind.DECISION_RECORDED: _decided,
     Kind.VOICE_SETTLED: lambda line: f"{line['settled'].capitalize()} the approval by voice",
     Kind.VOICE_CODES_ISSUED: "Took {codes} new codes for approving by voice",
@@ -226,20 +261,52 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.RELEASE_REFUSED: "Not released: {code}",
     Kind.ATTEMPT_STARTED: _post("sending"),
     Kind.POST_DELIVERED: _post("posted"),
-    Kind.POST_DEFERRED: _post("not posted yet, will be tried again"),
+    Kind.POST_DEFERRED: _post("no proof yet, so it is tried again"),
     Kind.POST_REFUSED: _post("refused"),
     Kind.POST_IN_DOUBT: _post("in doubt"),
     Kind.POST_REPLACED: _post("replaced before it was sent"),
     Kind.POST_EXPIRED: _post("expired before it was sent"),
     Kind.POST_STOPPED: _post("stopped before it was sent"),
     Kind.POST_HELD: _post("held back"),
+    Kind.POST_NOT_FOUND: _post("looked for and not there, so sent again"),
+    Kind.POST_CHOSEN: _chosen,
+    Kind.POST_READ_BACK: lambda line: _post(f"read back, {line['found']}")(line),
+    Kind.POST_RETRACTED: _post("there no more"),
+    Kind.POST_STAYS: _post("could not be taken down"),
+    Kind.REPLIES_ALLOWED: lambda line: (
+        f"{line['channel']} is used though the public can answer there, by the word of "
+        f"{line.name('decided_by')}, until {line['until']}"
+    ),
+    Kind.REPLIES_FORBIDDEN: "{channel} is used no more while the public can answer there",
+    Kind.POST_ALARM_SEEN: _alarm_seen,
+    Kind.CHANNEL_ADDED: lambda line: f"Added the channel {line['channel']}{_by(line)}",
+    Kind.CHANNEL_CREDENTIAL_CHANGED: lambda line: (
+        f"Gave {line['channel']} another credential{_by(line)}"
+    ),
+    Kind.CHANNEL_REMOVED: lambda line: f"Removed the channel {line['channel']}{_by(line)}",
+    Kind.CHANNEL_TEST_STARTED: "Sends a test to {channel}",
+    Kind.CHANNEL_TEST_ENDED: "The test of {channel} is {outcome}",
+    Kind.CHANNEL_FAILING: _post("fails again and again, so it is tried every 15 s"),
+    Kind.CHANNEL_RECOVERED: _post("works again"),
+    Kind.CHANNEL_PAUSED: _post("paused"),
+    Kind.CHANNEL_RESUMED: _post("let go on"),
+    Kind.CHANNEL_SENDS_AGAIN: lambda line: (
+        f"{line.channels.get(line['channel'], line['channel'])}: what is in doubt is "
+        + (
+            "sent again after a minute, for the safety of life"
+            if line["on"] == "True"
+            else "not sent again by itself"
+        )
+    ),
+    Kind.CLOCK_STEPPED: "The clock was set by {seconds} s: nothing is sent until somebody looks",
+    Kind.CLOCK_CONFIRMED: "Said that the clock is right",
     Kind.PERSON_ADDED: "Added to the roster: {name}",
     Kind.ENROLMENT_ISSUED: lambda line: f"Sign-in link for {line.name('person_id')}",
     Kind.RETRACTION_ORDERED: "Took it back, as #{number}, in the words approved for that",
     Kind.RELEASE_STOPPED: "Stopped: what had not begun is not sent",
     Kind.PASSKEY_ADDED: lambda line: f"Passkey enrolled for {line.name('person_id')}: {{name}}",
     Kind.PASSKEY_APPROVED: lambda line: f"Device approved for {line.name('person_id')}",
-    Kind.PROOF_REFUSED: lambda line: f"A passkey's answer refused: {line['code']}",
+    Kind.PROOF_REFUSED: lambda line: f"A proof was refused: {line['code']}",
     Kind.PERSON_LOCKED: lambda line: (
         f"{line.name('person_id')} locked: {line['failures']} answers did not fit"
     ),
@@ -268,6 +335,16 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.DEPUTY_ENDED: lambda line: (
         f"{line.name('person_id')} is no longer a deputy of the Watch Commander"
     ),
+    Kind.DUTY_CHIEF_NAMED: lambda line: f"{line.name('person_id')} is duty chief for a time",
+    Kind.DUTY_CHIEF_ENDED: lambda line: f"{line.name('person_id')} is no longer duty chief",
+    Kind.FALLBACK_ALLOWED: lambda line: (
+        f"{line.name('person_id')} may decide with PIN and code for a time"
+    ),
+    Kind.FALLBACK_ENDED: lambda line: (
+        f"{line.name('person_id')} may no longer decide with PIN and code"
+    ),
+    Kind.GUEST_ENROLLED: "Enrolled a Commander from outside for this incident: {name}",
+    Kind.GUEST_ENDED: lambda line: f"{line.name('person_id')} is no longer enrolled",
     Kind.GUIDELINE_GRANTED: "A guideline was written: {topic} ({clause}) on {channels}",
     Kind.GUIDELINE_ENDED: "The guideline on {topic} was ended",
     Kind.NOTICE_BEGUN: "Began a notice: {topic} ({clause})",
@@ -284,7 +361,8 @@ _TONES: dict[str, str] = {
         (
             Kind.PROBLEM_NOTED, Kind.REQUEST_LAPSED, Kind.REQUEST_EXPIRED, Kind.DECISION_REFUSED,
             Kind.ACCEPTANCE_REFUSED, Kind.RELEASE_REFUSED, Kind.POST_REFUSED, Kind.POST_IN_DOUBT,
-            Kind.POST_EXPIRED, Kind.POST_HELD, Kind.VOICE_CODES_VOIDED,
+            Kind.POST_STAYS, Kind.POST_EXPIRED, Kind.POST_HELD, Kind.POST_NOT_FOUND,
+            Kind.CHANNEL_FAILING, Kind.CHANNEL_PAUSED, Kind.CLOCK_STEPPED, Kind.VOICE_CODES_VOIDED,
         ),
         "look",
     ),

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 import jinja2
+import segno
 from aiohttp import web
 from markupsafe import Markup
 
@@ -67,6 +68,12 @@ def until(desk: Desk, at: datetime) -> Markup:
     )
 
 
+def qr(text: str) -> Markup:
+    """A QR code (ISO/IEC 18004) as SVG that stands in the page; black on white in the dark, too."""
+    made = segno.make(text, error="m", micro=False)
+    return Markup(made.svg_inline(omitsize=True, border=4, dark="#000", light="#fff"))
+
+
 @dataclass(frozen=True)
 class Asset:
     """A file under `static/`, as it is sent."""
@@ -113,6 +120,7 @@ def setup(app: web.Application) -> None:
         "state": state,
         "mark": mark,
         "code": short_code,
+        "qr": qr,
         "units": units,
         "clock": lambda seconds: f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}",
     }
@@ -142,7 +150,11 @@ def page(
         person=visitor.person,
         practice_persons=visitor.practice_persons,
         ended=visitor.ended,
-        may_end=bool(visitor.person and visitor.person.may(Act.STOP)),
+        clock_step=visitor.clock,
+        may_run=bool(visitor.person and visitor.person.may(Act.RUN_CHANNEL)),
+        may_end=bool(
+            visitor.person and visitor.person.may(Act.STOP) and not visitor.person.outside
+        ),
         may_begin=bool(visitor.person and visitor.person.may(Act.APPROVE_DEVICE)),
         flow=app[DESK].flow(),
         here=request.path_qs,

@@ -10,9 +10,18 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Row, func, insert, select, update
 
-from broadcaster.approval import ApprovalRequest, Decision, RequestState, Verdict, request_digest
+from broadcaster.approval import (
+    KEPT,
+    RELEASED,
+    ApprovalRequest,
+    Decision,
+    RequestState,
+    Verdict,
+    request_digest,
+)
 from broadcaster.incident import Command
-from broadcaster.ledger import outbox, schema
+from broadcaster.informing import State
+from broadcaster.ledger import outbox, request_changes, schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.passkey import Json
 from broadcaster.update import REQUEST_EXPIRES_AFTER, Revision, UpdateKind
@@ -42,6 +51,12 @@ class KeptDecision:
     outcome: str | None
     why: str | None
     proof: Json | None = None
+    seal: str | None = None  #: of PIN and code, instead of a passkey's answer
+
+    @property
+    def proven(self) -> bool:
+        """Whether somebody proved that they meant it; else it is an order, or a guideline's."""
+        return self.proof is not None or self.seal is not None
 
 
 def next_number(tx: Tx, incident_id: str) -> int:
@@ -144,7 +159,7 @@ def open_request(tx: Tx, revision: Revision, command: Command) -> ApprovalReques
         )
     )  # fmt: skip
     outbox.revision_submitted(tx, request.id, request.incident_id)
-    _changed(tx, request)
+    _changed(tx, request, State.OPENED)
     return request
 
 
@@ -189,7 +204,17 @@ def end_request(tx: Tx, kept: ApprovalRequest, state: RequestState, why: str | N
         .where(schema.approval_requests.c.id == kept.id)
         .values(state=str(state), why=why, next_look=None)
     )
-    _changed(tx, kept)
+    _changed(tx, kept, State(state))
+
+
+def renew_nonce(tx: Tx, kept: ApprovalRequest) -> None:
+    """What was signed about an undecided request so far proves nothing any more."""
+    tx.connection.execute(
+        update(schema.approval_requests)
+        .where(schema.approval_requests.c.id == kept.id)
+        .values(nonce=secrets.token_hex(32))
+    )
+    _moved(tx, kept)
 
 
 def wait_for_decision(tx: Tx, kept: ApprovalRequest) -> None:
@@ -201,14 +226,19 @@ def wait_for_decision(tx: Tx, kept: ApprovalRequest) -> None:
     )
 
 
-def called(tx: Tx, kept: ApprovalRequest) -> None:
-    """Notify has called somebody; the next look is at the request's end."""
+def renewed(tx: Tx, kept: ApprovalRequest) -> None:
+    """Notes that the same words are asked for again, by another request."""
+    request_changes.note(tx, kept.id, State.RENEWED)
+
+
+def called(tx: Tx, kept: ApprovalRequest, command: Command) -> None:
+    """Notify has called whoever commands; the next look is at the request's end."""
     tx.connection.execute(
         update(schema.approval_requests)
         .where(schema.approval_requests.c.id == kept.id)
         .values(called_at=tx.now, next_look=kept.expires_at)
     )
-    _changed(tx, kept)
+    _changed(tx, kept, State.ASKED, command.epoch)
 
 
 def requests_due(tx: Tx, *, limit: int) -> list[Kept]:
@@ -251,8 +281,9 @@ def look_again(tx: Tx, kept: ApprovalRequest) -> None:
 
 
 def add_decision(
-    tx: Tx, decision: Decision, command: Command, idempotency_key: str, proof: Json | None
-) -> KeptDecision:
+    tx: Tx, decision: Decision, command: Command, idempotency_key: str, proof: Json | None,
+    seal: str | None = None,
+) -> KeptDecision:  # fmt: skip
     """Keeps a decision; an approval wakes the gate. The caller holds the request."""
     same = request_digest(
         decision.request_id, decision.verdict, decision.digest, decision.reason, decision.keeps
@@ -263,12 +294,13 @@ def add_decision(
             **decision.model_dump(exclude={"verdict"}), verdict=str(decision.verdict),
             idempotency_key=idempotency_key, request_digest=same,
             command=command.model_dump_json(), proof=json.dumps(proof) if proof else None,
+            seal=seal,
             outcome=None if approved else str(decision.verdict),
             judged_at=None if approved else tx.now,
             next_look=tx.now + LOOK_AGAIN if approved else None,
         )
     )  # fmt: skip
-    return KeptDecision(decision, command, idempotency_key, same, None, None, proof)
+    return KeptDecision(decision, command, idempotency_key, same, None, None, proof, seal)
 
 
 def decision_of(tx: Tx, request_id: str) -> KeptDecision | None:
@@ -293,6 +325,11 @@ def judged(tx: Tx, decision_id: str, outcome: str, why: str | None) -> None:
         .where(schema.decisions.c.id == decision_id)
         .values(outcome=outcome, why=why, judged_at=tx.now, next_look=None)
     )
+    request_id = tx.connection.execute(
+        select(schema.decisions.c.request_id).where(schema.decisions.c.id == decision_id)
+    ).scalar_one()
+    out = outcome in (RELEASED, KEPT)
+    request_changes.note(tx, request_id, State(outcome) if out else State.NOT_RELEASED)
 
 
 def decisions_look_again(tx: Tx, *, limit: int) -> int:
@@ -360,8 +397,7 @@ def _kept_decision(row: Row[tuple[object, ...]]) -> KeptDecision:
         Decision(
             id=row.id, request_id=row.request_id, person_id=row.person_id,
             verdict=Verdict(row.verdict), digest=row.digest, reason=row.reason, at=row.at,
-            keeps=row.keeps,
-            guideline_id=row.guideline_id,
+            keeps=row.keeps, guideline_id=row.guideline_id, assent_id=row.assent_id,
         ),
         Command.model_validate_json(row.command),
         row.idempotency_key,
@@ -369,8 +405,14 @@ def _kept_decision(row: Row[tuple[object, ...]]) -> KeptDecision:
         row.outcome,
         row.why,
         json.loads(row.proof) if row.proof else None,
+        row.seal,
     )  # fmt: skip
 
 
-def _changed(tx: Tx, kept: ApprovalRequest) -> None:
+def _changed(tx: Tx, kept: ApprovalRequest, state: State, epoch: int | None = None) -> None:
+    request_changes.note(tx, kept.id, state, epoch)
+    _moved(tx, kept)
+
+
+def _moved(tx: Tx, kept: ApprovalRequest) -> None:
     tx.changed("board", "calls", f"incident:{kept.incident_id}", f"request:{kept.id}")

@@ -8,17 +8,41 @@ checked of each.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Boolean, Select, bindparam, insert, or_, select, update
+from sqlalchemy import (
+    Boolean,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
-from broadcaster.delivery import InDoubt, Next, PostState, Receipt, Standing, before_attempt
-from broadcaster.ledger import incidents, leases, posts, releases, schema
+from broadcaster.aftercare import Errand
+from broadcaster.channel import AnyChannel, Mending
+from broadcaster.delivery import InDoubt, PostState, Receipt
+from broadcaster.incident import Handling
+from broadcaster.ledger import (
+    incidents,
+    leases,
+    mails,
+    pictures,
+    posts,
+    releases,
+    reply_decisions,
+    schema,
+)
 from broadcaster.ledger.leases import Lease, LeaseLost
 from broadcaster.ledger.posts import Kept, Turn
 from broadcaster.ledger.tx import Tx
+from broadcaster.outcome import Next, Standing, Trial, before_attempt
 from broadcaster.update import Revision, lapses_by
 
 
@@ -56,6 +80,8 @@ class Wanted:
     post_id: str
     lease: Lease
     lasts: timedelta  #: until then it is sent, or given up
+    channel: AnyChannel
+    passes: tuple[str, ...] = ()  #: earlier ones of its incident that were in doubt just now
 
 
 @dataclass(frozen=True)
@@ -67,6 +93,9 @@ class Opened:
     revision: Revision
     digest: str  #: of the words that are sent, computed from them
     public_id: str  #: the incident's
+    edits: Receipt | None = None  #: in whose place the words are put, where they are
+    #: The bytes of the words' pictures, by their digest.
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -97,20 +126,40 @@ def open_(tx: Tx, wanted: Sequence[Wanted]) -> dict[str, Outcome]:
     }
     asked = {each.post_id: each for each in wanted if each.lease not in lost}
     released = _released_of(tx, asked)  # held before their posts: a stop comes before, or after
-    several = [post for post in posts.locked(tx, asked) if post.state in _TRIED]
+    several = _in_their_turn(tx, asked)
     about = incidents.several(tx, {post.incident_id for post in several})
-    doubtful = _in_doubt(tx, [post.id for post in several])
+    doubts = _doubts(tx, several)
+    wrong = _to_correct(tx, several, released)
+    off = reply_decisions.off(tx, [each.channel for each in asked.values()])
     for post in several:
         outcomes[post.id] = _judged(
-            tx, post, released[post.release_id], about[post.incident_id], post.id in doubtful
-        )
+            tx, post, released[post.release_id], about[post.incident_id], doubts[post.id],
+            asked[post.id].channel, wrong.get(post.id), replies_open=post.channel in off,
+        )  # fmt: skip
     _note(tx, asked, outcomes)
     return outcomes
 
 
+def _in_their_turn(tx: Tx, asked: Mapping[str, Wanted]) -> list[Kept]:
+    """What may be tried of what is asked for, held with what it passes.
+
+    A look may have ended since it was asked for, on another connection: what that look did not see
+    there goes first. And a look that ends from now on waits, and finds that it was passed.
+    """
+    passed = {id for each in asked.values() for id in each.passes}
+    held = {post.id: post for post in posts.locked(tx, {*asked, *passed})}
+    goes_on = {id for id in passed if held[id].state in (*_TRIED, PostState.SENDING)}
+    return [post for id, post in held.items()
+            if id in asked and post.state in _TRIED
+            and not goes_on.intersection(asked[id].passes)]  # fmt: skip
+
+
 @dataclass(frozen=True)
 class _Released:
-    """A release as the ledger holds it now, with its words and what they hash to."""
+    """A release as the ledger holds it now, with its words and what they hash to.
+
+    Where a picture's bytes are gone, or are no longer those that were approved, `digest` is none.
+    """
 
     expires_at: datetime
     stopped: bool
@@ -118,6 +167,7 @@ class _Released:
     digest_released: str
     revision: Revision
     digest: str
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 def _released_of(tx: Tx, post_ids: Collection[str]) -> dict[str, _Released | Exception]:
@@ -154,28 +204,103 @@ def _read(tx: Tx, query: Select[Any]) -> dict[str, _Released | Exception]:
         else:
             found[row.id] = _Released(release.expires_at, row.stopped_at is not None, row.keeps,
                                       release.digest, revision, revision.digest)  # fmt: skip
-    return found
+    return _with_pictures(tx, found)
+
+
+def _with_pictures(
+    tx: Tx, found: dict[str, _Released | Exception]
+) -> dict[str, _Released | Exception]:
+    """The same, with the bytes of what is shown: hashed again, as the words are."""
+    showing = {id: it for id, it in found.items()
+               if isinstance(it, _Released) and it.revision.media}  # fmt: skip
+    kept = pictures.several(tx, {digest for it in showing.values() for digest in it.revision.media})
+    return found | {
+        id: replace(it, digest=it.digest if set(it.revision.media) <= kept.keys() else "", files={
+            digest: kept[digest].data for digest in it.revision.media if digest in kept
+        })
+        for id, it in showing.items()
+    }  # fmt: skip
 
 
 def _judged(
     tx: Tx, post: Kept, released: _Released | Exception, about: incidents.Kept | Exception,
-    in_doubt: bool,
+    doubts: _Doubts, channel: AnyChannel | None, wrong: _Wrong | None = None,
+    *, replies_open: bool = False,
 ) -> Outcome:  # fmt: skip
-    """What is to be noted of one post."""
+    """What is to be noted of one post. Without its channel nothing is found out by looking."""
     if isinstance(released, Exception):
         return released
     if isinstance(about, Exception):
         return about
     standing = Standing(
         release_expires_at=released.expires_at, stopped=released.stopped,
-        replaced_by=post.replaced_by, digest_released=released.digest_released,
+        replaced_by=post.replaced_by,
+        nothing_to_correct=wrong is not None and not wrong.went_out,
+        replies_open=replies_open, digest_released=released.digest_released,
         digest=released.digest, changes=lapses_by(released.revision, about.incident.facts),
-        keeps=released.keeps, in_doubt=in_doubt,
+        keeps=released.keeps, in_doubt=doubts.stands,
+        resend_until=None if channel is None or doubts.edits
+        else channel.resend_until(doubts.first_tried_at or tx.now),
+        can_look=channel is not None and channel.find_lag is not None,
+        deadline=channel.deadline if channel else timedelta(),
     )  # fmt: skip
     instead = before_attempt(standing, now=tx.now)
     if instead is not None:
         return Ended(post, instead, about.public_id)
-    return Opened(post, post.attempts + 1, released.revision, released.digest, about.public_id)
+    edits = wrong.stands if wrong and channel and channel.mending is Mending.EDIT else None
+    if doubts.stands and not doubts.edits:  # it may be there, and would be there twice
+        edits = None
+    return Opened(
+        post, post.attempts + 1, released.revision, released.digest, about.public_id, edits,
+        released.files,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Wrong:
+    """What a correction or retraction is about, on its channel."""
+
+    went_out: bool  #: whether the public has read it there, or may have
+    #: Where its words, or those that stand in their place, are now, unless they are being taken
+    #: down: what is put there would go with them.
+    stands: Receipt | None
+
+
+def _to_correct(
+    tx: Tx, several: Sequence[Kept], released: Mapping[str, _Released | Exception]
+) -> dict[str, _Wrong]:
+    """What corrections and retractions are about, by their own post's id."""
+    about = {
+        post.id: (it.revision.corrects, post.channel)
+        for post in several
+        if isinstance(it := released[post.release_id], _Released) and it.revision.corrects
+    }
+    if not about:
+        return {}
+    table, place = schema.posts.c, schema.posts.alias("place")
+    rows = tx.connection.execute(
+        select(table.release_id, table.channel, table.state, place.c.remote_id, place.c.url)
+        .select_from(schema.posts)
+        .outerjoin(place, and_(
+            place.c.channel == table.channel, place.c.remote_id == table.remote_id,
+            place.c.state == str(PostState.POSTED), place.c.id.not_in(_TAKEN_DOWN),
+        ))
+        .where(table.release_id.in_({release_id for release_id, _ in about.values()}))
+    )  # fmt: skip
+    found = {
+        (row.release_id, row.channel): _Wrong(
+            PostState(row.state).went_out,
+            Receipt(remote_id=row.remote_id, url=row.url) if row.remote_id else None,
+        )
+        for row in rows
+    }
+    return {id: found.get(each, _Wrong(False, None)) for id, each in about.items()}
+
+
+#: What is being taken down.
+_TAKEN_DOWN = select(schema.errands.c.post_id).where(
+    schema.errands.c.errand == str(Errand.RETRACT), schema.errands.c.due_at.is_not(None)
+)
 
 
 def hold_lapsed(tx: Tx, incident: incidents.Kept) -> list[Ended]:
@@ -188,8 +313,8 @@ def hold_lapsed(tx: Tx, incident: incidents.Kept) -> list[Ended]:
                if post.state in _TRIED]  # fmt: skip
     released = _released_of(tx, waiting)
     several = [post for post in posts.locked(tx, waiting) if post.state in _TRIED]
-    doubtful = _in_doubt(tx, [post.id for post in several])
-    judged = [_judged(tx, post, released[post.release_id], incident, post.id in doubtful)
+    doubts = _doubts(tx, several)
+    judged = [_judged(tx, post, released[post.release_id], incident, doubts[post.id], None)
               for post in several]  # fmt: skip
     held = (PostState.HELD, PostState.IN_DOUBT)
     ended = [each for each in judged if isinstance(each, Ended) and each.then.state in held]
@@ -205,7 +330,8 @@ def _note(tx: Tx, asked: Mapping[str, Wanted], outcomes: Mapping[str, Outcome]) 
         return
     tx.connection.execute(insert(schema.attempts), [
         {"post_id": each.post.id, "number": each.number, "started_at": tx.now,
-         "send_before": tx.now + wanted.lasts, "lease_epoch": wanted.lease.epoch}
+         "send_before": tx.now + wanted.lasts, "lease_epoch": wanted.lease.epoch,
+         "edits": each.edits.remote_id if each.edits else None}
         for each, wanted in opened
     ])  # fmt: skip
     table = schema.posts.c
@@ -215,19 +341,112 @@ def _note(tx: Tx, asked: Mapping[str, Wanted], outcomes: Mapping[str, Outcome]) 
             update(schema.posts)
             .where(table.id.in_(alike))
             .values(state=str(PostState.SENDING), since=tx.now, attempts=table.attempts + 1,
-                    next_look=tx.now + lasts, why=None)
+                    next_look=tx.now + lasts, why=None, looks=0)
         )  # fmt: skip
     for each, _ in opened:
         posts.changed(tx, each.post)
 
 
-def _in_doubt(tx: Tx, post_ids: Sequence[str]) -> set[str]:
-    """Posts of which some attempt ended without anybody knowing how."""
+@dataclass(frozen=True)
+class _Doubts:
+    """What a post's tries so far leave open."""
+
+    first_tried_at: datetime | None
+    count: int  #: tries that ended in doubt since a person last chose
+    since: datetime | None  #: when the last of them ended
+    stands: bool  #: whether one of them may have arrived, or has for some
+    edits: bool  #: whether the last try put the words in the place of others
+
+
+def _doubts(tx: Tx, several: Sequence[Kept]) -> dict[str, _Doubts]:
+    tried: dict[str, list[_Try]] = {p.id: [] for p in several}
     table = schema.attempts.c
-    doubtful = select(table.post_id).where(
-        table.post_id.in_(post_ids), table.outcome == InDoubt.__name__
+    begun: set[str] = set()
+    if again := [post.id for post in several if post.attempts]:
+        begun = mails.begun(tx, again)
+        for row in tx.connection.execute(
+            select(table.post_id, table.started_at, table.ended_at, table.outcome, table.edits)
+            .where(table.post_id.in_(again))
+            .order_by(table.number)
+        ):
+            doubtful = row.outcome == InDoubt.__name__
+            edits = row.edits is not None
+            tried[row.post_id].append(_Try(row.started_at, row.ended_at, doubtful, edits))
+    return {post.id: _left_open(post, tried[post.id], post.id in begun) for post in several}
+
+
+class _Try(NamedTuple):
+    started_at: datetime
+    ended_at: datetime | None
+    doubtful: bool
+    edits: bool
+
+
+def _left_open(post: Kept, tried: Sequence[_Try], begun: bool) -> _Doubts:
+    ends = [each.ended_at for each in tried if each.doubtful and each.ended_at]
+    settled, chosen = post.not_there_at, post.chosen_at
+    return _Doubts(
+        first_tried_at=tried[0].started_at if tried else None,
+        count=sum(chosen is None or end > chosen for end in ends),
+        since=max(ends, default=None),
+        stands=begun or any(settled is None or end > settled for end in ends),
+        edits=bool(tried) and tried[-1].edits,
     )
-    return set(tx.connection.execute(doubtful).scalars())
+
+
+def trials(tx: Tx, several: Mapping[str, AnyChannel], *, ending: bool) -> dict[str, Trial]:
+    """What was tried so far of posts by id, each with its channel; they are held until the end.
+
+    `ending`: whether a try ends now, and in doubt if that is what it comes to.
+    """
+    kept_ = posts.locked(tx, several)
+    doubts = _doubts(tx, kept_)
+    overtaken = _overtaken(tx, kept_) if kept_ else set()
+    lively = _sent_again(tx, kept_) if kept_ else set()
+    table = schema.releases.c
+    expiries = {row.id: row.expires_at for row in tx.connection.execute(
+        select(table.id, table.expires_at).where(table.id.in_({p.release_id for p in kept_}))
+    )}  # fmt: skip
+    return {
+        post.id: Trial(
+            channel=several[post.id], attempts=post.attempts,
+            doubts=doubts[post.id].count + ending, looks=0 if ending else post.looks + 1,
+            first_tried_at=doubts[post.id].first_tried_at or tx.now,
+            doubt_since=(None if ending else doubts[post.id].since) or tx.now,
+            expires_at=expiries[post.release_id], overtaken=post.id in overtaken,
+            sent_again=post.id in lively, may_be_there=doubts[post.id].stands,
+            edits=doubts[post.id].edits,
+        )
+        for post in kept_
+    }  # fmt: skip
+
+
+def _overtaken(tx: Tx, several: Sequence[Kept]) -> set[str]:
+    """Posts after which a later one of their incident was tried on their channel."""
+    table, later = schema.posts.c, schema.posts.alias("later")
+    return set(tx.connection.execute(
+        select(table.id).where(
+            table.id.in_([post.id for post in several]),
+            exists().where(
+                later.c.channel == table.channel, later.c.incident_id == table.incident_id,
+                later.c.released_at > table.released_at, later.c.attempts > 0,
+            ),
+        )
+    ).scalars())  # fmt: skip
+
+
+def _sent_again(tx: Tx, several: Sequence[Kept]) -> set[str]:
+    """Posts that the Chief's designee has sent again, in doubt, for the safety of life."""
+    table, about, channel = schema.posts.c, schema.incidents.c, schema.channels.c
+    return set(tx.connection.execute(
+        select(table.id)
+        .join(schema.incidents, about.id == table.incident_id)
+        .join(schema.channels, channel.name == table.channel)
+        .where(
+            table.id.in_([post.id for post in several]),
+            about.handling == str(Handling.AUTO_DRAFT), channel.sends_again_by.is_not(None),
+        )
+    ).scalars())  # fmt: skip
 
 
 # --- After the send ---------------------------------------------------------------------------
@@ -248,8 +467,8 @@ def close(tx: Tx, closings: Sequence[Closing]) -> list[bool | LeaseLost]:
     """Notes how attempts ended; answers of each whether that was news.
 
     Of an attempt that was ended in the meantime only a first receipt is news: proof stands above
-    doubt, and the same proof may be noted again. LeaseLost where the channel has a new holder and
-    there is no proof.
+    doubt, and the same proof may be noted again; it ends a later attempt, too. LeaseLost where the
+    channel has a new holder and there is no proof.
     """
     lost = leases.lost(tx, {each.lease for each in closings if each.receipt is None})
     mine = [each for each in closings if each.lease not in lost or each.receipt is not None]
@@ -269,19 +488,60 @@ def close(tx: Tx, closings: Sequence[Closing]) -> list[bool | LeaseLost]:
     news = [each for each in mine if _is_news(each, stand[each.opened.post.id])]
     posts.turn(tx, [Turn(each.opened.post, _then(tx, each, stand[each.opened.post.id]),
                          each.receipt) for each in news])  # fmt: skip
+    if late := [each.opened.post.id for each in news
+                if each.opened.number != stand[each.opened.post.id].attempts]:  # fmt: skip
+        why = "An earlier try was proved while this was being sent."
+        tx.connection.execute(
+            update(schema.attempts)
+            .where(table.post_id.in_(late), table.ended_at.is_(None))
+            .values(ended_at=tx.now, outcome=InDoubt.__name__, why=why)
+        )
     return [each in news or (each not in mine and lost[each.lease]) for each in closings]
 
 
 def _is_news(closing: Closing, post: Kept) -> bool:
     open_still = (post.state, post.attempts) == (PostState.SENDING, closing.opened.number)
-    return open_still or (closing.receipt is not None and post.state is not PostState.POSTED)
+    known = post.state in (PostState.POSTED, PostState.RETRACTED)  # the latter was there, too
+    return open_still or (closing.receipt is not None and not known)
 
 
 def _then(tx: Tx, closing: Closing, post: Kept) -> Next:
     """What becomes of a post; one that was replaced meanwhile ends without a pause."""
-    if post.replaced_by is not None and closing.then.next_look is not None:
+    if post.replaced_by is not None and closing.then.state is PostState.WAITING:
         return replace(closing.then, next_look=tx.now)
     return closing.then
+
+
+# --- Looking for what is in doubt -------------------------------------------------------------
+
+
+def to_look_for(tx: Tx, post_ids: Collection[str], lasts: timedelta) -> list[Opened]:
+    """Posts in doubt that are due to be looked for; nobody else looks for them meanwhile."""
+    several = [post for post in posts.locked(tx, post_ids)
+               if post.state is PostState.IN_DOUBT and post.next_look
+               and post.next_look <= tx.now]  # fmt: skip
+    table = schema.posts
+    tx.connection.execute(
+        update(table)
+        .where(table.c.id.in_([post.id for post in several]))
+        .values(next_look=tx.now + lasts)
+    )
+    return as_sent(tx, [(post, post.attempts) for post in several])
+
+
+def found_out(tx: Tx, opened: Opened, then: Next, receipt: Receipt | None) -> bool:
+    """Notes how a look ended; answers whether the post was still in doubt, as it was then."""
+    [post] = posts.locked(tx, [opened.post.id])
+    if post.state is not PostState.IN_DOUBT or post.attempts != opened.number:
+        return False
+    if then.state is PostState.IN_DOUBT and then.next_look:
+        posts.looked_for(tx, post, then)
+    else:
+        posts.turn(tx, [Turn(post, then, receipt)])
+    return True
+
+
+# --- What was left open -----------------------------------------------------------------------
 
 
 def left_open(tx: Tx, channels: Collection[str]) -> list[Opened]:
@@ -299,14 +559,48 @@ def left_open(tx: Tx, channels: Collection[str]) -> list[Opened]:
             tried.ended_at.is_(None), tried.send_before <= tx.now,
         )
     ).all()  # fmt: skip
-    released = _released(tx, {row.release_id for row in rows})
-    about = incidents.several(tx, {row.incident_id for row in rows})
+    return as_sent(tx, [(posts.kept(row), row.number) for row in rows])
+
+
+def as_sent(tx: Tx, several: Sequence[tuple[Kept, int]]) -> list[Opened]:
+    """Posts with the words of an attempt of theirs, as it was opened."""
+    released = _released(tx, {post.release_id for post, _ in several})
+    about = incidents.several(tx, {post.incident_id for post, _ in several})
+    edits = _edited(tx, [(post.id, number) for post, number in several])
     return [
-        Opened(posts.kept(row), row.number, words.revision, words.digest, incident.public_id)
-        for row in rows
-        if isinstance(words := released[row.release_id], _Released)
-        and isinstance(incident := about[row.incident_id], incidents.Kept)
-    ]  # fmt: skip
+        Opened(
+            post,
+            number,
+            words.revision,
+            words.digest,
+            incident.public_id,
+            edits.get(post.id),
+            words.files,
+        )
+        for post, number in several
+        if isinstance(words := released[post.release_id], _Released)
+        and isinstance(incident := about[post.incident_id], incidents.Kept)
+    ]
+
+
+def _edited(tx: Tx, tries: Collection[tuple[str, int]]) -> dict[str, Receipt]:
+    """In whose place attempts put the words of their posts, where they did: hardly ever."""
+    tried, post, place = schema.attempts.c, schema.posts.c, schema.posts.alias("place")
+    edits = tx.connection.execute(
+        select(tried.post_id, tried.number).where(
+            tuple_(tried.post_id, tried.number).in_(tries), tried.edits.is_not(None)
+        )
+    ).all()
+    if not edits:
+        return {}
+    rows = tx.connection.execute(
+        select(tried.post_id, tried.edits, place.c.url)
+        .select_from(schema.attempts)
+        .join(schema.posts, post.id == tried.post_id)
+        .join(place, and_(place.c.channel == post.channel, place.c.remote_id == tried.edits))
+        .where(tuple_(tried.post_id, tried.number).in_([tuple(each) for each in edits]))
+    )  # fmt: skip
+    return {row.post_id: Receipt(remote_id=row.edits, url=row.url) for row in rows}
 
 
 def orphaned(tx: Tx) -> None:

@@ -14,11 +14,12 @@ from broadcaster.authority import (
     Delegation,
     Exemption,
     Matter,
+    Office,
     Standing,
     Subject,
     Training,
 )
-from broadcaster.ledger import schema
+from broadcaster.ledger import fallbacks, schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.record import Kind as Fact
 
@@ -52,6 +53,7 @@ def standing(tx: Tx, person_id: str) -> Standing:
         delegations=tuple(
             Delegation.model_validate(row) for row in rows(schema.delegations, "granted_at")
         ),
+        fallbacks=fallbacks.of_person(tx, person_id),
     )
 
 
@@ -126,37 +128,46 @@ def exempt(
     tx.changed("people")
 
 
-def name_deputy(
-    tx: Tx, person_id: str, *, reason: str, until: datetime, granted_by: str, actor: str
-) -> None:
-    """Notes that a person stands in for the Watch Commander, for a time."""
+def delegate(
+    tx: Tx, person_id: str, office: Office, *, reason: str, until: datetime, granted_by: str,
+    actor: str,
+) -> None:  # fmt: skip
+    """Notes that a person has an office that moves command, for a time."""
     made = Delegation(
-        id=str(uuid.uuid4()), person_id=person_id, reason=reason, until=until,
+        id=str(uuid.uuid4()), person_id=person_id, office=office, reason=reason, until=until,
         granted_by=granted_by, granted_at=tx.now,
     )  # fmt: skip
-    tx.connection.execute(insert(schema.delegations).values(**made.model_dump()))
-    tx.record(Fact.DEPUTY_NAMED, actor=actor, person_id=person_id, delegation_id=made.id,
+    tx.connection.execute(
+        insert(schema.delegations).values(**made.model_dump() | {"office": str(office)})
+    )
+    tx.record(_NAMED[office], actor=actor, person_id=person_id, delegation_id=made.id,
               until=until.isoformat(), granted_by=granted_by,
               private={"reason": reason})  # fmt: skip
     tx.changed("people", "calls")
 
 
-def end_deputy(tx: Tx, held: Delegation, *, ended_by: str, actor: str) -> None:
+def end_delegation(tx: Tx, held: Delegation, *, ended_by: str, actor: str) -> None:
     """Ends a delegation now; the caller has seen that it holds."""
     tx.connection.execute(
         update(schema.delegations)
         .where(schema.delegations.c.id == held.id)
         .values(ended_at=tx.now, ended_by=ended_by)
     )
-    tx.record(Fact.DEPUTY_ENDED, actor=actor, person_id=held.person_id, delegation_id=held.id,
+    tx.record(_ENDED[held.office], actor=actor, person_id=held.person_id, delegation_id=held.id,
               ended_by=ended_by)  # fmt: skip
     tx.changed("people", "calls")
 
 
-def deputies(tx: Tx) -> Collection[str]:
-    """Whoever stands in for the Watch Commander now."""
+_NAMED = {Office.DEPUTY: Fact.DEPUTY_NAMED, Office.DUTY_CHIEF: Fact.DUTY_CHIEF_NAMED}
+_ENDED = {Office.DEPUTY: Fact.DEPUTY_ENDED, Office.DUTY_CHIEF: Fact.DUTY_CHIEF_ENDED}
+
+
+def holders(tx: Tx, office: Office | None = None) -> Collection[str]:
+    """Whoever has an office now; None: any of them."""
     table = schema.delegations.c
-    holds = (table.ended_at.is_(None), table.until > tx.now)
+    holds = [table.ended_at.is_(None), table.until > tx.now]
+    if office is not None:
+        holds.append(table.office == str(office))
     return set(tx.connection.execute(select(table.person_id).where(*holds)).scalars())
 
 

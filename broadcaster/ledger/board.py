@@ -7,18 +7,32 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, or_, select
 
-from broadcaster.approval import AnyRelease
+from broadcaster.aftercare import Errand
+from broadcaster.approval import AnyRelease, ApprovalRequest, Assent
 from broadcaster.delivery import PostState
-from broadcaster.ledger import approvals, incidents, posts, releases, schema, voices
+from broadcaster.incident import Incident
+from broadcaster.ledger import (
+    approvals,
+    assents,
+    channels,
+    errands,
+    incidents,
+    posts,
+    releases,
+    schema,
+    voices,
+    wrong_words,
+)
 from broadcaster.ledger.tx import Tx
+from broadcaster.ledger.wrong_words import StillOut
 from broadcaster.update import Revision
 
 #: Ids in one query: SQLite binds no more than some thousands.
 _AT_ONCE = 500
 
-_NEED_A_LOOK = [str(state) for state in (PostState.REFUSED, PostState.IN_DOUBT, PostState.HELD)]
+_NEED_A_LOOK = (PostState.REFUSED, PostState.IN_DOUBT, PostState.HELD)
 
 
 @dataclass
@@ -31,12 +45,18 @@ class Standing:
     compiled_at: datetime | None = None  #: the newest wording's time
     request: approvals.Kept | None = None  #: the newest
     decision: approvals.KeptDecision | None = None  #: on the newest request
+    assent: Assent | None = None  #: to the newest request, where both Commanders must approve
     release: AnyRelease | None = None  #: the newest
     by_voice: voices.Kept | None = None  #: how the newest release was approved, if by voice
     revision: Revision | None = None  #: the newest release's
     keeps: str | None = None  #: the changed facts in spite of which that was kept
     next_number: int = 1
-    need_a_look: list[posts.Kept] = field(default_factory=list)  #: of the newest release
+    #: Of the newest release; in doubt, of any.
+    need_a_look: list[posts.Kept] = field(default_factory=list)
+    #: Posts of any release of which the public reads something else, the newest first.
+    alarms: list[tuple[posts.Kept, errands.Kept]] = field(default_factory=list)
+    #: Wrong words that stay up, since their channel is paused.
+    kept_up: list[StillOut] = field(default_factory=list)
 
 
 def standings(tx: Tx, several: Sequence[incidents.Kept]) -> list[Standing]:
@@ -85,8 +105,17 @@ def _submitted(tx: Tx, ids: Sequence[str], found: dict[str, Standing]) -> None:
         )
     }
     for incident_id, request_id in newest.items():
-        found[incident_id].request = approvals.request(tx, request_id)
-        found[incident_id].decision = approvals.decision_of(tx, request_id)
+        standing = found[incident_id]
+        standing.request = approvals.request(tx, request_id)
+        standing.decision = approvals.decision_of(tx, request_id)
+        if standing.request and standing.kept.incident.command.both:
+            standing.assent = _assent(tx, standing.request.request, standing.kept.incident)
+
+
+def _assent(tx: Tx, request: ApprovalRequest, incident: Incident) -> Assent | None:
+    revision = approvals.revision(tx, request.revision_id)
+    assert revision is not None, "a request's revision is a foreign key"
+    return assents.waiting(tx, request, incident, revision)
 
 
 def _released(tx: Tx, ids: Sequence[str], found: dict[str, Standing]) -> None:
@@ -106,9 +135,33 @@ def _released(tx: Tx, ids: Sequence[str], found: dict[str, Standing]) -> None:
         standing.revision = approvals.revision(tx, standing.release.revision_id)
         standing.keeps = releases.keeps(tx, release_id)
         standing.by_voice = voices.of_decision(tx, standing.release.decision_id)
-        standing.need_a_look = [
-            post for post in posts.of_release(tx, release_id) if str(post.state) in _NEED_A_LOOK
-        ]
+    for post in posts.unended(tx, ids):
+        standing = found[post.incident_id]
+        newest_one = post.release_id == newest[post.incident_id]
+        if post.state is PostState.IN_DOUBT or (newest_one and post.state in _NEED_A_LOOK):
+            standing.need_a_look.append(post)
+    for post, errand in errands.alarming(tx, ids):
+        found[post.incident_id].alarms.append((post, errand))
+    for incident_id in _on_paused_channels(tx, ids):
+        several = wrong_words.still_out(tx, incident_id)
+        found[incident_id].kept_up += [each for each in several if each.paused]
+
+
+def _on_paused_channels(tx: Tx, ids: Sequence[str]) -> list[str]:
+    """Incidents of which something is owed on a channel that is paused: hardly ever any."""
+    paused = [name for name, fare in channels.several(tx).items() if fare.paused_by]
+    if not paused:
+        return []
+    table, owed = schema.posts.c, schema.errands.c
+    unended = [str(state) for state in PostState if not state.ended]
+    takes_down = exists().where(
+        owed.post_id == table.id, owed.errand == str(Errand.RETRACT), owed.due_at.is_not(None)
+    )
+    query = select(table.incident_id).where(
+        table.incident_id.in_(ids), table.channel.in_(paused),
+        or_(table.state.in_(unended), takes_down),
+    )  # fmt: skip
+    return list(tx.connection.execute(query.distinct()).scalars())
 
 
 def _slices(ids: list[str]) -> Iterator[list[str]]:

@@ -1,4 +1,4 @@
-"""How people are reached, whom was called for a decision, and what came of it.
+"""How people are reached, who was called for a decision or about command, and what came of it.
 
 An address is a person's own: it stands in `reaches` alone, never on the record. What was sent, what
 a provider took, delivered or refused, and whether the page was opened, is on the record.
@@ -6,17 +6,22 @@ a provider took, delivered or refused, and whether the page was opened, is on th
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, insert, select, update
+from sqlalchemy import ColumnElement, Row, func, insert, select, update
 
 from broadcaster import calling
-from broadcaster.approval import ApprovalRequest
+from broadcaster.approval import ApprovalRequest, Assent
+from broadcaster.authority import Office
 from broadcaster.calling import (
+    WATCH_COMMANDER,
+    WORTH,
+    About,
     Accepted,
     AnyAsking,
     AnyCall,
@@ -34,7 +39,15 @@ from broadcaster.calling import (
 from broadcaster.delivery import InDoubt, Refused, TryLater
 from broadcaster.errors import Kind, Refusal
 from broadcaster.incident import Command
-from broadcaster.ledger import approvals, authorities, incidents, people, schema
+from broadcaster.ledger import (
+    approvals,
+    assents,
+    authorities,
+    exercises,
+    incidents,
+    people,
+    schema,
+)
 from broadcaster.ledger.tx import Tx
 from broadcaster.record import Kind as Fact
 from broadcaster.roster import Act, Person, Role
@@ -103,20 +116,125 @@ def _kept_reaches(tx: Tx, *of: ColumnElement[bool]) -> list[tuple[str, Reach]]:
     ]
 
 
+#: What the id of a problem is told from others by.
+_PROBLEM = "problem-"
+
+#: The code of the problem of a channel that knows our credential no more.
+CREDENTIAL_DEAD = "credential_dead"
+
+
 # --- Whom to call -----------------------------------------------------------------------------
 
 
-def state(tx: Tx, means: Collection[Means], request_url: Callable[[str], str]) -> Calls:
-    """All that waits for a decision, who may decide it and how they are reached, and the calls
-    so far. `means`: those that there are accounts for."""
-    waiting = approvals.open_requests(tx)
-    if not waiting:
+def tell(
+    tx: Tx, about: About, move_id: str, incident_id: str, concerned: Sequence[str], *, by: str
+) -> None:
+    """Leaves it to notify to call whoever a move of command concerns: persons by id, offices."""
+    tx.connection.execute(
+        insert(schema.command_moves).values(
+            id=move_id, incident_id=incident_id, about=str(about),
+            concerned=json.dumps(concerned), by=by, at=tx.now,
+        )
+    )  # fmt: skip
+    tx.changed("calls")
+
+
+def state(tx: Tx, means: Collection[Means], address: str) -> Calls:
+    """All that waits for a decision or is to be told, whom it concerns and how they are reached,
+    and the calls so far. `means`: those that there are accounts for; `address`: the desk's."""
+    waiting, moves, troubles = approvals.open_requests(tx), _moves(tx), _troubles(tx)
+    if not waiting and not moves and not troubles:
         return Calls()
     everybody, reaches = people.everybody(tx), _reaches(tx, means)
-    open_ = tuple(_asking(tx, kept.request, everybody, reaches, request_url) for kept in waiting)
-    ids = [kept.request.id for kept in waiting]
-    rows = tx.connection.execute(select(schema.calls).where(schema.calls.c.request_id.in_(ids)))
-    return Calls(open=open_, made=tuple(map(_made, rows)))
+    table = schema.calls.c
+    rows = tx.connection.execute(
+        select(schema.calls).where(
+            table.request_id.in_([kept.request.id for kept in waiting])
+            | table.move_id.in_([move.id for move in moves])
+            | table.problem_id.in_([trouble.id for trouble in troubles])
+        )
+    )
+    return Calls(
+        open=(
+            *(_asking(tx, kept.request, everybody, reaches, address) for kept in waiting),
+            *(_telling(tx, move, everybody, reaches, address) for move in moves),
+            *(_warning(tx, trouble, everybody, reaches, address) for trouble in troubles),
+        ),
+        made=tuple(map(_made, rows)),
+    )
+
+
+def _moves(tx: Tx) -> Sequence[Row[Any]]:
+    """What is still to be told about command. An offer that does not stand any more is not."""
+    if exercises.ended(tx):
+        return ()
+    table = schema.command_moves.c
+    rows = tx.connection.execute(
+        select(schema.command_moves).where(table.at > tx.now - WORTH).order_by(table.at)
+    )
+    return [row for row in rows if About(row.about) is not About.OFFERED or _stands(tx, row)]
+
+
+def _stands(tx: Tx, offered: Row[Any]) -> bool:
+    incident = incidents.get(tx, offered.incident_id)
+    assert incident is not None, "a foreign key"
+    offer = incident.incident.command.offer
+    return offer is not None and offer.id == offered.id
+
+
+def _telling(
+    tx: Tx, move: Row[Any], everybody: Iterable[Person],
+    reaches: Mapping[str, tuple[Reach, ...]], address: str,
+) -> AnyAsking:  # fmt: skip
+    concerned = set(json.loads(move.concerned))
+    callees = tuple(
+        Callee(person_id=person.id, rung=Rung.APPROVER, reaches=reaches[person.id])
+        for person in everybody
+        if person.id in reaches and person.id != move.by and concerned & _known_as(person)
+    )
+    about = About(move.about)
+    fields: dict[str, Any] = {
+        "about": about, "about_id": move.id, "incident_id": move.incident_id, "world": tx.world,
+        "url": address + about.page(move.id, move.incident_id),
+        "opened_at": move.at, "expires_at": move.at + WORTH, "people": callees,
+    }  # fmt: skip
+    return Asking(**fields)
+
+
+def _troubles(tx: Tx) -> Sequence[Row[Any]]:
+    """Channels of which somebody is to be told that nothing can be posted there."""
+    if exercises.ended(tx):
+        return ()
+    table = schema.problems.c
+    return tx.connection.execute(
+        select(schema.problems)
+        .where(table.code == CREDENTIAL_DEAD, table.state == "open", table.at > tx.now - WORTH)
+        .order_by(table.id)
+    ).all()  # fmt: skip
+
+
+def _warning(
+    tx: Tx, trouble: Row[Any], everybody: Iterable[Person],
+    reaches: Mapping[str, tuple[Reach, ...]], address: str,
+) -> AnyAsking:  # fmt: skip
+    """To whoever may give the channel another credential."""
+    fields: dict[str, Any] = {
+        "about": About.LOCKED_OUT, "about_id": f"{_PROBLEM}{trouble.id}", "incident_id": "",
+        "world": tx.world, "url": address + About.LOCKED_OUT.page("", ""),
+        "opened_at": trouble.at, "expires_at": trouble.at + WORTH,
+        "people": tuple(
+            Callee(person_id=person.id, rung=Rung.APPROVER, reaches=reaches[person.id])
+            for person in everybody
+            if person.id in reaches and person.may(Act.KEEP_CHANNELS)
+        ),
+    }  # fmt: skip
+    return Asking(**fields)
+
+
+def _known_as(person: Person) -> set[str]:
+    """By what those whom a move concerns are named."""
+    office = {WATCH_COMMANDER} if Role.WATCH_COMMANDER in person.roles else set()
+    return {person.id, *office}
 
 
 def _reaches(tx: Tx, means: Collection[Means]) -> dict[str, tuple[Reach, ...]]:
@@ -130,39 +248,49 @@ def _reaches(tx: Tx, means: Collection[Means]) -> dict[str, tuple[Reach, ...]]:
 
 def _asking(
     tx: Tx, request: ApprovalRequest, everybody: Iterable[Person],
-    reaches: Mapping[str, tuple[Reach, ...]], request_url: Callable[[str], str],
+    reaches: Mapping[str, tuple[Reach, ...]], address: str,
 ) -> AnyAsking:  # fmt: skip
     revision = approvals.revision(tx, request.revision_id)
     incident = incidents.get(tx, request.incident_id)
     assert revision is not None and incident is not None, "foreign keys"
-    command, deputies = incident.incident.command, authorities.deputies(tx)
+    command = incident.incident.command
+    offices = {office: authorities.holders(tx, office) for office in Office}
+    assent = assents.waiting(tx, request, incident.incident, revision)
     callees = tuple(
         Callee(person_id=person.id, rung=rung, reaches=reaches[person.id])
         for person in everybody
         if person.id in reaches and person.id != revision.compiled_by
-        if (rung := _rung(person, command, deputies)) is not None
+        if (rung := _rung(person, command, offices, assent)) is not None
     )
     fields: dict[str, Any] = {
-        "request_id": request.id, "world": tx.world, "url": request_url(request.id),
+        "about_id": request.id, "incident_id": request.incident_id, "world": tx.world,
+        "url": address + About.REQUEST.page(request.id, request.incident_id),
         "opened_at": request.created_at, "expires_at": request.expires_at, "people": callees,
     }  # fmt: skip
     return Asking(**fields)
 
 
-def _rung(person: Person, command: Command, deputies: Collection[str]) -> Rung | None:
+def _rung(
+    person: Person,
+    command: Command,
+    offices: Mapping[Office, Collection[str]],
+    assent: Assent | None,
+) -> Rung | None:
     """Where a person stands under this command; None: not on the ladder.
 
-    A notice has none: its supervisors are asked.
+    A notice has none: its supervisors are asked. Whoever has assented waits for the other.
     """
+    if assent is not None and assent.person_id == person.id:
+        return None
     if command.routine:
         return Rung.APPROVER if person.may(Act.APPROVE_NOTICE) else None
     if command.held_by(person.id):
         return Rung.APPROVER
     if Role.WATCH_COMMANDER in person.roles:
         return Rung.COMMAND if command.person_id else Rung.APPROVER
-    if person.id in deputies:
+    if person.id in offices[Office.DEPUTY]:
         return Rung.DEPUTY
-    return None
+    return Rung.COMMAND if person.id in offices[Office.DUTY_CHIEF] else None
 
 
 # --- Calls ------------------------------------------------------------------------------------
@@ -172,19 +300,21 @@ def begin(tx: Tx, call: AnyCall) -> None:
     """Notes a call that is about to be tried, for the first time or again."""
     row = _row(tx, call.id)
     made = calling.begun(call, _made(row) if row else None, tx.now)
+    asks = call.about is About.REQUEST
     if row is None:
         tx.connection.execute(
             insert(schema.calls).values(
-                **_columns(made), id=call.id, request_id=call.request_id,
-                person_id=call.person_id, reach_id=call.reach_id, means=str(call.means),
-                attempt=call.attempt, at=made.at,
+                **_columns(made), id=call.id, person_id=call.person_id, reach_id=call.reach_id,
+                means=str(call.means), attempt=call.attempt, at=made.at,
+                **_leads_to(call),
             )
         )  # fmt: skip
-        _note(tx, Fact.APPROVER_CALLED, call.request_id, call_id=call.id, called=call.person_id,
-              via=str(call.means), attempt=call.attempt)  # fmt: skip
+        row = _row(tx, call.id)
+        assert row is not None, "just written"
+        kind = Fact.APPROVER_CALLED if asks else Fact.CONCERNED_CALLED
+        _note(tx, kind, row, called=call.person_id, via=str(call.means), attempt=call.attempt)
     else:
         _update(tx, call.id, **_columns(made))
-    _changed(tx, call.request_id)
 
 
 def end(tx: Tx, call_id: str, how: Accepted | TryLater | Refused | InDoubt) -> None:
@@ -194,11 +324,10 @@ def end(tx: Tx, call_id: str, how: Accepted | TryLater | Refused | InDoubt) -> N
     made = calling.ended(_made(row), how, tx.now)
     _update(tx, call_id, **_columns(made), ended_at=tx.now,
             remote_id=how.remote_id if isinstance(how, Accepted) else None)  # fmt: skip
-    _note(tx, Fact.CALL_ENDED, row.request_id, call_id=call_id, called=row.person_id,
-          via=row.means, attempt=row.attempt, outcome=str(made.outcome), why=made.why)  # fmt: skip
+    _note(tx, Fact.CALL_ENDED, row, called=row.person_id, via=row.means, attempt=row.attempt,
+          outcome=str(made.outcome), why=made.why)  # fmt: skip
     if isinstance(how, Gone):
         end_reach(tx, row.reach_id, actor=ACTOR, why=str(how))
-    _changed(tx, row.request_id)
 
 
 def report(tx: Tx, call_id: str, progress: Progress) -> None:
@@ -213,31 +342,34 @@ def report(tx: Tx, call_id: str, progress: Progress) -> None:
     if row.progress in (str(progress), str(Progress.DELIVERED)):
         return
     _update(tx, call_id, progress=str(progress))
-    _note(tx, Fact.CALL_REPORTED, row.request_id, call_id=call_id, called=row.person_id,
-          via=row.means, attempt=row.attempt, progress=str(progress))  # fmt: skip
-    _changed(tx, row.request_id)
+    _note(tx, Fact.CALL_REPORTED, row, called=row.person_id, via=row.means, attempt=row.attempt,
+          progress=str(progress))  # fmt: skip
 
 
-def unopened(tx: Tx, request_id: str, person_id: str) -> bool:
-    """Whether a person was called for a request, and has not opened it yet."""
-    table = schema.calls.c
-    mine = (table.request_id == request_id, table.person_id == person_id)
-    rows = tx.connection.execute(select(table.opened_at).where(*mine)).scalars().all()
-    return bool(rows) and not any(rows)
+def unopened(
+    tx: Tx, person_id: str, *, request_id: str | None = None, incident_id: str | None = None
+) -> list[str]:
+    """The calls of a person that lead to a request, or to an incident where command moved; without
+    those about what they have opened already."""
+    table, moves = schema.calls.c, schema.command_moves.c
+    of_it = select(moves.id).where(moves.incident_id == incident_id)
+    leads = table.request_id == request_id if request_id else table.move_id.in_(of_it)
+    about = func.coalesce(table.request_id, table.move_id).label("about")
+    rows = tx.connection.execute(
+        select(table.id, about, table.opened_at).where(table.person_id == person_id, leads)
+    ).all()
+    seen = {row.about for row in rows if row.opened_at}
+    return [row.id for row in rows if row.about not in seen]
 
 
-def opened(tx: Tx, request_id: str, person_id: str) -> None:
-    """Notes that a person who was called has the request before them; once."""
-    if not unopened(tx, request_id, person_id):
-        return
-    table = schema.calls.c
-    tx.connection.execute(
-        update(schema.calls)
-        .where(table.request_id == request_id, table.person_id == person_id)
-        .values(opened_at=tx.now)
-    )
-    _note(tx, Fact.REQUEST_OPENED, request_id, actor=person_id)
-    _changed(tx, request_id)
+def opened(tx: Tx, call_ids: Iterable[str]) -> None:
+    """Notes that a person who was called has what it is about before them; once for each."""
+    rows = [row for call_id in call_ids if (row := _row(tx, call_id)) and row.opened_at is None]
+    for row in rows:
+        _update(tx, row.id, opened_at=tx.now)
+    for row in {_about(row): row for row in rows}.values():
+        kind = Fact.REQUEST_OPENED if row.request_id else Fact.CALL_OPENED
+        _note(tx, kind, row, actor=row.person_id)
 
 
 @dataclass(frozen=True)
@@ -257,10 +389,24 @@ class Kept:
 
 def of_request(tx: Tx, request_id: str) -> list[Kept]:
     """The calls about a request, the oldest first."""
-    table = schema.calls.c
-    rows = tx.connection.execute(
-        select(schema.calls).where(table.request_id == request_id).order_by(table.at, table.means)
+    return _of(tx, schema.calls.c.request_id == request_id)
+
+
+def of_newest_move(tx: Tx, incident_id: str) -> list[Kept]:
+    """The calls about what was done last about command of an incident, the oldest first."""
+    moves = schema.command_moves.c
+    newest = (
+        select(moves.id)
+        .where(moves.incident_id == incident_id)
+        .order_by(moves.at.desc(), moves.id)
+        .limit(1)
     )
+    return _of(tx, schema.calls.c.move_id == newest.scalar_subquery())
+
+
+def _of(tx: Tx, them: ColumnElement[bool]) -> list[Kept]:
+    table = schema.calls.c
+    rows = tx.connection.execute(select(schema.calls).where(them).order_by(table.at, table.means))
     return [
         Kept(
             row.person_id, Means(row.means), row.attempt, row.at, Outcome(row.outcome), row.why,
@@ -277,10 +423,21 @@ def _row(tx: Tx, call_id: str) -> Row[Any] | None:
 
 def _made(row: Row[Any]) -> Made:
     return Made(
-        call_id=row.id, request_id=row.request_id, person_id=row.person_id, reach_id=row.reach_id,
-        attempt=row.attempt, at=row.at, outcome=Outcome(row.outcome), again_at=row.again_at,
-        why=row.why,
+        call_id=row.id, about_id=_about(row), person_id=row.person_id,
+        reach_id=row.reach_id, attempt=row.attempt, at=row.at, outcome=Outcome(row.outcome),
+        again_at=row.again_at, why=row.why,
     )  # fmt: skip
+
+
+def _leads_to(call: AnyCall) -> dict[str, object]:
+    """The column that says what a call is about."""
+    if call.about is About.LOCKED_OUT:
+        return {"problem_id": int(call.about_id.removeprefix(_PROBLEM))}
+    return {"request_id" if call.about is About.REQUEST else "move_id": call.about_id}
+
+
+def _about(row: Row[Any]) -> str:
+    return str(row.request_id or row.move_id or f"{_PROBLEM}{row.problem_id}")
 
 
 def _columns(made: Made) -> dict[str, object]:
@@ -292,16 +449,24 @@ def _update(tx: Tx, call_id: str, **values: object) -> None:
 
 
 def _note(
-    tx: Tx, kind: Fact, request_id: str, *, actor: str = ACTOR, **public: str | int | None
+    tx: Tx, kind: Fact, call: Row[Any], *, actor: str = ACTOR, **public: str | int | None
 ) -> None:
-    kept = approvals.request(tx, request_id)
-    assert kept is not None, "a foreign key"
-    tx.trace = kept.trace
-    incident_id = kept.request.incident_id
-    tx.record(
-        kind, actor=actor, incident_id=incident_id, request_id=request_id, private=None, **public
-    )
-
-
-def _changed(tx: Tx, request_id: str) -> None:
-    tx.changed("calls", f"request:{request_id}")
+    """Puts what became of a call on the record, under what it is about; pages of that move."""
+    if call.request_id is not None:
+        kept = approvals.request(tx, call.request_id)
+        assert kept is not None, "a foreign key"
+        tx.trace, incident_id = kept.trace, kept.request.incident_id
+        tx.changed(f"request:{call.request_id}")
+        public["request_id"] = call.request_id
+    elif call.problem_id is not None:
+        incident_id, tx.trace = None, None
+        public |= {"problem": call.problem_id, "about": str(About.LOCKED_OUT)}
+    else:
+        moves = schema.command_moves.c
+        query = select(moves.incident_id, moves.about).where(moves.id == call.move_id)
+        incident_id, about = tx.connection.execute(query).one()
+        tx.changed(f"incident:{incident_id}")
+        public |= {"move_id": call.move_id, "about": about}
+    tx.record(kind, actor=actor, incident_id=incident_id, call_id=call.id, private=None,
+              **public)  # fmt: skip
+    tx.changed("calls")

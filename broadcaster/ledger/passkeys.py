@@ -11,7 +11,8 @@ from sqlalchemy import Row, delete, insert, select, update
 
 from broadcaster import practice
 from broadcaster.errors import Kind, Refusal
-from broadcaster.ledger import locks, schema
+from broadcaster.guest import Guest
+from broadcaster.ledger import authorities, guests, locks, schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.passkey import (
     LONGEST_NAME,
@@ -202,7 +203,9 @@ def _vouchers(tx: Tx, row: Row[tuple[object, ...]], longest: int) -> dict[str, o
 
     `longest`: so many approvals are followed; a ring of them leads nowhere.
     """
-    link, person = schema.enrolments.c, schema.people.c
+    link = schema.enrolments.c
+    if not _roles(tx, row.person_id):
+        return _guests_vouchers(tx, row, longest)
     if row.approved_by == LINK:
         used = select(link.token, link.token_hash).where(
             link.passkey_id == row.id, link.person_id == row.person_id,
@@ -214,11 +217,36 @@ def _vouchers(tx: Tx, row: Row[tuple[object, ...]], longest: int) -> dict[str, o
         return {}
     approval = json.loads(row.approval)
     by = _one(tx, id_of(approval), longest=longest - 1)
-    roles = tx.connection.execute(
-        select(person.roles).where(person.id == (by.person_id if by else None))
-    ).scalar()
-    may = not MAY[Act.APPROVE_DEVICE].isdisjoint(map(Role, (roles or "").split()))
+    may = by is not None and bool(_roles(tx, by.person_id) & MAY[Act.APPROVE_DEVICE])
     return {"approval": approval, "voucher": by, "voucher_may": may}
+
+
+def _guests_vouchers(tx: Tx, row: Row[tuple[object, ...]], longest: int) -> dict[str, object]:
+    """By what somebody from outside is proven to be enrolled, whatever the device's row says."""
+    guest = guests.of(tx, str(row.person_id))
+    if guest is None or not longest:
+        return {}
+    approval = guests.approval(tx, guest.person_id)
+    by = _one(tx, id_of(approval), longest=longest - 1)
+    may = by is not None and _enrols(tx, by.person_id, guest)
+    return {"approval": approval, "voucher": by, "voucher_may": may, "guest": guest}
+
+
+def _enrols(tx: Tx, person_id: str, guest: Guest) -> bool:
+    """Whether a person might enrol a guest when it was signed: they moved command, or stood in for
+    who does."""
+    roles = _roles(tx, person_id)
+    if roles & MAY[Act.TRANSFER_COMMAND]:
+        return True
+    deputy = any(each.held(guest.at) for each in authorities.standing(tx, person_id).delegations)
+    return deputy and bool(roles & MAY[Act.DECIDE])
+
+
+def _roles(tx: Tx, person_id: object) -> frozenset[Role]:
+    """A person's; of somebody from outside, none."""
+    table = schema.people.c
+    roles = tx.connection.execute(select(table.roles).where(table.id == person_id)).scalar()
+    return frozenset(map(Role, (roles or "").split()))
 
 
 def _one(

@@ -13,7 +13,7 @@ from sqlalchemy import Row, insert, select, update
 
 from broadcaster import record
 from broadcaster.errors import Kind, Refusal
-from broadcaster.ledger import authorities, passkeys, schema
+from broadcaster.ledger import authorities, guests, passkeys, schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.roster import Act, Person, Role
 
@@ -65,7 +65,7 @@ def by_name(tx: Tx, name: str) -> Person | None:
 
 def everybody(tx: Tx) -> list[Person]:
     rows = tx.connection.execute(select(schema.people).order_by(schema.people.c.name))
-    return [_person(row) for row in rows]
+    return [_person(tx, row) for row in rows]
 
 
 def practice_persons(tx: Tx) -> list[Person]:
@@ -73,7 +73,7 @@ def practice_persons(tx: Tx) -> list[Person]:
     rows = tx.connection.execute(
         select(schema.people).where(schema.people.c.practice).order_by(schema.people.c.added_at)
     )
-    return [_person(row) for row in rows]
+    return [_person(tx, row) for row in rows]
 
 
 def enrol(tx: Tx, person_id: str, *, actor: str) -> str:
@@ -90,6 +90,8 @@ def enrol(tx: Tx, person_id: str, *, actor: str) -> str:
 
 def enrolment(tx: Tx, token: str) -> Person | None:
     """Whom a link is for, while it can still be used. Looking uses nothing up."""
+    if guest := guests.by_link(tx, token):
+        return get(tx, guest.person_id)
     row = tx.connection.execute(
         select(schema.enrolments).where(schema.enrolments.c.token_hash == _hash(token))
     ).first()
@@ -113,16 +115,20 @@ def sign_in_by_link(
             "Ask your administrator for a new one: `broadcaster roster add`, or `roster link`.",
             kind=Kind.GONE,
         )
-    tx.connection.execute(
-        update(schema.enrolments)
-        .where(schema.enrolments.c.token_hash == _hash(token))
-        .values(used_at=tx.now, passkey_id=passkey_id, token=token)
-    )
+    if guest := guests.by_link(tx, token):
+        guests.use_link(tx, guest, token, passkey_id)
+    else:
+        tx.connection.execute(
+            update(schema.enrolments)
+            .where(schema.enrolments.c.token_hash == _hash(token))
+            .values(used_at=tx.now, passkey_id=passkey_id, token=token)
+        )
     return person, sign_in(tx, person, browser)
 
 
-def sign_in(tx: Tx, person: Person, browser: str = "") -> str:
-    """Opens a session and returns its token. `browser`: as it names itself."""
+def sign_in(tx: Tx, person: Person, browser: str = "", *, by_code: bool = False) -> str:
+    """Opens a session and returns its token. `browser`: as it names itself. `by_code`: with PIN
+    and code, and not with a passkey."""
     token = secrets.token_urlsafe(24)
     tx.connection.execute(
         insert(schema.sessions).values(
@@ -131,9 +137,10 @@ def sign_in(tx: Tx, person: Person, browser: str = "") -> str:
             signed_in_at=tx.now,
             seen_at=tx.now,
             browser=browser[:LONGEST_BROWSER],
+            by_code=by_code,
         )
     )
-    tx.record(record.Kind.SIGNED_IN, actor=person.id)
+    tx.record(record.Kind.SIGNED_IN, actor=person.id, by_code=by_code or None)
     return token
 
 
@@ -152,6 +159,13 @@ def session(tx: Tx, token: str) -> tuple[Person, datetime] | None:
         return None
     person = get(tx, row.person_id)
     return (person, row.seen_at) if person else None
+
+
+def signed_in_by_code(tx: Tx, token: str) -> bool:
+    """Whether a session was begun with PIN and code."""
+    table = schema.sessions.c
+    found = select(table.by_code).where(table.token_hash == _hash(token))
+    return bool(tx.connection.execute(found).scalar())
 
 
 def seen(tx: Tx, token: str) -> None:
@@ -184,6 +198,7 @@ class Session:
     signed_in_at: datetime
     seen_at: datetime
     browser: str  #: as it named itself
+    by_code: bool  #: begun with PIN and code
 
 
 def sessions(tx: Tx, person_id: str) -> list[Session]:
@@ -195,7 +210,10 @@ def sessions(tx: Tx, person_id: str) -> list[Session]:
                table.seen_at > tx.now - SESSION_IDLE, table.signed_in_at > tx.now - SESSION_LONGEST)
         .order_by(table.seen_at.desc())
     )  # fmt: skip
-    return [Session(row.token_hash, row.signed_in_at, row.seen_at, row.browser) for row in rows]
+    return [
+        Session(row.token_hash, row.signed_in_at, row.seen_at, row.browser, row.by_code)
+        for row in rows
+    ]
 
 
 def end_sessions(tx: Tx, person_id: str, *, actor: str, only: str | None = None) -> None:
@@ -229,11 +247,15 @@ def end_links(tx: Tx, person_id: str) -> None:
 
 def _one(tx: Tx, condition: object) -> Person | None:
     row = tx.connection.execute(select(schema.people).where(condition)).first()  # type: ignore[arg-type]
-    return _person(row) if row else None
+    return _person(tx, row) if row else None
 
 
-def _person(row: Row[tuple[object, ...]]) -> Person:
-    return Person(id=row.id, name=row.name, roles=frozenset(map(Role, row.roles.split())))
+def _person(tx: Tx, row: Row[tuple[object, ...]]) -> Person:
+    guest = None if row.roles else guests.of(tx, str(row.id))
+    return Person(
+        id=row.id, name=row.name, roles=frozenset(map(Role, row.roles.split())),
+        guest_of=guest.incident_id if guest and guest.holds(tx.now) else None,
+    )  # fmt: skip
 
 
 def _hash(token: str) -> str:

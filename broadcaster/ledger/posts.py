@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Row, bindparam, func, insert, select, update
+from sqlalchemy import Row, and_, bindparam, exists, func, insert, or_, select, update
 
-from broadcaster.delivery import Next, Post, PostState, Receipt
+from broadcaster.delivery import InDoubt, Post, PostState, Receipt
+from broadcaster.incident import Handling
 from broadcaster.ledger import outbox, schema
 from broadcaster.ledger.tx import Tx
+from broadcaster.outcome import Next
 from broadcaster.record import Kind
 from broadcaster.world import W
 
@@ -20,6 +22,7 @@ LOOK_AGAIN = timedelta(seconds=5)
 
 _UNSENT = [str(state) for state in PostState if state.unsent]
 _UNFINISHED = [str(state) for state in PostState if not state.ended]
+_NOT_WELL = [*_UNFINISHED, str(PostState.REFUSED)]
 _GOES_ON = [str(state) for state in (PostState.PLANNED, PostState.WAITING, PostState.SENDING)]
 
 
@@ -40,6 +43,10 @@ class Kept:
     next_look: datetime | None
     released_at: datetime
     replaced_by: str | None
+    looks: int  #: for it since its last try ended in doubt
+    looked_at: datetime | None
+    not_there_at: datetime | None  #: no try that had ended by then is in doubt any more
+    chosen_at: datetime | None  #: when a person last chose what should become of it
     trace: str | None
 
 
@@ -63,6 +70,11 @@ def get(tx: Tx, post_id: str) -> Kept | None:
     return kept(row) if row else None
 
 
+def several(tx: Tx, post_ids: Collection[str]) -> list[Kept]:
+    rows = tx.connection.execute(select(schema.posts).where(schema.posts.c.id.in_(post_ids)))
+    return [kept(row) for row in rows]
+
+
 def of_release(tx: Tx, release_id: str) -> list[Kept]:
     rows = tx.connection.execute(
         select(schema.posts)
@@ -78,6 +90,21 @@ def of_incident(tx: Tx, incident_id: str) -> list[Kept]:
         .where(schema.posts.c.incident_id == incident_id)
         .order_by(schema.posts.c.released_at.desc(), schema.posts.c.channel)
     )
+    return [kept(row) for row in rows]
+
+
+def at(tx: Tx, channel: str, remote_id: str) -> list[Kept]:
+    """Posts whose words stand at one place of a channel, held until the step ends."""
+    table = schema.posts.c
+    rows = tx.connection.execute(
+        select(schema.posts)
+        .where(
+            table.channel == channel, table.remote_id == remote_id,
+            table.state == str(PostState.POSTED),
+        )
+        .order_by(table.id)
+        .with_for_update()
+    )  # fmt: skip
     return [kept(row) for row in rows]
 
 
@@ -102,31 +129,62 @@ def replace(tx: Tx, old_release_ids: tuple[str, ...], by_release_id: str) -> Non
 
 
 class Due(NamedTuple):
-    """A post to try now."""
+    """A post to try, or to look for, now."""
 
     id: str
     channel: str
+    incident_id: str
+    urgent: bool  #: whether its incident is of a type of which the public is told at once
+    next_look: datetime
+    #: Earlier ones of its incident, in doubt: one that turns out not to be there goes first.
+    passes: tuple[str, ...] = ()
 
 
-def first_due(tx: Tx, channels: Collection[str]) -> tuple[list[Due], datetime | None]:
-    """The posts to try now on these channels, and when the next one after them is due.
+@dataclass(frozen=True)
+class Dues:
+    """What there is to do now on some channels, and when the next thing is after that."""
+
+    to_try: Sequence[Due]
+    to_look_for: Sequence[Due]
+    next_look: datetime | None
+
+
+def first_due(tx: Tx, channels: Collection[str]) -> Dues:
+    """The posts to try, and those to look for, now on these channels.
 
     In order within an incident and channel: a post waits for the one before it, unless that waits
-    for a person (in doubt, or held).
+    for a person (held), or nobody knows of it (in doubt).
     """
-    table = schema.posts.c
+    table, about = schema.posts.c, schema.incidents.c
     rows = tx.connection.execute(
-        select(table.channel, table.incident_id, table.id, table.next_look)
-        .where(table.channel.in_(channels), table.state.in_(_GOES_ON))
+        select(table.channel, table.incident_id, table.id, table.state, table.next_look,
+               about.handling)
+        .join(schema.incidents, about.id == table.incident_id)
+        .where(
+            table.channel.in_(channels),
+            or_(table.state.in_(_GOES_ON),
+                and_(table.state == str(PostState.IN_DOUBT), table.next_look.is_not(None))),
+        )
         .order_by(table.released_at, table.id)
-    )
-    first: dict[tuple[str, str], tuple[str, datetime | None]] = {}
-    for channel, incident_id, post_id, next_look in rows:
-        first.setdefault((channel, incident_id), (post_id, next_look))
+    )  # fmt: skip
+    first: dict[tuple[str, str], Due | None] = {}
+    doubtful: list[Due] = []
+    passed: dict[tuple[str, str], tuple[str, ...]] = {}
+    for channel, incident_id, post_id, state, look, handling in rows:
+        urgent, of = handling == Handling.AUTO_DRAFT, (channel, incident_id)
+        due = Due(post_id, channel, incident_id, urgent, look, passed.get(of, ())) if look else None
+        if state == PostState.IN_DOUBT and due:
+            doubtful.append(due)
+            passed[of] = (*passed.get(of, ()), post_id)
+        else:
+            first.setdefault((channel, incident_id), due)
     now = tx.clock()  # the step's own time is taken later, when it has its locks
-    due = [Due(id, channel) for (channel, _), (id, look) in first.items() if look and look <= now]
-    later = [look for _, look in first.values() if look and look > now]
-    return due, min(later, default=None)
+    tries = [due for due in first.values() if due]
+    return Dues(
+        [due for due in tries if due.next_look <= now],
+        [due for due in doubtful if due.next_look <= now],
+        min((due.next_look for due in (*tries, *doubtful) if due.next_look > now), default=None),
+    )
 
 
 def locked(tx: Tx, post_ids: Collection[str]) -> list[Kept]:
@@ -145,6 +203,7 @@ class Turn:
     post: Kept
     then: Next
     receipt: Receipt | None = None
+    url: str | None = None  #: where a person has seen it
 
 
 def turn(tx: Tx, turns: Sequence[Turn]) -> None:
@@ -154,7 +213,8 @@ def turn(tx: Tx, turns: Sequence[Turn]) -> None:
         {"post": each.post.id, "state": str(each.then.state), "since": tx.now,
          "next_look": each.then.next_look, "why": each.then.why,
          "proof": each.receipt.remote_id if each.receipt else None,
-         "address": each.receipt.url if each.receipt else None}
+         "address": each.receipt.url if each.receipt else each.url,
+         "settled": tx.now if each.then.surely_not_there else None}
         for each in turns
     ]  # fmt: skip
     if values:
@@ -162,11 +222,32 @@ def turn(tx: Tx, turns: Sequence[Turn]) -> None:
             update(schema.posts)
             .where(table.id == bindparam("post"))
             .values(remote_id=func.coalesce(bindparam("proof"), table.remote_id),
-                    url=func.coalesce(bindparam("address"), table.url)),
+                    url=func.coalesce(bindparam("address"), table.url),
+                    not_there_at=func.coalesce(bindparam("settled", type_=schema.Instant),
+                                               table.not_there_at)),
             values,
         )  # fmt: skip
     for each in turns:
         changed(tx, each.post)
+
+
+def looked_for(tx: Tx, post: Kept, then: Next) -> None:
+    """Notes that a post in doubt was looked for, which told nothing, and when it is again."""
+    table = schema.posts
+    tx.connection.execute(
+        update(table)
+        .where(table.c.id == post.id)
+        .values(looks=post.looks + 1, looked_at=tx.now, next_look=then.next_look, why=then.why)
+    )
+    changed(tx, post)
+
+
+def chosen(tx: Tx, post_id: str) -> None:
+    """Notes that a person has chosen what becomes of a post: its doubts are counted anew."""
+    table = schema.posts
+    tx.connection.execute(
+        update(table).where(table.c.id == post_id).values(chosen_at=tx.now, looks=0)
+    )
 
 
 def look_again(tx: Tx) -> int:
@@ -186,6 +267,19 @@ def look_again(tx: Tx) -> int:
         tx.trace = post.trace
         outbox.post_planned(tx, post_id, post.incident_id, channel)
     return len(rows)
+
+
+def try_now(tx: Tx, channel: str) -> None:
+    """Ends the pauses of what waits to be tried again on a channel."""
+    table = schema.posts.c
+    tx.connection.execute(
+        update(schema.posts)
+        .where(
+            table.channel == channel, table.state == str(PostState.WAITING),
+            table.next_look > tx.now,
+        )
+        .values(next_look=tx.now)
+    )  # fmt: skip
 
 
 def of_stopped(tx: Tx) -> int:
@@ -230,31 +324,52 @@ def let_go(tx: Tx, release_id: str) -> list[Kept]:
 
 
 def hold_unknown(tx: Tx, channels: Sequence[str]) -> None:
-    """Holds what was to go to channels that are in the settings no more: nobody would end it.
+    """Holds what was to go to channels that there are no more: nobody would end it.
 
-    A channel that another process has the lease of is in that one's settings. What was being sent
-    may have arrived.
+    A channel that another process has the lease of is known to that one. What was being sent
+    may have arrived, and so may what waits to be sent again with the same key.
     """
-    table, lease = schema.posts.c, schema.leases.c
+    table, lease, tried = schema.posts.c, schema.leases.c, schema.attempts.c
+    doubtful = exists().where(
+        tried.post_id == table.id, tried.outcome == InDoubt.__name__,
+        or_(table.not_there_at.is_(None), tried.ended_at > table.not_there_at),
+    )  # fmt: skip
     rows = tx.connection.execute(
-        select(schema.posts)
+        select(schema.posts, doubtful.label("doubtful"))
         .where(
-            table.state.in_(_GOES_ON), table.channel.not_in(channels),
+            table.next_look.is_not(None), table.channel.not_in(channels),
             ("channel:" + table.channel).not_in(select(lease.name).where(lease.until > tx.clock())),
         )
         .order_by(table.id)
-        .with_for_update()
+        .with_for_update(of=schema.posts)
     ).all()  # fmt: skip
-    why = "Its channel is in the settings no more. Put it back and submit the update again."
+    why = "There is no such channel any more. Put it back and submit the update again."
     for row in rows:
         post = kept(row)
-        in_doubt = post.state is PostState.SENDING
+        in_doubt = row.doubtful or post.state in (PostState.SENDING, PostState.IN_DOUBT)
         then = Next(PostState.IN_DOUBT if in_doubt else PostState.HELD, why=why)
         turn(tx, [Turn(post, then)])
         tx.trace = post.trace
         tx.record(Kind.POST_IN_DOUBT if in_doubt else Kind.POST_HELD, actor="deliver",
                   incident_id=post.incident_id, post_id=post.id, channel=post.channel,
                   private={"why": why})  # fmt: skip
+
+
+def unended(
+    tx: Tx, incident_ids: Collection[str] | None = None, *, limit: int | None = None
+) -> list[Kept]:
+    """Posts that have not ended, or that a channel refused; the newest first.
+
+    Of these incidents, or of all.
+    """
+    table = schema.posts.c
+    query = select(schema.posts).where(table.state.in_(_NOT_WELL))
+    if incident_ids is not None:
+        query = query.where(table.incident_id.in_(incident_ids))
+    rows = tx.connection.execute(
+        query.order_by(table.released_at.desc(), table.channel).limit(limit)
+    )
+    return [kept(row) for row in rows]
 
 
 def by_channel_and_state(tx: Tx) -> dict[tuple[str, PostState], int]:
@@ -286,6 +401,7 @@ def kept(row: Row[tuple[object, ...]]) -> Kept:
         id=row.id, release_id=row.release_id, incident_id=row.incident_id, channel=row.channel,
         state=PostState(row.state), since=row.since, why=row.why, attempts=row.attempts,
         url=row.url, remote_id=row.remote_id, next_look=row.next_look,
-        released_at=row.released_at, replaced_by=row.replaced_by,
+        released_at=row.released_at, replaced_by=row.replaced_by, looks=row.looks,
+        looked_at=row.looked_at, not_there_at=row.not_there_at, chosen_at=row.chosen_at,
         trace=row.trace,
     )  # fmt: skip

@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import Row, Select, insert, select
 
 from broadcaster.incident import Handling
-from broadcaster.ledger import approvals, posts, releases, schema
+from broadcaster.ledger import approvals, pictures, posts, releases, schema
 from broadcaster.ledger.tx import Tx
+from broadcaster.media import Picture
 from broadcaster.update import Revision, UpdateKind
 
 
@@ -39,6 +40,8 @@ class Publication:
     ended: str | None
     #: Whether it is a notice: about no incident.
     routine: bool = False
+    #: What is shown beside the words.
+    pictures: tuple[Picture, ...] = ()
 
 
 def publish(tx: Tx, post_id: str) -> str:
@@ -96,6 +99,35 @@ def one(tx: Tx, post_id: str) -> Publication | None:
     return _publication(row) if row else None
 
 
+def picture(tx: Tx, public_id: str, post_id: str, digest: str) -> pictures.Kept | None:
+    """A picture that a post shows, while that is out or may be, and was not taken back."""
+    post = posts.get(tx, post_id)
+    if post is None or not post.state.out:
+        return None
+    release = releases.get(tx, post.release_id)
+    assert release is not None, "a post's release is a foreign key"
+    several = approvals.revisions_of(tx, post.incident_id)
+    shown = next(each for each in several if each.id == release.revision_id)
+    taken_back = any(
+        each.kind is UpdateKind.RETRACTION and each.corrects == release.id
+        and releases.of_revision(tx, each.id) is not None
+        for each in several
+    )  # fmt: skip
+    is_of = tx.connection.execute(
+        select(schema.incidents.c.public_id).where(schema.incidents.c.id == post.incident_id)
+    ).scalar_one()
+    named = {each.digest for each in shown.rendering(post.channel).pictures}
+    if taken_back or is_of != public_id or digest not in named:
+        return None
+    return pictures.get(tx, digest)
+
+
+def sha1s(tx: Tx, told: Publication) -> dict[str, str]:
+    """What CAP says of an update's pictures, by their digest."""
+    kept = pictures.several(tx, {each.digest for each in told.pictures})
+    return {digest: each.sha1 for digest, each in kept.items()}
+
+
 def feed_password(tx: Tx) -> str:
     """What an exercise's feeds ask readers for; made once, and the same from then on."""
     kept: str | None = tx.connection.execute(
@@ -116,6 +148,7 @@ def _query() -> Select[tuple[Any, ...]]:
             schema.incidents.c.public_id,
             schema.incidents.c.handling,
             schema.posts.c.release_id,
+            schema.posts.c.channel,
             schema.revisions.c.body.label("revision"),
         )
         .join(schema.incidents, schema.incidents.c.id == table.incident_id)
@@ -138,4 +171,5 @@ def _publication(row: Row[tuple[object, ...]]) -> Publication:
         release_id=row.release_id, corrects=revision.corrects,
         guidance=None if over else said_so, ended=said_so if over else None,
         routine=row.handling == str(Handling.NOTICE),
+        pictures=revision.rendering(row.channel).pictures,
     )  # fmt: skip

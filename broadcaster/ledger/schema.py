@@ -14,6 +14,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.engine import Dialect
@@ -140,6 +142,7 @@ sessions = Table(
     Column("seen_at", Instant, nullable=False),
     Column("ended_at", Instant),
     Column("browser", Text, nullable=False),  # as it named itself
+    Column("by_code", Boolean, nullable=False, server_default=false()),  # and not by passkey
 )
 
 #: What proves a person (WebAuthn). `private_key`: of practice persons alone, and kept by the desk.
@@ -251,18 +254,87 @@ exemptions = Table(
     Column("granted_at", Instant, nullable=False),
 )
 
-#: The Watch Commander's word that somebody stands in for them.
+#: Who is a deputy of the Watch Commander, by their word, or the duty chief, by the Chief's.
 delegations = Table(
     "delegations",
     metadata,
     Column("id", Text, primary_key=True),
     Column("person_id", Text, ForeignKey("people.id"), nullable=False, index=True),
+    Column("office", Text, nullable=False, server_default="deputy"),
     Column("reason", Text, nullable=False),
     Column("until", Instant, nullable=False),
     Column("granted_by", Text, nullable=False),
     Column("granted_at", Instant, nullable=False),
     Column("ended_at", Instant),
     Column("ended_by", Text),
+)
+
+#: The Chief's word that a person may decide with PIN and code (broadcaster/fallback.py), the hashes
+#: of the PINs, which the desk may not read, and which have ended. An end is never changed.
+fallbacks = Table(
+    "fallbacks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False, index=True),
+    Column("salt", LargeBinary, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("granted_by", Text, nullable=False),
+    Column("granted_at", Instant, nullable=False),
+)
+
+fallback_pins = Table(
+    "fallback_pins",
+    metadata,
+    Column("fallback_id", Text, ForeignKey("fallbacks.id"), primary_key=True),
+    Column("hash", Text, nullable=False),
+)
+
+fallback_ends = Table(
+    "fallback_ends",
+    metadata,
+    Column("fallback_id", Text, ForeignKey("fallbacks.id"), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("by", Text, nullable=False),
+)
+
+#: What was typed, sealed, and what the gate made of it: the step whose code it was, or why not.
+fallback_answers = Table(
+    "fallback_answers",
+    metadata,
+    Column("seal", Text, primary_key=True),
+    Column("fallback_id", Text, ForeignKey("fallbacks.id"), nullable=False),
+    Column("challenge", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("step", BigInteger),
+    Column("refused", Text),
+    #: A code counts once (RFC 6238 §5.2).
+    UniqueConstraint("fallback_id", "step"),
+)
+
+#: Commanders from outside, each for one incident (broadcaster/guest.py). A row counts for nothing
+#: without the passkey's answer in `approval`. Which have ended stands apart, so that no end is ever
+#: taken back.
+guests = Table(
+    "guests",
+    metadata,
+    Column("person_id", Text, ForeignKey("people.id"), primary_key=True),
+    Column("incident_id", Text, ForeignKey("incidents.id"), nullable=False, index=True),
+    Column("token_hash", Text, nullable=False, unique=True),
+    Column("at", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("approval", Text, nullable=False),
+    Column("used_at", Instant),
+    Column("token", Text),  # once it is used, as in `enrolments`
+    Column("passkey_id", Text),
+)
+
+guest_ends = Table(
+    "guest_ends",
+    metadata,
+    Column("person_id", Text, ForeignKey("guests.person_id"), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("by", Text, ForeignKey("people.id"), nullable=False),
 )
 
 #: The Chief's written guidelines, and which have ended. Two tables, so that neither is ever
@@ -394,12 +466,28 @@ approval_requests = Table(
     Column("next_look", Instant, index=True),
 )
 
-#: Every call of a person about a request: one row, however often it is tried.
+#: What whoever is concerned is called about beside requests: command moved, or is offered.
+command_moves = Table(
+    "command_moves",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("incident_id", Text, ForeignKey("incidents.id"), nullable=False, index=True),
+    Column("about", Text, nullable=False),
+    #: Whom it concerns: persons by id, and offices. JSON.
+    Column("concerned", Text, nullable=False),
+    #: Who did it, and so is not called.
+    Column("by", Text, ForeignKey("people.id"), nullable=False),
+    Column("at", Instant, nullable=False, index=True),
+)
+
+#: Every call of a person about a request, a move or a problem: one row, however often it is tried.
 calls = Table(
     "calls",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("request_id", Text, ForeignKey("approval_requests.id"), nullable=False, index=True),
+    Column("request_id", Text, ForeignKey("approval_requests.id"), index=True),
+    Column("move_id", Text, ForeignKey("command_moves.id"), index=True),
+    Column("problem_id", Integer, ForeignKey("problems.id"), index=True),
     Column("person_id", Text, ForeignKey("people.id"), nullable=False),
     Column("reach_id", Text, ForeignKey("reaches.id"), nullable=False),
     Column("means", Text, nullable=False),
@@ -412,9 +500,48 @@ calls = Table(
     Column("ended_at", Instant),
     #: What the provider told of it later.
     Column("progress", Text),
-    #: When the person called first opened the request.
+    #: When the person called first opened what the call leads to.
     Column("opened_at", Instant),
 )
+
+#: The first of two Commanders' approvals, where both must (broadcaster/approval.py).
+assents = Table(
+    "assents",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("request_id", Text, ForeignKey("approval_requests.id"), nullable=False),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False),
+    #: The request's, when it was given: one that was taken back has another than the request.
+    Column("nonce", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("keeps", Text),
+    #: Of the command that it was given under.
+    Column("epoch", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    #: The passkey's answer, for the gate to look at by itself (WebAuthn JSON).
+    Column("proof", Text, nullable=False),
+    Column("idempotency_key", Text, nullable=False),
+    Column("request_digest", Text, nullable=False),
+    UniqueConstraint("request_id", "person_id", "idempotency_key"),
+)
+
+#: Each change of a request's state, for the department's own app.
+request_changes = Table(
+    "request_changes",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("request_id", Text, ForeignKey("approval_requests.id"), nullable=False, index=True),
+    Column("state", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("tries", Integer, nullable=False, default=0),
+    Column("told_at", Instant),
+    #: None once it was told, or given up.
+    Column("next_look", Instant),
+    Index("ix_request_changes_due", "request_id", "id",
+          sqlite_where=text("next_look IS NOT NULL"),
+          postgresql_where=text("next_look IS NOT NULL")),
+)  # fmt: skip
 
 decisions = Table(
     "decisions",
@@ -433,10 +560,14 @@ decisions = Table(
     Column("command", Text, nullable=False),
     #: The passkey's answer, for the gate to look at by itself (WebAuthn JSON).
     Column("proof", Text),
+    #: PIN and code instead of it, as they were sealed.
+    Column("seal", Text, ForeignKey("fallback_answers.seal")),
     #: The digest of the changed facts in spite of which the words are kept.
     Column("keeps", Text),
     #: The guideline that decided instead of a person (389.3).
     Column("guideline_id", Text, ForeignKey("guidelines.id")),
+    #: Where both Commanders must approve, the other's approval.
+    Column("assent_id", Text, ForeignKey("assents.id")),
     #: What the gate made of it: `released`, or the refusal's code and words.
     Column("outcome", Text),
     Column("why", Text),
@@ -488,6 +619,22 @@ releases = Table(
     Column("keeps", Text),
 )
 
+#: The pictures of updates by what they are named by, each once: who can see an approval can be
+#: shown what was approved. Never changed, and never taken away.
+pictures = Table(
+    "pictures",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("sha1", Text, nullable=False),  # which CAP 1.2 asks for
+    Column("type", Text, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("added_by", Text, ForeignKey("people.id"), nullable=False),
+    Column("added_at", Instant, nullable=False),
+)
+
 # --- Delivery ---------------------------------------------------------------------------------
 
 posts = Table(
@@ -508,6 +655,13 @@ posts = Table(
     Column("url", Text),
     Column("replaced_by", Text, ForeignKey("releases.id")),
     Column("next_look", Instant),
+    #: How often it was looked for since the last try of it ended in doubt, and when last.
+    Column("looks", Integer, nullable=False, server_default="0"),
+    Column("looked_at", Instant),
+    #: None of the tries that had ended by then is in doubt any more.
+    Column("not_there_at", Instant),
+    #: When a person last chose what should become of it.
+    Column("chosen_at", Instant),
     UniqueConstraint("release_id", "channel"),
     Index("ix_posts_due", "channel", "next_look", sqlite_where=text("next_look IS NOT NULL"),
           postgresql_where=text("next_look IS NOT NULL")),
@@ -525,6 +679,125 @@ attempts = Table(
     Column("ended_at", Instant),
     Column("outcome", Text),
     Column("why", Text),
+    #: The channel's number of the post in whose place the words were put, where they were.
+    Column("edits", Text),
+)
+
+#: What is owed to posts that are there: read back, or taken down. Without `due_at` it has an end.
+errands = Table(
+    "errands",
+    metadata,
+    Column("post_id", Text, ForeignKey("posts.id"), primary_key=True),
+    Column("errand", Text, primary_key=True),
+    Column("since", Instant, nullable=False),
+    Column("due_at", Instant),
+    Column("reads", Integer, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("found", Text),
+    Column("why", Text),
+    Column("done_at", Instant),
+    #: How often somebody had to look, and what was read last where that was not as approved.
+    Column("alarm", Integer, nullable=False, server_default="0"),
+    Column("read_digest", Text),
+    Index("ix_errands_due", "due_at", sqlite_where=text("due_at IS NOT NULL"),
+          postgresql_where=text("due_at IS NOT NULL")),
+)  # fmt: skip
+
+#: Who has seen which alarm of an errand: the desk writes it. A later one is another alarm.
+alarms_seen = Table(
+    "alarms_seen",
+    metadata,
+    Column("post_id", Text, ForeignKey("posts.id"), primary_key=True),
+    Column("errand", Text, primary_key=True),
+    Column("alarm", Integer, primary_key=True),
+    Column("by", Text, ForeignKey("people.id"), nullable=False),
+    Column("at", Instant, nullable=False),
+)
+
+#: By whom, why and until when a channel is used although the public can answer there (389.5.1).
+reply_decisions = Table(
+    "reply_decisions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("channel", Text, nullable=False, index=True),
+    Column("reason", Text, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("decided_by", Text, ForeignKey("people.id"), nullable=False),
+    Column("decided_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("ended_by", Text, ForeignKey("people.id")),
+)
+
+#: The channels that were added by command, beside those of the settings.
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    #: What else the channel is made of (JSON); no secret.
+    Column("shape", Text, nullable=False),
+    #: Rises with each new credential.
+    Column("serial", Integer, nullable=False),
+    #: The last day that its credential is good for, where somebody knows it.
+    Column("expires_on", Text),
+    #: Of how many days before that somebody was warned.
+    Column("warned", Integer),
+    Column("added_by", Text, ForeignKey("people.id"), nullable=False),
+    Column("added_at", Instant, nullable=False),
+    Column("changed_by", Text, ForeignKey("people.id"), nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("removed_at", Instant),
+)
+
+#: What proves us to each of them, sealed with a key that stands outside the ledger.
+account_secrets = Table(
+    "account_secrets",
+    metadata,
+    Column("channel", Text, ForeignKey("accounts.channel"), primary_key=True),
+    Column("sealed", Text, nullable=False),
+)
+
+#: How a channel fares, and what was ordered of it: a row once a process has sent on it.
+channels = Table(
+    "channels",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("again_at", Instant),
+    Column("why", Text),
+    Column("paused_by", Text),
+    Column("paused_at", Instant),
+    Column("paused_why", Text),
+    Column("proved_at", Instant),
+    Column("sends_again_by", Text),
+)
+
+#: When the ledger's clock was found to have been set, by how much, and who said that it is right.
+clock_steps = Table(
+    "clock_steps",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("confirmed_by", Text),
+    Column("confirmed_at", Instant),
+)
+
+#: What a person chose of a post that cannot be ended without one: the desk writes it, the sweep
+#: carries it out.
+choices = Table(
+    "choices",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("post_id", Text, ForeignKey("posts.id"), nullable=False, index=True),
+    Column("attempt", Integer, nullable=False),
+    Column("choice", Text, nullable=False),
+    Column("url", Text),
+    Column("by", Text, nullable=False),  # a person's id, or the operator
+    Column("at", Instant, nullable=False),
+    Column("trace", Text),
+    Column("done_at", Instant),
 )
 
 #: One worker holds a channel, or the relay, at a time; the epoch rises with each new holder.
@@ -551,6 +824,17 @@ publications = Table(
     Column("digest", Text, nullable=False),
     Column("published_at", Instant, nullable=False, index=True),
     Column("expires_at", Instant, nullable=False),
+)
+
+#: What became of each recipient of a post by mail: written by that adapter alone. `recipient` is a
+#: hash of the post and the address.
+mail_taken = Table(
+    "mail_taken",
+    metadata,
+    Column("post_id", Text, ForeignKey("posts.id"), primary_key=True),
+    Column("recipient", Text, primary_key=True),
+    Column("fate", Text, nullable=False),
+    Column("at", Instant, nullable=False),
 )
 
 # --- Messages and what was wrong with some ----------------------------------------------------
@@ -593,6 +877,22 @@ problems = Table(
 
 #: What may never be changed or taken away. The database itself refuses.
 APPEND_ONLY = ("entries", "seals")
+
+
+def pictures_ddl(dialect: str) -> list[str]:
+    """The statements that make UPDATE and DELETE on pictures abort."""
+    if dialect == "sqlite":
+        return [
+            f"CREATE TRIGGER pictures_{act.lower()}_refused BEFORE {act} ON pictures "
+            "BEGIN SELECT RAISE(ABORT, 'a picture stays as it is'); END"
+            for act in ("UPDATE", "DELETE")
+        ]
+    return [
+        "CREATE FUNCTION picture_stays() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'a picture stays as it is'; END $$",
+        "CREATE TRIGGER pictures_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON pictures "
+        "FOR EACH STATEMENT EXECUTE FUNCTION picture_stays()",
+    ]
 
 
 def append_only_ddl(dialect: str) -> list[str]:

@@ -25,7 +25,7 @@ class Finding(Frozen):
     title: str
     clause: str
     severity: Severity
-    field: str  #: an element's name, `area`, or `headline_` or `text_` with the channel's
+    field: str  #: an element's name, `area`, `alt`, or `headline_` or `text_` with the channel's
     start: int
     end: int
     quoted: str
@@ -35,6 +35,8 @@ class Finding(Frozen):
     @property
     def where(self) -> str:
         """The field in words: `guidance`, `text of county`."""
+        if self.field == "alt":
+            return "picture's description"
         part, _, channel = self.field.partition("_")
         return f"{part} of {channel}" if channel else part
 
@@ -57,17 +59,21 @@ class Said(Protocol):
 
 
 def screen(
-    words: Words, said: Iterable[Said], *, contact: str, area: str | None = None
-) -> tuple[Finding, ...]:
+    words: Words, said: Iterable[Said], *, contact: str, area: str | None = None,
+    alts: Iterable[str] = (),
+) -> tuple[Finding, ...]:  # fmt: skip
     """All findings, those that block first: in each element, then as each channel says it.
 
-    `contact`: the department's own (its setting); what stands in it may be said.
+    `contact`: the department's own (its setting); what stands in it may be said. `alts`: what is
+    said of the pictures.
     """
     elements = {name: phrase.text for name, phrase in words.phrases().items()}
     others = {} if area is None else {"area": area}
     for each in said:
         others[f"headline_{each.channel}"] = each.headline
         others[f"text_{each.channel}"] = each.text
+    if described := "\n".join(alts):
+        others["alt"] = described
     ours = {_key(quoted) for *_, quoted in _of_text(contact) if quoted}
     seen: dict[str, list[_Span]] = {}  # channels mostly say the same
     found = []
@@ -102,8 +108,7 @@ _Span = tuple[Rule, int, int, str]
 def _of_text(text: str) -> Iterator[_Span]:
     plain = fold(text)
     for rule in RULES:
-        for span in rule.spans(plain.text):
-            start, end = plain.span(*span)
+        for start, end in rule.places(plain):
             yield rule, start, end, text[start:end]
 
 
@@ -132,7 +137,8 @@ def _key(quoted: str) -> str:
 def _finding(field: str, rule: Rule, start: int, end: int, quoted: str) -> Finding:
     return Finding(
         rule=rule.id, title=rule.title, clause=rule.clause, severity=rule.severity, field=field,
-        start=start, end=end, quoted=quoted, why=rule.why, do=rule.do,
+        start=start, end=end, quoted=quoted, why=rule.named(quoted) if rule.named else rule.why,
+        do=rule.do,
     )  # fmt: skip
 
 

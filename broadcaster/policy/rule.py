@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from broadcaster.policy.fold import Folded
+
 Span = tuple[int, int]
 Find = Callable[[str], Iterable[Span]]
 
@@ -30,13 +32,22 @@ class Rule:
     severity: Severity
     why: str  #: a whole sentence
     do: str  #: another, which says what can be said instead
-    find: Find  #: spans in plain text (fold.py)
+    find: Find  #: spans in plain text (fold.py), or in the original where it is `named`
     #: Texts in which it finds what stands in brackets, and nothing else.
     finds: tuple[str, ...]
     #: Texts that could be taken for one, and are fine.
     passes: tuple[str, ...]
     #: The fields that it looks at; empty: all of them.
     fields: tuple[str, ...] = ()
+    #: Says what is wrong with what was found, where `why` cannot: it then reads the text as it was
+    #: written, and not made plain.
+    named: Callable[[str], str] | None = None
+
+    def places(self, text: Folded) -> list[Span]:
+        """Where it finds something in a text as it was written."""
+        if self.named:
+            return self.spans(text.original)
+        return [text.span(*span) for span in self.spans(text.text)]
 
     def spans(self, plain: str) -> list[Span]:
         """What it finds in plain text, in order; spans that overlap are one."""

@@ -14,6 +14,7 @@ import phonenumbers
 from phonenumbers import Leniency, PhoneNumberMatcher, PhoneNumberType
 
 from broadcaster.place import SUFFIX
+from broadcaster.policy.addresses import lookalikes, named
 from broadcaster.policy.rule import Rule, Severity, Span, fine, in_digits, pattern
 
 HARD, SOFT = Severity.HARD, Severity.SOFT
@@ -611,6 +612,26 @@ RULES: tuple[Rule, ...] = (
             "Fire retardant dropped at Scunthorpe Dr. Shitake Cafe.",
             "Dick Smith St, Cockrell Ave.",
             "Assess the damage.",
+        ),
+    ),
+    Rule(
+        id="lookalike-address",
+        title="Address that is not what it looks like",
+        clause="Unicode UTS 39",
+        severity=HARD,
+        why="Whoever opens it comes to a stranger's page, or cannot tell whose it is.",
+        do="Type it as its owner writes it, letter by letter, or leave it out.",
+        find=lookalikes,
+        named=named,
+        finds=(
+            "See https://[pаypal.com]/gas.",
+            "[аррӏе.com], https://[xn--pypal-4ve.com]",
+            "https://[police.gov@evil.example]/gas",
+        ),
+        passes=(
+            "https://policía.example/gas",
+            "https://полиция.рф, pio@police.gov",
+            "В доме.Не выходите",
         ),
     ),
     Rule(

@@ -14,22 +14,21 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import pytest
+import trustme
 
 from adapters import http
-from broadcaster.calling import WORDS, Call, Caller, Gone, Means
+from broadcaster.calling import Call, Caller, Gone, Means, words
 from broadcaster.delivery import InDoubt, Refused, TryLater
 from broadcaster.world import Exercise
-from tests.adapters import receiver
-from tests.adapters.contract import ANSWERS, BREAKS, LOOPBACK, networks
-from tests.adapters.receiver import Receiver, Request, answers
+from tests.adapters.contract import ANSWERS, BREAKS, LOOPBACK, certified, networks
+from tests.faults import receiver
+from tests.faults.receiver import Receiver, Request, answers
 from tests.story import EXERCISE, NOW
 
 LINK = "https://alerts.example/a/0d5c1f8e-4a55-4b0e-9a55-6e1a3f0c2b7d"
-CERTIFICATE = Path(__file__).with_name("untrusted.pem")
 
 
 class Heard(NamedTuple):
@@ -70,7 +69,8 @@ class CallContract(ABC):
 
     def a_call(self, port: int | None = None, tls: str = "", **fields: Any) -> Call[Exercise]:
         return Call[Exercise](**{
-            "id": "f1d3ff84-4329-5732-b76e-000000000001", "request_id": LINK.rpartition("/")[2],
+            "id": "f1d3ff84-4329-5732-b76e-000000000001", "about_id": LINK.rpartition("/")[2],
+            "incident_id": "i1",
             "person_id": "the-persons-id", "reach_id": "r1", "means": self.means, "world": EXERCISE,
             "address": self.address_at(port or self.port, tls), "url": LINK, "attempt": 1,
         } | fields)  # fmt: skip
@@ -123,7 +123,7 @@ class CallContract(ABC):
         accepted = await caller.call(self.a_call())
         assert accepted.remote_id and accepted.at == NOW
         [heard] = self.heard()
-        assert (heard.words, heard.link) == (WORDS[EXERCISE], LINK)
+        assert (heard.words, heard.link) == (words(EXERCISE), LINK)
 
     async def test_the_same_call_carries_the_same_key(self, caller: Caller[Exercise]) -> None:
         await caller.call(self.a_call())
@@ -175,7 +175,7 @@ class CallContract(ABC):
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         async with Receiver() as there:
-            there.ways = [receiver.speaks_tls(CERTIFICATE)]
+            there.tls = certified(trustme.CA().issue_cert("localhost"))
             await self.fails(TryLater, caplog, there.port, tls="tls")
             assert there.heard == []
 
@@ -242,7 +242,7 @@ class HttpCallContract(CallContract):
         self.there.ways = [receiver.drips]
         began = time.monotonic()
         await self.fails(InDoubt, caplog, deadline=timedelta(seconds=0.5))
-        assert 0.4 < time.monotonic() - began < 2
+        assert 0.4 < time.monotonic() - began < 5
 
     async def test_a_redirect_is_not_followed(self, caplog: pytest.LogCaptureFixture) -> None:
         async with Receiver() as elsewhere:

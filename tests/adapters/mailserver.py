@@ -29,6 +29,8 @@ def certified() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 class MailServer:
     """Listens on a free loopback port. `at`: a command, and how it is answered.
 
+    RCPT and DATA may be followed by the recipient that this is for.
+
     With a certificate it offers STARTTLS, or speaks TLS from the first byte, and then wants to
     know the user and the password.
     """
@@ -38,6 +40,7 @@ class MailServer:
         first_byte: bool = False, login: tuple[str, str] = ("", ""),
     ) -> None:  # fmt: skip
         self.taken: list[Envelope] = []
+        self.connections = 0
         self._at = at or {}
         self._certificate = certificate
         self._first_byte = first_byte
@@ -56,14 +59,16 @@ class MailServer:
         loop = asyncio.get_running_loop()
         inside = self._certificate if not self._first_byte else None
         outside = self._certificate if self._first_byte else None
-        self._server = await loop.create_server(
-            lambda: SMTP(
+
+        def connected() -> SMTP:
+            self.connections += 1
+            return SMTP(
                 self, hostname="mail.example", loop=loop, tls_context=inside,
                 require_starttls=inside is not None, authenticator=self._knows,
                 auth_required=inside is not None, auth_require_tls=inside is not None,
-            ),
-            "127.0.0.1", 0, ssl=outside,
-        )  # fmt: skip
+            )  # fmt: skip
+
+        self._server = await loop.create_server(connected, "127.0.0.1", 0, ssl=outside)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -74,8 +79,8 @@ class MailServer:
         known = (login.login.decode(), login.password.decode()) == self._login
         return AuthResult(success=known, handled=known)
 
-    async def _answer(self, command: str, server: SMTP) -> str:
-        answer = self._at.get(command, "250 OK")
+    async def _answer(self, command: str, server: SMTP, recipient: str = "") -> str:
+        answer = self._at.get(f"{command} {recipient}", self._at.get(command, "250 OK"))
         if answer == BREAKS:
             server.transport.abort()
         if answer == HANGS:
@@ -92,13 +97,16 @@ class MailServer:
         self, server: SMTP, _: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
         envelope.rcpt_tos.append(address)
-        return await self._answer("RCPT", server)
+        return await self._answer("RCPT", server, address)
 
     async def handle_DATA(self, server: SMTP, _: Session, envelope: Envelope) -> str:  # noqa: N802
-        answer = await self._answer("DATA", server)
+        answer = await self._answer("DATA", server, envelope.rcpt_tos[0])
         if answer.startswith("250"):
             self.taken.append(envelope)
         return answer
+
+    async def handle_RSET(self, server: SMTP, _: Session, _e: Envelope) -> str:  # noqa: N802
+        return await self._answer("RSET", server)
 
     async def handle_QUIT(self, server: SMTP, _: Session, _e: Envelope) -> str:  # noqa: N802
         return await self._answer("QUIT", server)

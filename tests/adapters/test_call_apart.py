@@ -11,7 +11,7 @@ import pytest
 
 from adapters.call_mail import CallMail
 from adapters.call_sms import CallSms
-from broadcaster.calling import WORDS, Call, Means, Progress
+from broadcaster.calling import Call, Means, Progress, words
 from broadcaster.delivery import Refused, TryLater
 from broadcaster.errors import Refusal
 from broadcaster.world import Exercise
@@ -24,8 +24,9 @@ LOGIN = ("alerts", "the-password")
 
 def a_mail(address: str = "ortiz@police.example") -> Call[Exercise]:
     return Call[Exercise](
-        id="c1", request_id=LINK.rpartition("/")[2], person_id="ortiz", reach_id="r1",
-        means=Means.MAIL, address=address, world=EXERCISE, url=LINK, attempt=1,
+        id="c1", about_id=LINK.rpartition("/")[2], incident_id="i1",
+        person_id="ortiz", reach_id="r1", means=Means.MAIL, address=address, world=EXERCISE,
+        url=LINK, attempt=1,
     )  # fmt: skip
 
 
@@ -71,7 +72,7 @@ async def test_it_is_a_mail_that_no_machine_answers() -> None:
     assert envelope.rcpt_tos == [told["To"]] == ["ortiz@police.example"]
     assert told["Auto-Submitted"] == "auto-generated"
     assert told["Date"].datetime == NOW
-    assert told.get_content() == f"{WORDS[EXERCISE]}:\r\n\r\n{LINK}\r\n"
+    assert told.get_content() == f"{words(EXERCISE)}:\r\n\r\n{LINK}\r\n"
 
 
 @pytest.mark.parametrize("way", [BREAKS, HANGS, "451 later"])

@@ -15,7 +15,7 @@ from broadcaster.delivery import Refused
 from broadcaster.world import Exercise
 from tests.adapters.browser import Browser, point, raw, who_sends
 from tests.adapters.call_contract import Heard, HttpCallContract
-from tests.adapters.receiver import Request
+from tests.faults.receiver import Request
 from tests.story import EXERCISE, NOW, StillClock
 
 OURS, BROWSER = ec.generate_private_key(ec.SECP256R1()), Browser()

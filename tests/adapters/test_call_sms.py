@@ -11,10 +11,10 @@ import pytest
 
 from adapters.call_sms import CallSms
 from broadcaster.calling import Means
-from broadcaster.delivery import InDoubt, Refused, TryLater
+from broadcaster.delivery import InDoubt, LockedOut, Refused, TryLater
 from broadcaster.world import Exercise
 from tests.adapters.call_contract import Heard, HttpCallContract
-from tests.adapters.receiver import Request, answers
+from tests.faults.receiver import Request, answers
 from tests.story import EXERCISE, StillClock
 
 ACCOUNT, TOKEN, SID = "AC" + "0" * 32, "the-auth-token", "SM" + "a" * 32
@@ -48,7 +48,7 @@ class TestCallSms(HttpCallContract):
 
     @pytest.mark.parametrize(("status", "code", "error"), [
         *((400, code, Refused) for code in (21211, 21408, 21610, 21614, 99999)),
-        (401, 20003, Refused), (400, 21611, TryLater), (429, 20429, TryLater),
+        (401, 20003, LockedOut), (400, 21611, TryLater), (429, 20429, TryLater),
         (500, 20500, InDoubt), (200, 0, InDoubt),
     ])  # fmt: skip
     async def test_twilios_own_words_stay_out_of_ours(

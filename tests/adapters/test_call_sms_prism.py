@@ -17,8 +17,8 @@ from tests.adapters.prism import prism
 from tests.story import EXERCISE, NOW, StillClock
 
 CALL = Call[Exercise](
-    id="c1", request_id=LINK.rpartition("/")[2], person_id="ortiz", reach_id="r1", attempt=1,
-    means=Means.SMS, address="+15005550006", world=EXERCISE, url=LINK,
+    id="c1", about_id=LINK.rpartition("/")[2], incident_id="i1", person_id="ortiz",
+    reach_id="r1", attempt=1, means=Means.SMS, address="+15005550006", world=EXERCISE, url=LINK,
 )  # fmt: skip
 
 

@@ -10,11 +10,11 @@ import pytest
 from standardwebhooks import Webhook as Judge
 
 from adapters.call_webhook import CallWebhook
-from broadcaster.calling import Means
+from broadcaster.calling import About, Means
 from broadcaster.delivery import Refused
 from broadcaster.world import Exercise
 from tests.adapters.call_contract import LINK, Heard, HttpCallContract
-from tests.adapters.receiver import Request, answers
+from tests.faults.receiver import Request, answers
 from tests.story import EXERCISE, StillClock
 
 KEY = b"a key of twenty-six bytes."
@@ -40,9 +40,19 @@ class TestCallWebhook(HttpCallContract):
         assert self.there.heard[0].headers["content-type"] == "application/json"
         assert self.there.heard[0].json == {
             "version": 1, "type": "call", "world": "exercise", "call_id": call.id,
-            "request_id": call.request_id, "to": "ortiz@the-app", "attempt": 2, "url": LINK,
+            "about": "request", "request_id": call.about_id, "to": "ortiz@the-app", "attempt": 2,
+            "url": LINK,
             "words": "EXERCISE: an update waits for your decision",
         }  # fmt: skip
+
+    async def test_of_command_it_names_the_incident(self, caller: CallWebhook[Exercise]) -> None:
+        link = "https://alerts.example/incidents/i1"
+        call = self.a_call(about=About.MOVED, about_id="m1", url=link)
+        await caller.call(call)
+        told = self.there.heard[0].json
+        assert (told["about"], told["incident_id"], told["url"]) == ("command moved", "i1", link)
+        assert told["words"] == "EXERCISE: command of an incident has changed"
+        assert "request_id" not in told
 
     async def test_the_app_may_end_the_subscription(self, caplog: pytest.LogCaptureFixture) -> None:
         self.there.ways = [answers(410)]

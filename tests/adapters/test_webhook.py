@@ -10,25 +10,56 @@ from standardwebhooks import Webhook as Judge
 
 from adapters import http
 from adapters.webhook import Webhook
-from broadcaster.delivery import Refused
+from broadcaster.accounts import WebhookAccount
+from broadcaster.delivery import Message, Refused
 from broadcaster.world import Exercise
-from tests.adapters.contract import HttpContract, Posted
-from tests.adapters.receiver import Request, answers
+from tests.adapters.contract import Contract, HttpFaults, Pictured, Posted, approved, showing
+from tests.faults.receiver import Request, answers, answers_without_end
 from tests.story import HOOK, StillClock
 
 KEY = b"a key of twenty-six bytes."
 
 
-class TestWebhook(HttpContract):
+class TestWebhook(Contract, HttpFaults):
     channel_name = HOOK.name
     secrets = ("a-path-that-is-a-secret", KEY.decode(), base64.b64encode(KEY).decode())
 
     def make(self, url: str, *, networks: http.Networks, deadline: timedelta) -> Webhook[Exercise]:
         self.clock = StillClock()
         channel = HOOK.model_copy(update={"deadline": deadline})
-        return Webhook(channel, url=url, key=KEY, networks=networks, clock=self.clock)
+        account = WebhookAccount(
+            kind="webhook", name=HOOK.name, title=HOOK.title, url=url, secret="whsec_"
+        )  # fmt: skip
+        return Webhook(channel, account, key=KEY, networks=networks, clock=self.clock)
 
-    def read(self, request: Request) -> Posted:
+    @pytest.fixture
+    def adapter(self) -> Webhook[Exercise]:
+        return self._made()
+
+    async def message(self, text: str, number: int = 1) -> Message[Exercise]:
+        return approved(HOOK.name, text, number)
+
+    async def posted(self) -> list[Posted]:
+        return [self._read(request) for request in self.there.heard]
+
+    async def shown(self) -> list[Pictured]:
+        return [Pictured(each["sha256"], each["alt"])
+                for request in self.there.heard for each in request.json["pictures"]]  # fmt: skip
+
+    async def test_a_picture_is_told_where_it_can_be_fetched(
+        self, adapter: Webhook[Exercise]
+    ) -> None:
+        message = showing(await self.message("Stay inside."))
+        await adapter.send(message)
+        [told] = self.there.heard[0].json["pictures"]
+        [picture] = message.rendering.pictures
+        assert told == {
+            "url": f"{message.incident_url}/{message.post_id}/{picture.digest}.png",
+            "type": "image/png", "width": 64, "height": 48, "size": picture.size,
+            "sha256": picture.digest, "alt": picture.alt,
+        }  # fmt: skip
+
+    def _read(self, request: Request) -> Posted:
         key, stamp = request.headers["webhook-id"], int(request.headers["webhook-timestamp"])
         signed = Judge(KEY).sign(key, datetime.fromtimestamp(stamp, UTC), request.body.decode())
         assert request.headers["webhook-signature"] == signed
@@ -58,6 +89,10 @@ class TestWebhook(HttpContract):
         moved = int(second.headers["webhook-timestamp"]) - int(first.headers["webhook-timestamp"])
         assert moved == 600
         assert len(await self.posted()) == 2
+
+    async def test_a_long_answer_is_not_read_to_its_end(self) -> None:
+        self.suffers(answers_without_end)
+        assert await self._made().send(await self.message("Stay inside."))
 
     async def test_a_receiver_may_end_the_subscription(self, adapter: Webhook[Exercise]) -> None:
         self.there.ways = [answers(410)]

@@ -64,8 +64,8 @@ def spans(text: str) -> Iterator[tuple[str, int, int]]:
     plain = fold(text)
     for rule in RULES:
         if not rule.fields:
-            for span in rule.spans(plain.text):
-                yield rule.id, *plain.span(*span)
+            for span in rule.places(plain):
+                yield rule.id, *span
 
 
 def measure(corpus: Path) -> dict[str, Score]:

@@ -14,8 +14,8 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from tests.bench.bench_fanout import Receivers, releasing
 from tests.bench.figures import Json, cpu_seconds, figure, keep, memory_mb
+from tests.bench.peers import Receivers, last_of, releasing
 from tests.bench.setups import SETUPS, servers
 from tests.connected.installation import Embedded, Installation, family
 from tests.connected.production import WORKERS, Production, Servers
@@ -35,12 +35,12 @@ async def measure(on: Servers) -> None:
 
 
 async def costs(name: str, at: Installation, receivers: Receivers) -> list[Json]:
-    async with releasing(contextlib.nullcontext(at), CHANNELS) as sender:
+    async with releasing(contextlib.nullcontext(at), CHANNELS, ahead=True) as sender:
         rows = await spent(name, "idle", at, asyncio.sleep(IDLE_SECONDS))
 
         async def work() -> None:
-            for _ in range(BUSY_RELEASES):
-                await receivers.last_of(CHANNELS, sender)
+            for update in range(BUSY_RELEASES):
+                await last_of(receivers, CHANNELS, sender, update)
 
         return rows + await spent(name, "busy", at, work())
 

@@ -13,6 +13,9 @@ from typing import Any
 
 Json = dict[str, Any]
 
+#: How many processes wanted a processor before the bench began: above 1 others were at work.
+LOAD = round(os.getloadavg()[0], 1)
+
 FIGURES = Path(__file__).with_name("figures.json")
 
 
@@ -32,6 +35,11 @@ def figure(bench: str, setup: str, subject: str, value: float, unit: str) -> Jso
     """A row of one value."""
     return {"bench": bench, "setup": setup, "subject": subject, "value": round(value, 1),
             "unit": unit, "runs": 1, **_where()}  # fmt: skip
+
+
+def tally(bench: str, setup: str, subject: str, **measured: float | str) -> Json:
+    """A row of several values, each by what it says."""
+    return {"bench": bench, "setup": setup, "subject": subject, "measured": measured, **_where()}
 
 
 def keep(rows: Sequence[Json]) -> None:
@@ -55,6 +63,15 @@ def show(rows: Iterable[Json]) -> None:
         print("\n| set-up | what | measured |\n| --- | --- | --- |")
         for row in measured:
             print(f"| {row['setup']} | {row['subject']} | {row['value']:,} {row['unit']} |")
+    if counted := [row for row in rows if "measured" in row]:
+        names = list(counted[0]["measured"])
+        print("\n" + _line("set-up", "what", *names) + "\n" + _line(*["---"] * (len(names) + 2)))
+        for row in counted:
+            print(_line(row["setup"], row["subject"], *row["measured"].values()))
+
+
+def _line(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
@@ -74,4 +91,4 @@ def memory_mb(pid: int) -> float:
 
 def _where() -> Json:
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    return {"machine": machine, "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+    return {"machine": machine, "date": f"{datetime.now(UTC):%Y-%m-%d}", "load_before": LOAD}

@@ -3,19 +3,21 @@
 It imports nothing of the product. Time in here is the order of the record (`seals.number`), which
 no clock can turn round; a passkey's answer is verified with nothing but a hash and a signature.
 Sources: policy 389.4.1 (the Commander approves what the PIO compiles); WebAuthn Level 3 §6.1 and
-§7.2; how a revision's digest and a decision's challenge are made, from the README.
+§7.2; RFC 4226 and RFC 6238; how a revision's digest, a decision's challenge and the seal of PIN and
+code are made, from the README.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import sqlite3
 from base64 import urlsafe_b64decode
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,9 @@ Json = dict[str, Any]
 
 REVISION_TAG = b"incident-alert-broadcaster/revision/1\0"
 DECISION_TAG = b"iab/approve/v1\0"
+SEAL_TAG = b"iab/code/v1\0"
+SECRET_TAG = b"iab/totp/v1\0"
+GUEST_TAG = b"iab/guest/v1\0"
 FACTS_TAG = b"incident-alert-broadcaster/facts/1\0"
 COVERED = (
     "id", "update_id", "incident_id", "world", "kind", "number", "area", "languages", "channels",
@@ -36,27 +41,36 @@ COVERED = (
 )  # fmt: skip
 MAY_TAKE_BACK = {"pio", "commander", "watch-commander", "supervisor"}
 LATE = timedelta(seconds=60)
+STEP = 30
 PRESENT_AND_VERIFIED = 0b101
 
 
 class Judge:
-    """One look at a ledger. `origin`: of the desk; `forged`: decisions that no desk recorded."""
+    """One look at a ledger. `origin`: of the desk; `forged`: decisions that no desk recorded;
+    `key`: the gate's, of one-time codes."""
 
-    def __init__(self, ledger: Path, origin: str, forged: Collection[str] = ()) -> None:
+    def __init__(
+        self, ledger: Path, origin: str, forged: Collection[str] = (), key: str = ""
+    ) -> None:
         self._origin = origin
+        self._key = key
         self._forged = forged
         with closing(sqlite3.connect(ledger)) as connection:
             connection.row_factory = sqlite3.Row
             connection.execute("BEGIN")  # one view of it all
 
-            def table(name: str) -> dict[str, sqlite3.Row]:
+            def table(name: str, by: str = "id") -> dict[str, sqlite3.Row]:
                 rows = connection.execute(f"SELECT * FROM {name}").fetchall()
-                return {row["id"]: row for row in rows}
+                return {row[by]: row for row in rows}
 
             self.requests, self.decisions = table("approval_requests"), table("decisions")
             self.releases, self.posts = table("releases"), table("posts")
             self.passkeys, self.people = table("passkeys"), table("people")
-            self.incidents = table("incidents")
+            self.incidents, self.assents = table("incidents"), table("assents")
+            self.allowed = table("fallbacks")
+            self.pins = table("fallback_pins", "fallback_id")
+            self.typed = table("fallback_answers", "seal")
+            self.guests = table("guests", "person_id")
             self.revisions = {k: json.loads(row["body"]) for k, row in table("revisions").items()}
             self.record = _record(connection)
 
@@ -74,6 +88,10 @@ class Judge:
             if decision["outcome"] == "kept":
                 for fault in self._kept(decision):
                     yield f"kept: {fault}"
+        for assent in self.assents.values():
+            if assent["id"] not in self._forged:
+                for fault in self._assent(assent):
+                    yield f"assent: {fault}"
         yield from self._posts()
 
     def truth_of(self, release_id: str) -> Iterator[str]:
@@ -139,18 +157,118 @@ class Judge:
         if self._newer(revision, before=at):
             yield "on words of which a newer wording stood"
         yield from self._ended_before(decision, at)
-        yield from self._proof(decision, request, at)
+        yield from self._outside(decision, revision["incident_id"], at)
+        yield from self._proof(decision, request, decision["verdict"], at)
+        if decision["verdict"] == "approved":
+            yield from self._other(decision, request, revision, at)
+
+    def _commanded(self, incident: str, at: int) -> list[Json]:
+        """What the record told of an incident's command before a number."""
+        return [e for e in self.record[: at - 1]
+                if e["kind"] == "CommandRecorded" and e["incident_id"] == incident]  # fmt: skip
 
     def _commands(self, person: str, incident: str, at: int) -> bool:
-        """Whoever the record says commanded; without command a Watch Commander, who takes it."""
-        told = [(e["number"], e["actor"], e.get("commander")) for e in self.record[: at - 1]
-                if e["kind"] == "CommandRecorded" and e["incident_id"] == incident]  # fmt: skip
-        commanders = [None, *(commander for _, _, commander in told)]
-        if told[-1:] == [(at - 1, person, person)] and commanders[-2] is None:
-            commanders.pop()  # taken by this decision
-        if commanders[-1] is None:
+        """Whoever the record says commanded; without command a Watch Commander, who takes it by
+        deciding, as a duty chief may before it."""
+        told = self._commanded(incident, at)
+        commanders = [[None], *([e.get("commander"), e.get("with_commander")] for e in told)]
+        taken = [(e["number"], e["actor"], e.get("commander")) for e in told[-1:]]
+        if taken == [(at - 1, person, person)] and commanders[-2][0] is None:
+            return "watch-commander" in self._roles(person) or self._duty_chief(person, at)
+        if commanders[-1][0] is None:
             return "watch-commander" in self._roles(person)
-        return commanders[-1] == person
+        return person in commanders[-1]
+
+    # --- both Commanders, where both must approve ---
+
+    def _other(
+        self, decision: sqlite3.Row, request: sqlite3.Row, revision: Json, at: int
+    ) -> Iterator[str]:
+        """Whether the other Commander had approved the same, under this command, and still did."""
+        command = self._commanded(request["incident_id"], at)[-1:]
+        if not (command and command[0].get("both")):
+            return
+        assent = self.assents.get(decision["assent_id"])
+        if assent is None:
+            yield "of one Commander, where both must"
+            return
+        given = self._number("AssentGiven", assent_id=assent["id"])
+        if given is None or not command[0]["number"] < given < at:
+            yield "with an assent that was not given under this command"
+        if self._number("AssentEnded", assent_id=assent["id"]) is not None:
+            yield "with an assent that was taken back"
+        if assent["person_id"] == decision["person_id"]:
+            yield "of one Commander alone"
+        if assent["person_id"] == revision["compiled_by"]:
+            yield "with an assent by who compiled the words"
+        if not self._commands(assent["person_id"], request["incident_id"], at):
+            yield "with an assent by somebody who does not command"
+        if (assent["digest"], assent["keeps"]) != (decision["digest"], decision["keeps"]):
+            yield "with an assent to other words, or other facts"
+        if assent["at"] >= request["expires_at"]:
+            yield "with an assent after the request's time"
+        yield from self._proof(assent, request, "approved", at)
+
+    def _assent(self, assent: sqlite3.Row) -> Iterator[str]:
+        """Whether the right person meant it when it was given."""
+        request = self.requests[assent["request_id"]]
+        revision = self.revisions[request["revision_id"]]
+        at = self._number("AssentGiven", assent_id=assent["id"])
+        if at is None:
+            yield "is not on the record"
+            return
+        if assent["person_id"] == revision["compiled_by"]:
+            yield "by who compiled the words"
+        if not self._commands(assent["person_id"], request["incident_id"], at):
+            yield "by somebody who did not command"
+        if not assent["digest"] == request["digest"] == digest(revision):
+            yield "on other words than those that stand"
+        if self._newer(revision, before=at):
+            yield "on words of which a newer wording stood"
+        yield from self._ended_before(assent, at)
+        yield from self._proof(assent, assent, "approved", at)
+
+    def _duty_chief(self, person: str, at: int) -> bool:
+        return any(e["kind"] == "DutyChiefNamed" and e["person_id"] == person
+                   for e in self.record[: at - 1])  # fmt: skip
+
+    def _outside(self, decision: sqlite3.Row, incident: str, at: int) -> Iterator[str]:
+        """Of somebody who has no role: whether a Watch Commander's passkey had enrolled them for
+        this incident, and nothing had ended that."""
+        person = decision["person_id"]
+        if self._roles(person):
+            return
+        guest = self.guests.get(person)
+        enrolled = self._number("GuestEnrolled", person_id=person, incident_id=incident)
+        if guest is None or enrolled is None or enrolled > at:
+            yield "by somebody from outside who was not enrolled for it"
+            return
+        for kind, fields in (("GuestEnded", {"person_id": person}),
+                             ("PasskeyRevoked", {"passkey_id": self._signer(guest)})):  # fmt: skip
+            ended = self._number(kind, **fields)
+            if ended is not None and ended < at:
+                yield f"by somebody from outside after {kind}"
+        if decision["at"] >= guest["until"]:
+            yield "by somebody from outside whose time was over"
+        turns = [e["kind"] for e in self.record[: at - 1] if e["incident_id"] == incident
+                 and e["kind"] in ("IncidentClosed", "IncidentReopened")]  # fmt: skip
+        if turns[-1:] == ["IncidentClosed"]:
+            yield "by somebody from outside about an incident that was over"
+        signer = self.passkeys[self._signer(guest)]
+        times = (f"{datetime.fromisoformat(guest[name]).isoformat()}+00:00"
+                 for name in ("at", "until"))  # fmt: skip
+        parts = (incident, person, self.people[person]["name"], guest["token_hash"], *times)
+        challenge = hashlib.sha256(GUEST_TAG + "\0".join(parts).encode()).digest()
+        answer = json.dumps(json.loads(guest["approval"])["response"])
+        by_watch = "watch-commander" in self._roles(signer["person_id"])
+        if not (by_watch and signed(answer, signer["public_key"], challenge, self._origin)):
+            yield "by somebody from outside whom no Watch Commander signed for"
+        if guest["passkey_id"] != json.loads(decision["proof"] or "{}").get("id"):
+            yield "by somebody from outside with another device than their link's"
+
+    def _signer(self, guest: sqlite3.Row) -> str:
+        named: str = json.loads(guest["approval"])["id"]
+        return named
 
     def _roles(self, person: str) -> list[str]:
         roles: str = self.people[person]["roles"]
@@ -172,8 +290,17 @@ class Judge:
             if number is not None and number < before:
                 yield f"after {kind}"
 
-    def _proof(self, decision: sqlite3.Row, request: sqlite3.Row, at: int) -> Iterator[str]:
-        """Whether the person's own approved passkey signed this verdict, request and digest."""
+    def _proof(
+        self, decision: sqlite3.Row, asked: sqlite3.Row, verdict: str, at: int
+    ) -> Iterator[str]:
+        """Whether the person's own approved passkey signed this verdict, request and digest; or
+        they typed PIN and code for them.
+
+        `asked`: what has the nonce that was signed, the request's now or an assent's then.
+        """
+        if "seal" in decision.keys() and decision["seal"]:  # noqa: SIM118 - a Row's values else
+            yield from self._sealed(decision, asked, at)
+            return
         proof = json.loads(decision["proof"] or "null")
         if proof is None:
             yield "without a passkey"
@@ -187,12 +314,37 @@ class Judge:
         revoked = self._number("PasskeyRevoked", passkey_id=proof["id"])
         if revoked is not None and revoked < at:
             yield "with a revoked device"
-        parts = [request["nonce"], request["id"], decision["verdict"], decision["digest"]]
-        parts += [decision["keeps"]] if decision["keeps"] else []
-        challenge = hashlib.sha256(DECISION_TAG + "\0".join(parts).encode()).digest()
+        challenge = _challenge(decision, asked, verdict)
         text = json.dumps(proof["response"])
         if not signed(text, passkey["public_key"], challenge, self._origin):
             yield "with a passkey's answer to something else"
+
+    def _sealed(self, decision: sqlite3.Row, request: sqlite3.Row, at: int) -> Iterator[str]:
+        """Whether the person was allowed PIN and code, and typed the right ones for just this."""
+        answer = self.typed[decision["seal"]]
+        allowed = self.allowed[answer["fallback_id"]]
+        if allowed["person_id"] != decision["person_id"]:
+            yield "with PIN and code of somebody else"
+        granted = self._number("FallbackAllowed", fallback_id=allowed["id"])
+        ended = self._number("FallbackEnded", fallback_id=allowed["id"])
+        if granted is None or granted > at or (ended is not None and ended < at):
+            yield "with PIN and code that nobody allowed then"
+        if decision["at"] >= allowed["until"]:
+            yield "with PIN and code after their time"
+        if answer["step"] is None:
+            yield "with PIN and code that no gate has taken"
+            return
+        if sum((each["fallback_id"], each["step"]) == (allowed["id"], answer["step"])
+               for each in self.typed.values()) > 1:  # fmt: skip
+            yield "with a code that counted twice"
+        shown = int(_time(decision["at"]).replace(tzinfo=UTC).timestamp()) // STEP
+        if abs(answer["step"] - shown) > 1:
+            yield "with a code of another time"
+        secret = hmac.digest(self._key.encode(), SECRET_TAG + allowed["id"].encode(), "sha256")
+        keyed = self.pins[allowed["id"]]["hash"] + code(secret[:20], answer["step"])
+        meant = SEAL_TAG + _challenge(decision, request, decision["verdict"])
+        if decision["seal"] != hmac.digest(keyed.encode(), meant, "sha256").hex():
+            yield "with PIN and code for something else"
 
     def _approved(self, passkey: str) -> int | None:
         added = self._number("PasskeyAdded", passkey_id=passkey)
@@ -231,7 +383,8 @@ class Judge:
         """Whether it orders a retraction that was prepared, which nobody approves again."""
         revision = self.revisions[self.requests[decision["request_id"]]["revision_id"]]
         told = self._number("RetractionOrdered", decision_id=decision["id"])
-        return revision["kind"] == "retraction" and decision["proof"] is None and told is not None
+        by_nobody = decision["proof"] is None and decision["seal"] is None
+        return revision["kind"] == "retraction" and by_nobody and told is not None
 
     def _taken_back(self, decision: sqlite3.Row, revision: Json, at: int) -> Iterator[str]:
         """Whether every word of a retraction was in a digest that was approved and released."""
@@ -268,6 +421,7 @@ class Judge:
         request = self.requests[decision["request_id"]]
         yield from self._decision(decision)
         yield from self._ended_before(decision, at)
+        yield from self._outside(decision, revision["incident_id"], at)
         if decision["verdict"] != "approved":
             yield f"of a decision {decision['verdict']}"
         if request["state"] != "approved":
@@ -282,9 +436,16 @@ class Judge:
         if self.record[at - 1]["at"] >= str(revision["expires_at"]).replace("Z", "+00:00"):
             yield "after the update's own time"
         proof = json.loads(decision["proof"] or "{}")
-        revoked = self._number("PasskeyRevoked", passkey_id=proof.get("id"))
-        if revoked is not None and revoked < at:
-            yield "on the strength of a revoked device"
+        assent = self.assents.get(decision["assent_id"])
+        for each in (proof, json.loads(assent["proof"]) if assent else {}):
+            revoked = self._number("PasskeyRevoked", passkey_id=each.get("id"))
+            if revoked is not None and revoked < at:
+                yield "on the strength of a revoked device"
+        if decision["seal"]:
+            allowed = self.typed[decision["seal"]]["fallback_id"]
+            ended = self._number("FallbackEnded", fallback_id=allowed)
+            if ended is not None and ended < at:
+                yield "on the strength of an allowance that was over"
 
     def _posts(self) -> Iterator[str]:
         """Nothing is on its way but what was released, to the channels that were approved."""
@@ -324,6 +485,20 @@ def _flat(number: int, text: str) -> Json:
     body = json.loads(text)
     return {**body["public"], "number": number, "kind": body["kind"], "at": body["at"],
             "actor": body["actor"], "incident_id": body["incident_id"]}  # fmt: skip
+
+
+def _challenge(decision: sqlite3.Row, asked: sqlite3.Row, verdict: str) -> bytes:
+    """What whoever decided meant: this request, verdict, digest, and what is kept knowingly."""
+    parts = [asked["nonce"], decision["request_id"], verdict, decision["digest"]]
+    parts += [decision["keeps"]] if decision["keeps"] else []
+    return hashlib.sha256(DECISION_TAG + "\0".join(parts).encode()).digest()
+
+
+def code(secret: bytes, step: int) -> str:
+    """The six digits of a time step (RFC 4226 §5.3)."""
+    made = hmac.digest(secret, step.to_bytes(8, "big"), "sha1")
+    at = made[-1] & 0xF
+    return f"{(int.from_bytes(made[at : at + 4], 'big') & 0x7FFFFFFF) % 10**6:06}"
 
 
 def _time(text: str) -> datetime:

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from broadcaster import approval, practice
 from broadcaster.approval import (
+    Assent,
     Case,
     RequestState,
     Verdict,
+    asked_in_words,
     decide,
     objection,
     request_digest,
@@ -153,6 +155,28 @@ STANDS: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize("different", [row[1] for row in STANDS], ids=[row[0] for row in STANDS])
 def test_what_stands(different: dict[str, Any]) -> None:
     assert objection(a_case(**different)) is None
+
+
+@pytest.mark.parametrize(
+    ("command", "given_by", "asked"),
+    [
+        (Command(), None, "the Watch Commander"),
+        (Command(routine=True), None, "a supervisor"),
+        (Command(person_id="ortiz"), None, "Sgt Ortiz"),
+        (Command(person_id="ortiz", with_id="lee"), None, "Sgt Ortiz or Capt Lee"),
+        (Command(person_id="ortiz", with_id="lee", both=True), None,
+         "Sgt Ortiz together with Capt Lee"),
+        (Command(person_id="ortiz", with_id="lee", both=True), "ortiz", "Capt Lee"),
+        (Command(person_id="ortiz", with_id="lee", both=True), "lee", "Sgt Ortiz"),
+    ],
+)  # fmt: skip
+def test_who_is_asked_in_words(command: Command, given_by: str | None, asked: str) -> None:
+    assent = given_by and Assent(
+        id="a", request_id="r", person_id=given_by, nonce="n", digest="d", keeps=None, epoch=1,
+        at=NOW, proof={},
+    )  # fmt: skip
+    names = {"ortiz": "Sgt Ortiz", "lee": "Capt Lee"}
+    assert asked_in_words(command, names, assent or None) == asked
 
 
 CHANGES = lapses_by(REVISION, MOVED)

@@ -15,7 +15,7 @@ from broadcaster.calling import (
     AGAIN,
     MOST,
     WITHIN,
-    WORDS,
+    About,
     Accepted,
     AnyAsking,
     Asking,
@@ -32,6 +32,7 @@ from broadcaster.calling import (
     begun,
     ended,
     next_calls,
+    words,
 )
 from broadcaster.delivery import InDoubt, Refused, TryLater
 from broadcaster.world import World
@@ -56,9 +57,13 @@ KIM = callee("kim", Rung.COMMAND, Means.SMS)
 CHIEF = callee("chief", Rung.COMMAND, Means.MAIL)
 
 
-def asking(*people: Callee, id: str = "r1", world: World = "live", at: float = 0) -> AnyAsking:
+def asking(
+    *people: Callee, id: str = "r1", world: World = "live", at: float = 0,
+    about: About = About.REQUEST,
+) -> AnyAsking:  # fmt: skip
     fields = {
-        "request_id": id, "world": world, "url": f"https://alerts.example/a/{id}",
+        "about": about, "about_id": id, "incident_id": f"i-{id}", "world": world,
+        "url": f"https://alerts.example{about.page(id, f'i-{id}')}",
         "opened_at": s(at), "expires_at": s(at + 600), "people": people,
     }  # fmt: skip
     kind: Any = Asking
@@ -224,6 +229,60 @@ def test_a_new_request_is_never_held_back_by_another() -> None:
     assert told.calls == [(241, "ortiz", Means.PUSH, 1), (241, "ortiz", Means.SMS, 1)]
 
 
+# --- a move of command ----------------------------------------------------------------------------
+
+
+def moved(*people: Callee, **fields: Any) -> AnyAsking:
+    return asking(*people, **{"id": "m1", "about": About.MOVED} | fields)
+
+
+ANA = callee("ana", Rung.APPROVER, Means.SMS, Means.MAIL)
+
+
+@pytest.mark.parametrize("about", [each for each in About if each is not About.REQUEST])
+def test_of_a_move_each_is_told_once_by_each_means(about: About) -> None:
+    told = Told(moved(ORTIZ, ANA, about=about))
+    assert told.run() == [(0, "ortiz"), (0, "ana")]
+    assert len(told.calls) == 4 and told.due(s(60)) == ((), None)
+
+
+def test_what_a_provider_did_not_take_is_told_again_until_it_did() -> None:
+    told = Told(moved(ORTIZ))
+    assert told.look(s(0), TryLater("away")) == s(5)
+    told.look(s(5))
+    assert [(at, attempt) for at, _, _, attempt in told.calls] == [(0, 1), (0, 1), (5, 1), (5, 1)]
+    assert told.due(s(600)) == ((), None)
+
+
+@pytest.mark.parametrize("how", [None, InDoubt("?")])
+def test_what_may_not_have_been_told_is_told_again_in_the_next_round(how: How | None) -> None:
+    told = Told(moved(ORTIZ))
+    assert told.look(s(0), how) == s(60)
+    told.look(s(60))
+    assert [(at, attempt) for at, _, _, attempt in told.calls] == [(0, 1), (0, 1), (60, 2), (60, 2)]
+    assert told.due(s(120)) == ((), None)
+
+
+def test_only_the_means_that_failed_is_used_again() -> None:
+    told = Told(moved(ORTIZ))
+    sms, push = sorted(told.due(s(0)).calls, key=lambda call: call.means)
+    for call, how in ((push, OK), (sms, InDoubt("?"))):
+        told.made[call.id] = ended(begun(call, None, s(0)), how, s(0))
+    assert [call.means for call in told.due(s(60)).calls] == [sms.means]
+
+
+def test_a_new_move_is_told_at_once_however_many_were_before() -> None:
+    told = Told(*(moved(ORTIZ, id=f"m{n}") for n in range(MOST + 2)))
+    told.look(s(0))
+    assert {call[0] for call in told.calls} == {0} and len(told.calls) == 2 * (MOST + 2)
+
+
+def test_a_live_move_silences_exercise_calls() -> None:
+    told = Told(asking(ORTIZ, id="drill", world="exercise"), moved(KIM))
+    told.look(s(0))
+    assert [call[1] for call in told.calls] == ["kim"]
+
+
 # --- whatever happens -------------------------------------------------------------------------
 
 HOWS = st.sampled_from([
@@ -239,7 +298,9 @@ PEOPLE = st.lists(
     max_size=5,
 )  # fmt: skip
 REQUESTS = st.lists(
-    st.tuples(PEOPLE, st.sampled_from(["live", "exercise"]), st.integers(0, 900)),
+    st.tuples(
+        PEOPLE, st.sampled_from(["live", "exercise"]), st.integers(0, 900), st.sampled_from(About)
+    ),
     min_size=1, max_size=4,
 )  # fmt: skip
 STEPS = st.lists(st.tuples(st.floats(0, 120), HOWS), max_size=40)
@@ -248,8 +309,8 @@ STEPS = st.lists(st.tuples(st.floats(0, 120), HOWS), max_size=40)
 @given(requests=REQUESTS, steps=STEPS)
 def test_whatever_happens(requests: list[Any], steps: list[tuple[float, How | None]]) -> None:
     all_of_them = [
-        asking(*people, id=f"r{number}", world=world, at=at)
-        for number, (people, world, at) in enumerate(requests)
+        asking(*people, id=f"r{number}", world=world, at=at, about=about)
+        for number, (people, world, at, about) in enumerate(requests)
     ]
     told = Told()
     now = NOW
@@ -262,15 +323,22 @@ def test_whatever_happens(requests: list[Any], steps: list[tuple[float, How | No
 
         live = any(each.world == "live" and now < each.expires_at for each in told.open)
         for call in calls:
-            assert call.text == f"{WORDS[call.world]}: https://alerts.example/a/{call.request_id}"
+            page = call.about.page(call.about_id, call.incident_id)
+            assert call.text == f"{words(call.world, call.about)}: https://alerts.example{page}"
             assert not (live and call.world == "exercise")
 
         for each in told.open:
             if now >= each.expires_at or (live and each.world == "exercise"):
-                assert not [call for call in calls if call.request_id == each.request_id]
+                assert not [call for call in calls if call.about_id == each.about_id]
                 continue
-            made = [one for one in state.made if one.request_id == each.request_id]
-            useless = {one.reach_id for one in made if one.outcome is Outcome.REFUSED}
+            made = [one for one in state.made if one.about_id == each.about_id]
+            ends = {Outcome.REFUSED}
+            if each.about is not About.REQUEST:
+                ends.add(Outcome.ACCEPTED)
+                taken = {one.reach_id for one in made if one.outcome is Outcome.ACCEPTED}
+                assert not [call for call in calls if call.reach_id in taken
+                            and call.about_id == each.about_id]  # fmt: skip
+            useless = {one.reach_id for one in made if one.outcome in ends}
             useful = [
                 person for person in each.people
                 if {reach.id for reach in person.reaches} - useless
@@ -278,7 +346,7 @@ def test_whatever_happens(requests: list[Any], steps: list[tuple[float, How | No
             useful.sort(key=lambda person: person.rung, reverse=True)
             rungs = {person.person_id: person.rung for person in useful}
             called = {one.person_id for one in made}
-            called |= {call.person_id for call in calls if call.request_id == each.request_id}
+            called |= {call.person_id for call in calls if call.about_id == each.about_id}
             first = min(rungs.values(), default=None)
             assert all(who in called for who, rung in rungs.items() if rung is first)
             lowest = max((rungs[who] for who in called & rungs.keys()), default=Rung.APPROVER)
@@ -290,7 +358,7 @@ def test_whatever_happens(requests: list[Any], steps: list[tuple[float, How | No
         for each in all_of_them:
             times = {
                 made.attempt: made.at for made in told.made.values()
-                if (made.person_id, made.request_id) == (person, each.request_id)
+                if (made.person_id, made.about_id) == (person, each.about_id)
             }  # fmt: skip
             rounds = sorted(times.values())
             assert sorted(times, key=lambda attempt: times[attempt]) == sorted(times)
@@ -303,7 +371,7 @@ def test_whatever_happens(requests: list[Any], steps: list[tuple[float, How | No
 
 def a_call(**fields: Any) -> Call[Any]:
     return Call(**{
-        "id": "c1", "request_id": "r1", "person_id": "ortiz", "reach_id": "p1",
+        "id": "c1", "about_id": "r1", "incident_id": "i1", "person_id": "ortiz", "reach_id": "p1",
         "means": Means.SMS, "address": "+15005550006", "world": "live",
         "url": "https://alerts.example/a/r1", "attempt": 1,
     } | fields)  # type: ignore[arg-type]  # fmt: skip
@@ -315,6 +383,17 @@ def test_a_call_has_no_place_for_words() -> None:
     assert a_call().text == "An update waits for your decision: https://alerts.example/a/r1"
     assert a_call(world="exercise").text.startswith("EXERCISE: ")
     assert "+1500" not in repr(a_call())
+
+
+@pytest.mark.parametrize("about", About)
+def test_the_words_follow_from_the_world_and_what_it_is_about(about: About) -> None:
+    url = f"https://alerts.example{about.page('r1', 'i1')}"
+    live, drill = (a_call(about=about, url=url, world=world) for world in ("live", "exercise"))
+    assert drill.words == f"EXERCISE: {live.words[0].lower()}{live.words[1:]}"
+    assert live.text == f"{live.words}: {url}" and len(live.text) < 160
+    other = About.MOVED if about is About.REQUEST else About.REQUEST
+    with pytest.raises(ValidationError):
+        a_call(about=other, url=url)
 
 
 @pytest.mark.parametrize("url", [

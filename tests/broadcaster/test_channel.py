@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, cast, get_args
 
 import pytest
 from pydantic import ValidationError
 
 from adapters import http
 from broadcaster import channel
-from broadcaster.channel import CountRule, Idempotency
+from broadcaster.channel import Idempotency
+from broadcaster.counting import CountRule
 from tests.story import CHANNELS, EXERCISE, HOOK, PAGE
 
 
@@ -30,6 +32,19 @@ def test_a_text_fits_up_to_the_limit() -> None:
     short = HOOK.model_copy(update={"limit": 4})
     assert short.fits("éé") and not short.fits("ééx")
     assert PAGE.limit is None and PAGE.fits("x" * 10**6)
+
+
+def test_of_two_limits_the_one_that_is_broken_is_told() -> None:
+    family, two = "👨‍👩‍👧‍👦", channel.bluesky(EXERCISE, "bluesky", "Bluesky")
+    assert two.measure(family * 120) == (120, 300, CountRule.GRAPHEMES) and two.fits(family * 120)
+    assert two.measure(family * 121) == (3_025, 3_000, CountRule.BYTES)
+    assert not two.fits(family * 121) and not two.fits("a" * 301)
+
+
+def test_what_a_platform_would_change_does_not_fit() -> None:
+    bluesky = channel.bluesky(EXERCISE, "bluesky", "Bluesky")
+    assert "U+FEFF" in (bluesky.unfit("\ufeffStay.") or "") and not bluesky.fits("\ufeffStay.")
+    assert bluesky.fits("Stay\ufeff.") and PAGE.fits("\ufeffStay.")
 
 
 @pytest.mark.parametrize(
@@ -56,3 +71,9 @@ def test_a_send_may_take_as_long_as_it_needs(each: Any) -> None:
 def test_a_name_can_be_a_topic_and_an_address(name: str) -> None:
     with pytest.raises(ValidationError):
         channel.webhook(EXERCISE, name, "County desk", dedupes=False)
+
+
+def test_the_readmes_table_is_made_from_what_they_can_do() -> None:
+    """`scripts/channels-table` makes it anew."""
+    assert channel.kinds().keys() == set(get_args(channel.Kind)) == channel.PROOFS.keys()
+    assert channel.table() in (Path(__file__).parents[2] / "README.md").read_text()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -83,3 +83,25 @@ async def test_a_broker_that_is_away_is_told(
     settings = Settings.model_validate({"home": tmp_path, "kafka": f"127.0.0.1:{free_port()}"})
     found = {each.what: each for each in await doctor.examine(settings)}
     assert not found["broker"].ok and "127.0.0.1" in found["broker"].told
+
+
+@pytest.mark.parametrize(
+    ("days", "ok", "said"),
+    [(-1, False, "not valid before"), (0, True, "holds until 2027-03-01"), (59, True, "holds"),
+     (61, False, "in 29 days"), (90, False, "ended on 2027-03-01")],
+)  # fmt: skip
+def test_the_certificate_of_cap_is_replaced_before_it_ends(days: int, ok: bool, said: str) -> None:
+    begins, ends = datetime(2026, 12, 1, tzinfo=UTC), datetime(2027, 3, 1, tzinfo=UTC)
+    found = doctor.certificate(begins, ends, begins + timedelta(days=days))
+    assert found.ok is ok and said in found.told
+
+
+async def test_it_says_whether_cap_is_signed(tmp_path: Path) -> None:
+    async def found(**more: str) -> Finding:
+        settings = Settings.model_validate({"home": tmp_path, **more})
+        return next(each for each in await doctor.examine(settings) if "CAP" in each.what)
+
+    unset = await found()
+    assert unset.ok and "unsigned" in unset.told
+    half = await found(cap_key="a key without its certificate")
+    assert not half.ok and "cap_signature_unusable" in half.told

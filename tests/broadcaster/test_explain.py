@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from broadcaster import explain, rostering
 from broadcaster.approval import Verdict
-from broadcaster.authority import Content, Matter
+from broadcaster.authority import Content, Matter, Office
 from broadcaster.edit import EditWords, edit_words
 from broadcaster.errors import Kind, Refusal
 from broadcaster.handover import record_command
@@ -400,7 +400,7 @@ async def test_a_deputy_is_told_while_the_delegation_holds(story: Story) -> None
     )
     until = story.clock.at + timedelta(hours=1)
     await story.ledger.write(
-        lambda tx: rostering.name_deputy(tx, bell.id, reason="Court", until=until,
+        lambda tx: rostering.delegate(tx, bell.id, Office.DEPUTY, reason="Court", until=until,
                                          person=story.commander, actor="test")
     )  # fmt: skip
     told = await listed(story)

@@ -201,6 +201,15 @@ def test_each_change_of_command_is_a_new_epoch_and_remembers_who_had_it() -> Non
     assert (back.commanders, back.epoch, back.former) == (("ortiz",), 4, ("lee", "ruiz"))
 
 
+def test_that_both_must_approve_holds_for_as_long_as_there_are_two() -> None:
+    both = UNIFIED.model_copy(update={"both": True})
+    assert both.moved(("lee", "ruiz"), at=NOW).both
+    assert not both.moved(("lee",), at=NOW).both
+    assert not both.moved(("lee",), at=NOW, both=True).both
+    assert not both.moved(("lee", "ruiz"), at=NOW, both=False).both
+    assert not UNIFIED.moved(("lee", "ruiz"), at=NOW).both
+
+
 def test_an_offer_can_be_accepted_until_its_time_is_over() -> None:
     offer = Offer(id="o", by="ortiz", to="lee", nonce="n", expires_at=NOW)
     command = ALONE.model_copy(update={"offer": offer})
@@ -213,4 +222,3 @@ def test_who_commands_in_words() -> None:
     names = {"ortiz": "Sgt Ortiz", "ruiz": "Capt Ruiz"}
     said = [commanders_in_words(each, names) for each in (Command(), ALONE, UNIFIED)]
     assert said == [None, "Sgt Ortiz", "Sgt Ortiz and Capt Ruiz"]
-    assert commanders_in_words(UNIFIED, names, " or ") == "Sgt Ortiz or Capt Ruiz"

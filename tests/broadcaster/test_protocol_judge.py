@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from broadcaster.approval import Verdict
 from broadcaster.ledger import approvals
 from broadcaster.orders import take_back
 from streams.gate import judge_decision
 from tests.broadcaster.protocol_judge import Judge
+from tests.broadcaster.test_protocol import GUEST, Protocol
 from tests.story import EXERCISE, INCIDENT_URL, SITE, Story, a_story
 
 REVISION = "UPDATE revisions SET body = json_set(body, {})"
@@ -129,3 +131,36 @@ async def test_words_that_are_not_so_any_more(kept: Path) -> None:
 async def test_an_answer_given_elsewhere(kept: Path) -> None:
     found = list(Judge(kept, "https://alerts.example.evil.test").faults())
     assert any("a passkey's answer to something else" in fault for fault in found)
+
+
+#: The same where somebody from outside commanded and decided.
+OUTSIDE = {
+    "DELETE FROM guests": "by somebody from outside who was not enrolled for it",
+    "UPDATE guests SET until = at": "by somebody from outside whose time was over",
+    "UPDATE guests SET token_hash = 'other'":
+        "by somebody from outside whom no Watch Commander signed for",
+    "UPDATE people SET name = 'Capt Roe' WHERE roles = ''":
+        "by somebody from outside whom no Watch Commander signed for",
+    "UPDATE people SET roles = 'commander' WHERE roles = 'watch-commander'":
+        "by somebody from outside whom no Watch Commander signed for",
+    "UPDATE guests SET passkey_id = 'other'":
+        "by somebody from outside with another device than their link's",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sql", [None, *OUTSIDE])
+def test_what_it_finds_of_somebody_from_outside(sql: str | None) -> None:
+    machine = Protocol()
+    try:
+        machine.two_updates_wait(GUEST, "Reyes")
+        order = machine._order(machine.requests[0], GUEST, Verdict.APPROVED)
+        machine._gate(machine._send(GUEST, order) or "")
+        with closing(sqlite3.connect(machine.path)) as ledger:
+            assert sql is None or ledger.execute(sql).rowcount
+            ledger.commit()
+        judge = Judge(machine.path, SITE.origin)
+        found = list(judge.faults())
+        assert len(judge.releases) == 1
+        assert any(OUTSIDE[sql] in fault for fault in found) if sql else found == [], found
+    finally:
+        machine.teardown()

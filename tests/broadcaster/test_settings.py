@@ -12,7 +12,9 @@ from broadcaster.settings import Settings, load, table
 
 README = Path(__file__).parents[2] / "README.md"
 
-HOOK = {"title": "A", "url": "http://127.0.0.1:1/", "secret": "whsec_x"}
+HOOK = {"kind": "webhook", "title": "A", "url": "http://127.0.0.1:1/", "secret": "whsec_x"}
+
+MATRIX = {"kind": "matrix", "name": "m", "title": "M", "room": "!a:b", "token": "t"}
 
 
 @pytest.mark.parametrize(
@@ -21,10 +23,11 @@ HOOK = {"title": "A", "url": "http://127.0.0.1:1/", "secret": "whsec_x"}
         ({"time_zone": "Mars/Olympus"}, "no time zone"),
         ({"world": "test"}, "'exercise' or 'live'"),
         ({"port": 70_000}, "65535"),
-        ({"webhooks": [{"name": "public_page", **HOOK}]}, "public_page is taken"),
-        ({"webhooks": [{"name": "settled", **HOOK}]}, "settled is taken"),
-        ({"webhooks": [{"name": "a", **HOOK}, {"name": "a", **HOOK}]}, "a is taken"),
-        ({"webhook_networks": ["everywhere"]}, "network"),
+        ({"channels": [{"name": "public_page", **HOOK}]}, "public_page is taken"),
+        ({"channels": [{"name": "settled", **HOOK}]}, "settled is taken"),
+        ({"channels": [{"name": "a", **HOOK}, {"name": "a", **HOOK}]}, "a is taken"),
+        ({"channels": [MATRIX | {"url": "http://matrix.example/"}]}, "in clear"),
+        ({"channel_networks": ["everywhere"]}, "network"),
         ({"kafka_prefix": "a b"}, "kafka_prefix"),
         ({"kafka_tls_ca": "ca.pem"}, "BROADCASTER_KAFKA_TLS=true"),
         ({"kafka_sasl": "PLAIN", "kafka_user": "u", "kafka_password": "p"}, "as it is"),

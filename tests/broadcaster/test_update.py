@@ -12,6 +12,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broadcaster import channel
 from broadcaster.channel import WEBHOOK_LIMIT
 from broadcaster.errors import Refusal
 from broadcaster.update import (
@@ -37,7 +38,7 @@ from broadcaster.update import (
     short_code,
 )
 from tests.broadcaster.values import PLACE, a_revision, some_words
-from tests.story import CHANNELS, HOOK, NOW, PAGE
+from tests.story import CHANNELS, EXERCISE, HOOK, NOW, PAGE
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 
@@ -314,6 +315,7 @@ def test_an_own_text_of_nothing_is_none() -> None:
         ([" \n "], {}, "text_empty", "text"),
         (["Stay."], {"hazard": " "}, "hazard_empty", "hazard"),
         (["Stay."], {"hazard": "x" * LONGEST_HEADLINE}, "headline_too_long", "hazard"),
+        (["Stay."], {"hazard": "Gas\nleak"}, "headline_two_lines", "hazard"),
         (["Stay."], {"hazard": "a\u202eb"}, "hidden_character", "hazard"),
         (["St\u202eay."], {}, "hidden_character", "text"),
         (["Stay.", {"county": "St\u202eay."}], {}, "hidden_character", "text_county"),
@@ -325,6 +327,14 @@ def test_what_is_not_rendered(
     args: list[Any], phrases: dict[str, str], code: str, field: str
 ) -> None:
     assert refused(*args, **phrases) == (code, field)
+
+
+def test_what_a_platform_would_change_is_not_rendered() -> None:
+    x = channel.x(EXERCISE, "x", "X")
+    with pytest.raises(Refusal) as refused:
+        render(EXERCISE, [PAGE, x], some_words(), "Thanks to @oak.", {})
+    assert (refused.value.code, refused.value.field) == ("text_unfit", "text")
+    assert "@oak" in str(refused.value)
 
 
 def test_a_text_fills_a_channel_to_the_last_byte_and_no_further() -> None:

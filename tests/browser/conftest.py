@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
+import jinja2
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
+from broadcaster.accounts import Account
 from tests.browser.stage import Stage
 from tests.postgres import Server
 
@@ -18,6 +20,10 @@ ARGUMENTS = ["--no-sandbox"]
 
 DESK = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
+
+#: Milliseconds within which a page must show what is expected of it: two busy cores.
+PATIENCE = 30_000
+expect.set_options(timeout=PATIENCE)
 
 #: Opens a page as somebody; None: signed out.
 Open = Callable[..., Awaitable[Page]]
@@ -55,14 +61,23 @@ def url(request: pytest.FixtureRequest) -> Iterator[str | None]:
     if request.param == "sqlite":
         yield None
         return
+    request.getfixturevalue("patient")
     running: Server = request.getfixturevalue("postgres")
     with running.database() as database:
         yield database.url()
 
 
 @pytest.fixture
-def stage(tmp_path: Path, url: str | None) -> Iterator[Stage]:
-    with Stage(tmp_path, url) as stage:
+def accounts() -> list[Account]:
+    """Of channels that a test has beside those of every stage; a file may have its own."""
+    return []
+
+
+@pytest.fixture
+def stage(
+    tmp_path: Path, url: str | None, compiled: jinja2.BytecodeCache, accounts: list[Account]
+) -> Iterator[Stage]:
+    with Stage(tmp_path, url, compiled, accounts) as stage:
         yield stage
 
 
@@ -86,7 +101,7 @@ async def open_as(browser: Browser, stage: Stage) -> AsyncIterator[Open]:
             )  # fmt: skip
             assert answer.ok, await answer.text()
         page = await context.new_page()
-        page.set_default_timeout(15_000)  # two busy cores
+        page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: _note(said.type, said.text, complaints))
         await page.goto(path)

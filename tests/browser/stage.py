@@ -11,21 +11,24 @@ import asyncio
 import base64
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import jinja2
 from aiohttp import web
 from sqlalchemy import select, update
 
 from adapters.call_push import new_key
-from broadcaster import bootstrap
+from broadcaster import bootstrap, posting
+from broadcaster.accounts import Account, WebhookAccount
 from broadcaster.approval import AnyRelease, Verdict
 from broadcaster.clock import SystemClock
-from broadcaster.delivery import PostState
+from broadcaster.delivery import PostState, Receipt, Seen
 from broadcaster.desk.app import make_app
 from broadcaster.desk.deps import Flow
+from broadcaster.desk.templating import ENVIRONMENT
 from broadcaster.errors import Refusal
 from broadcaster.incident import Report, Status
 from broadcaster.ledger import (
@@ -40,6 +43,7 @@ from broadcaster.ledger import (
     people,
     posts,
     releases,
+    reply_decisions,
     reports,
     schema,
 )
@@ -53,11 +57,15 @@ from broadcaster.orders import (
 )
 from broadcaster.passkey import Site
 from broadcaster.roster import Person, Role
-from broadcaster.settings import Settings, WebhookSetting
+from broadcaster.settings import Settings
 from broadcaster.suggestion import words
 from broadcaster.update import Phrase
 from streams.app import Delivered, Where
 from streams.deliver import Deliver
+from streams.prove import prove
+from tests.codes import KEY
+from tests.story import new_ledger
+from tests.streams.test_aftercare import Platform
 
 T = TypeVar("T")
 
@@ -73,15 +81,31 @@ STEPS = {
 }  # fmt: skip
 
 
+class Shown(Platform):
+    """A platform of which the public may read something else than it was sent."""
+
+    instead: str | None = None
+
+    async def read(self, there: Receipt) -> Seen | None:
+        return Seen(text=self.instead) if self.instead else await super().read(there)
+
+
 class Stage:
     """One desk. `do` runs a coroutine in its thread and gives the result.
 
-    `url`: where its ledger is; None: a SQLite file in its home.
+    `url`: where its ledger is; None: a SQLite file in its home. `accounts`: of channels beside the
+    public page and the two webhooks; what is posted there is kept in `platforms`, by their names.
     """
 
-    def __init__(self, home: Path, url: str | None = None) -> None:
+    def __init__(
+        self, home: Path, url: str | None, compiled: jinja2.BytecodeCache,
+        accounts: Sequence[Account] = (),
+    ) -> None:  # fmt: skip
         self.home = home
+        self.compiled = compiled
         self.url = url
+        self.accounts = accounts
+        self.platforms: dict[str, Shown] = {}
         self.address = ""
         self.people: dict[str, Person] = {}
         #: What the webhooks' receiver answers, by its path.
@@ -108,7 +132,7 @@ class Stage:
         self._loop.close()
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
 
     def write(self, step: Callable[[Tx], T]) -> T:
         return self.do(self.ledger.write(step))
@@ -121,21 +145,23 @@ class Stage:
         self.settings = Settings(
             home=self.home,
             voice_approval=True,
-            webhooks=[
-                WebhookSetting(name=name, title=title, url=f"{receiver}/{name}", secret=SECRET,
-                               dedupes=dedupes)
+            channels=[
+                WebhookAccount(kind="webhook", name=name, title=title, url=f"{receiver}/{name}",
+                               secret=SECRET, dedupes=dedupes)
                 for name, title, dedupes in (
                     ("county_eoc", "County EOC", True),
                     ("school_district", "School district", False),
                 )
-            ],
-            webhook_networks=["127.0.0.0/8"],
+            ] + list(self.accounts),
+            channel_networks=["127.0.0.0/8"],
             calls={
                 "push": {"key": new_key(), "contact": "mailto:it@example.gov"},
                 "sms": {"account": "AC" + "0" * 32, "token": "t", "sender": "+15005550001"},
                 "mail": {"host": "127.0.0.1", "tls": "none", "sender": "alerts@example.gov"},
             },
         )  # fmt: skip
+        if self.url is None:
+            self.settings.ledger_path.write_bytes(await new_ledger(SystemClock()))
         self.ledger: Ledger = open_ledger(self.settings.ledger_path, "exercise", url=self.url)
         self._stack.push_async_callback(self.ledger.close)
         for name, roles in PEOPLE.items():
@@ -147,20 +173,27 @@ class Stage:
         self.address = await self._serve_desk()
         self._moved, self._noted = asyncio.Event(), asyncio.Event()
         self._stack.callback(self.ledger.on_commit(self._hear))
-        adapters = bootstrap.make_adapters(self.settings, self.ledger)
+        adapters = dict(posting.Channels(self.settings, self.ledger).adapters())
+        for account in self.accounts:
+            self.platforms[account.name] = Shown(adapters[account.name].channel)
+        adapters |= self.platforms
         url = f"{self.address}/p/{{}}".format
         self._deliver = Deliver(self.ledger, adapters, url, SystemClock(), "stage")
         self._stack.push_async_callback(self._deliver.close)
         self._handlers = bootstrap.handlers(
             self.settings, self.ledger, SystemClock(), url, lambda: self._deliver
         )
-        for work in (self._pump(), self._seal(), self._deliver.run(lambda: frozenset(adapters))):
+        for work in (
+            self._pump(), self._seal(), self._deliver.run(lambda: frozenset(adapters)),
+            prove(self.ledger, KEY),
+        ):  # fmt: skip
             self._stack.push_async_callback(_end, asyncio.create_task(work))
 
     async def _serve_desk(self) -> str:
         """The desk has to know its own port before it is made, so one is chosen first."""
         holder = await self._serve(web.Application())
         app = make_app(bootstrap.desk(self.settings, self.ledger, holder, self._flow))
+        app[ENVIRONMENT].bytecode_cache = self.compiled
         await self._runners.pop().cleanup()
         return await self._serve(app, int(holder.rsplit(":", 1)[1]))
 
@@ -266,8 +299,8 @@ class Stage:
         return accepted.incident_id
 
     def submit(self, incident_id: str, *, guidance: str = "", **more: object) -> Submitted:
-        """The PIO submits the suggested words, to every channel."""
-        channels = bootstrap.channels(self.settings)
+        """The PIO submits the suggested words, to every channel that may be used."""
+        channels = posting.channels(self.settings)
 
         def step(tx: Tx) -> Submitted:
             kept = incidents.get(tx, incident_id)
@@ -278,9 +311,10 @@ class Stage:
             )  # fmt: skip
             if guidance:
                 said = said.model_copy(update={"guidance": Phrase(text=guidance, origin="typed")})
+            off = reply_decisions.off(tx, channels)
             order = SubmitRevision(
-                incident_id=incident_id, words=said,
-                channels=tuple(channel.name for channel in channels), attested=True, **more,
+                incident_id=incident_id, words=said, attested=True, **more,
+                channels=tuple(each.name for each in channels if each.name not in off),
             )  # fmt: skip
             return submit_revision(tx, order, self.people["A. Reyes"], channels)
 

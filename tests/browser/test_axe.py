@@ -101,6 +101,7 @@ async def test_axe_finds_nothing(
         (COMMANDER, "/me"), (PIO, "/people"), (CHIEF, "/people"), (PIO, "/requests"),
         (CHIEF, "/requests"),
         (PIO, "/problems"), (PIO, "/nothing-here"), (PIO, "/p"), (PIO, f"/p/{public_id}"),
+        (PIO, "/channels"),
     ]  # fmt: skip
     found = []
     by_person: dict[str | None, Page] = {}

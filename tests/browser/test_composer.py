@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.async_api import expect
 
 from broadcaster.ledger import approvals
@@ -21,7 +22,7 @@ async def test_each_channel_is_shown_and_counted_as_one_types(stage: Stage, open
     said = await exact.locator("[data-text]").text_content()
     assert said is not None
     await expect(exact.locator("[data-length]")).to_have_text(
-        f"{len(said.encode())} bytes of 16,384"
+        f"{len(said.encode())} of 16,384 bytes"
     )
     await expect(page.locator('[data-channel="public_page"] [data-length]')).to_have_text(
         f"{len(said)} characters"
@@ -307,3 +308,16 @@ async def test_without_scripts_it_is_shown_after_sending(stage: Stage, open_as: 
     await expect(approval.locator("dl")).to_contain_text("Exact address, 389.5(b): “65850 Pierson")
     await expect(approval.locator("dl")).to_contain_text("reason: “The shelter of the city.”")
     await expect(approval.locator("dl")).to_contain_text("no danger to the investigation")
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["script", "no script"])
+async def test_the_character_that_makes_an_address_another_is_named(
+    stage: Stage, open_as: Open, javascript: bool
+) -> None:
+    page = await open_as(PIO, f"/incidents/{stage.report()}", java_script_enabled=javascript)
+    await page.get_by_label("Text", exact=True).fill("Gas leak. See https://pаypal.com/gas.")
+    if not javascript:
+        await page.get_by_role("button", name="Preview").click()
+    found = page.locator('[data-rule="lookalike-address"]')
+    await expect(found).to_contain_text("“pаypal.com” in every channel")
+    await expect(found).to_contain_text("“а” (U+0430 CYRILLIC SMALL LETTER A) is Cyrillic")

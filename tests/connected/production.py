@@ -33,6 +33,7 @@ from broadcaster import bootstrap, here
 from broadcaster.settings import Settings, load
 from streams.embedded import free_port
 from tests.connected.installation import (
+    PROGRAM,
     Embedded,
     Installation,
     Json,
@@ -77,11 +78,14 @@ class Servers:
 class Kept:
     """One process, started again whenever it ends by itself."""
 
-    def __init__(self, name: str, arguments: tuple[str, ...], settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, arguments: tuple[str, ...], settings: Mapping[str, str], program: str
+    ) -> None:
         self.name = name
         self.ends: list[tuple[float, int]] = []  #: of its past lives: when, and the exit code
         self._arguments = arguments
         self._settings = dict(settings)
+        self._program = program
         self._over = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
@@ -103,6 +107,10 @@ class Kept:
         assert self._process is not None, "it was not started"
         return self._process.pid
 
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         self._over.clear()
         self._thread = threading.Thread(target=self._keep, daemon=True)
@@ -112,7 +120,7 @@ class Kept:
     def _spawn(self) -> None:
         with self.log.open("ab") as log:
             self._process = broadcaster(
-                self._arguments, self._settings, stdout=log, stderr=log,
+                self._arguments, self._settings, self._program, stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
 
@@ -147,6 +155,7 @@ class Production(Installation):
 
     kept: dict[str, Kept] = field(default_factory=dict)
     each: int = 1  #: how many there are of every worker
+    program: str = PROGRAM  #: the module that each of them runs
     database: Database | None = None
     prefix: str = ""
 
@@ -154,14 +163,15 @@ class Production(Installation):
     @contextlib.asynccontextmanager
     async def fresh(
         cls, *, receivers: dict[str, bool] | None = None, start: bool = True,
-        on: Servers | None = None, each: int = 1, **settings: object,
+        on: Servers | None = None, each: int = 1, program: str = PROGRAM, **settings: object,
     ) -> AsyncIterator[Self]:  # fmt: skip
         """One on these servers. `each`: how many there are of every worker."""
         assert on is not None, "it needs its servers"
         with short_folder() as folder, on.postgres.database() as database:
             at = cls(
                 folder / "home", some_receivers(receivers, folder), environment(settings),
-                broker=on.kafka, each=each, database=database, prefix=f"{database.name}.",
+                broker=on.kafka, each=each, program=program, database=database,
+                prefix=f"{database.name}.",
             )  # fmt: skip
             at.home.mkdir()
             at.address = f"http://localhost:{unused_port()}"
@@ -182,7 +192,7 @@ class Production(Installation):
         return Kept(name, arguments, {
             **self.settings(), "BROADCASTER_HOME": str(home), "BROADCASTER_PORT": port,
             "BROADCASTER_LEDGER_URL": self._database.url(role),
-        })  # fmt: skip
+        }, self.program)  # fmt: skip
 
     @property
     def _database(self) -> Database:
@@ -237,7 +247,7 @@ class Production(Installation):
                 return (await ask(session, "GET", "/readyz")).body
         return {}
 
-    async def order(self, name: str, **arguments: Any) -> Json:
+    async def order(self, name: str, /, **arguments: Any) -> Json:
         """A command, as the owner of the ledger runs it. Raises Refusal."""
         return await here.alone(self._loaded(), name, arguments)
 
@@ -256,7 +266,7 @@ class Production(Installation):
     async def laid_open(self) -> Path:
         return copied(self._database.url(), self.home.parent / f"{uuid.uuid4().hex}.db")
 
-    async def end(self, number: int = signal.SIGTERM, within: float = 20.0) -> int:
+    async def end(self, number: int = signal.SIGTERM, within: float = 60.0) -> int:
         codes = await asyncio.gather(*(
             asyncio.to_thread(each.end, number, within) for each in self.kept.values()
         ))  # fmt: skip

@@ -3,7 +3,7 @@
 What differs is where things are: names of hosts, ports, the folder of secrets, the home folder.
 PostgreSQL, Apache Kafka and Caddy are the real ones; the files beside the compose file (of the
 proxy, the roles, the secrets) are used as they are. It runs in the live world: `.env` says so, and
-`deploy/secrets/calls` names the department's own app, by which people are called.
+`deploy/secrets` names the department's own app, by which people are called, and CAP's key.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ import psycopg
 import pytest
 import pytest_asyncio
 import trustme
+from PIL import Image as Pillow
+from signxml import XMLVerifier
 
+from broadcaster.desk import cap
 from broadcaster.passkey import Site, decision_challenge, options_to_prove
 from streams.embedded import free_port
 from tests import kafka, postgres
@@ -128,7 +131,9 @@ class Composed:
     def secrets_of(self, service: Service) -> Path:
         """The folder that the service's container would have at /run/secrets."""
         folder = self.folder / f"{service.name}.secrets"
-        folder.mkdir(exist_ok=True)
+        if folder.exists():  # its process may be reading there
+            return folder
+        folder.mkdir()
         for name, source in service.secrets.items():
             made = (self.folder / "deploy" / "secrets" / source).read_text()
             at_home = made.replace("@postgres/", f"@127.0.0.1:{self.port('postgres')}/")
@@ -145,9 +150,15 @@ class Composed:
         assert await made.wait() == 0
         self.app.start()
         where = {"url": f"http://127.0.0.1:{self.app.port}/", "secret": self.app.secret}
-        calls = self.folder / "deploy" / "secrets" / "calls"
-        calls.chmod(0o600)
-        calls.write_text(json.dumps({"app": where}))
+        signs = self.ca.issue_cert("alerts.example.gov", key_type=trustme.KeyType.RSA)
+        (certificate,) = signs.cert_chain_pems
+        for name, filled in {
+            "calls": json.dumps({"app": where}).encode(),
+            "cap_key": signs.private_key_pem.bytes(), "cap_certificate": certificate.bytes(),
+        }.items():  # fmt: skip
+            secret = self.folder / "deploy" / "secrets" / name
+            secret.chmod(0o600)
+            secret.write_bytes(filled)
         services = compose.services(VARIABLES)
         while waiting := [each for each in services.values() if each.name not in self.done]:
             ready = [each for each in waiting if set(each.waits_for) <= self.done]
@@ -362,11 +373,14 @@ async def test_a_report_becomes_a_post_through_the_proxy(at: Composed) -> None:
         path = f"/api/v1/approval-requests/{request['id']}"
 
         async def called() -> Json | None:
-            return next(iter(at.app.lines("acted")), None)
+            acted = at.app.lines("acted")
+            return next(
+                (each for each in acted if json.loads(each["text"])["type"] == "call"), None
+            )
 
         call = await until("the app is told to call the Commander", called, STARTS_WITHIN)
         said = {"version": 1, "type": "call", "world": "live", "call_id": call["id"],
-                "request_id": request["id"], "to": "w.tester",
+                "about": "request", "request_id": request["id"], "to": "w.tester",
                 "words": "An update waits for your decision",
                 "url": f"{at.address}/a/{request['id']}", "attempt": 1}  # fmt: skip
         body = json.dumps(said, separators=(",", ":")).encode()
@@ -391,6 +405,11 @@ async def test_a_report_becomes_a_post_through_the_proxy(at: Composed) -> None:
         feed = (await pio.get("/p/feed.json")).body["items"]
         assert [item["id"] for item in feed] == [f"urn:uuid:{post['id']}"]
         assert "EXERCISE" not in json.dumps(feed), "this one is for the public"
+        message = await ask(pio.session, "GET", f"/p/cap/{post['id']}.xml")
+        authority = at.folder / "authority.pem"
+        at.ca.cert_pem.write_to_path(authority)
+        found = XMLVerifier().verify(message.raw, ca_pem_file=str(authority))
+        assert found.signed_xml.findtext(f"{{{cap.NAMESPACE}}}status") == "Actual"
 
 
 async def test_every_health_check_is_green(at: Composed) -> None:
@@ -406,6 +425,7 @@ async def test_the_doctor_finds_nothing_to_mend(at: Composed, name: str, role: s
     found = {each["what"]: each for each in json.loads(await at.run(name, "doctor", "--json"))}
     assert all(each["ok"] for each in found.values()), found
     assert role in found["role"]["told"]
+    assert ("on;" in found["signature of CAP messages"]["told"]) == (name == "desk")
     assert ("topics" in found) == (name != "desk"), "a desk has no way to Kafka"
 
 
@@ -484,6 +504,31 @@ async def test_a_large_body_is_refused_in_words(at: Composed) -> None:
             browser, "POST", "/api/v1/reports", data=io.BytesIO(bytes(1024 * 1024 + 1))
         )
         assert (answer.status, answer.body["code"]) == (413, "too_large")
+
+
+async def test_a_photograph_passes_the_proxy_with_its_form(at: Composed) -> None:
+    """It is larger than anything else may be."""
+    photograph = io.BytesIO()
+    Pillow.effect_noise((2000, 1400), 60).save(photograph, "PNG")
+    assert len(photograph.getvalue()) > 2_000_000
+    pio, _ = await signed_in(at, "F. Tester", "pio")
+    async with pio.session:
+        incident_id = await reported(at)
+
+        async def compiled() -> Json | None:
+            answer = await pio.get(f"/api/v1/incidents/{incident_id}")
+            return answer.body if answer.good else None
+
+        await until("the incident is on the board", compiled, STARTS_WITHIN)
+        form = aiohttp.FormData()
+        form.add_field("file", io.BytesIO(photograph.getvalue()), filename="photo.png")
+        answer = await ask(
+            pio.session, "POST", f"/incidents/{incident_id}/picture", data=form,
+            headers={"Accept": "text/html"},
+        )  # fmt: skip
+        assert answer.status == 200, answer
+        [shown] = re.findall(rb'<img id="shown-picture" alt="" src="([^"]+)"', answer.raw)
+        assert (await ask(pio.session, "GET", shown.decode())).status == 200
 
 
 async def test_changes_are_told_through_the_proxy_as_they_happen(at: Composed) -> None:

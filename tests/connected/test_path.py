@@ -274,7 +274,7 @@ async def test_in_order_within_an_incident(at: Installation) -> None:
 
 async def test_an_unsent_post_is_replaced_where_the_revision_says_so(at: Installation) -> None:
     school = at.receivers["school"]
-    await school.set_ways("later:60,ok")
+    await school.set_ways("later:15,ok")
     seen = await at.opened()
     first = await at.approved(seen)
 

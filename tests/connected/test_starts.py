@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -215,7 +216,7 @@ async def test_the_live_world_lacks_what_it_needs_and_says_so(command: tuple[str
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("port", "many"), ("broker_port", "many"), ("sweep_seconds", "-1"), ("webhooks", "[{}]")],
+    [("port", "many"), ("broker_port", "many"), ("sweep_seconds", "-1"), ("channels", "[{}]")],
 )
 async def test_a_setting_of_no_use(name: str, value: str) -> None:
     async with Embedded.fresh(start=False) as at:
@@ -260,6 +261,27 @@ async def test_commands_without_a_running_up_say_so_or_do_it_alone() -> None:
         (at.home / "control.sock").touch()  # left behind by a crash
         code, out, _ = await at.run("doctor")
         assert code == 0 and "MEND" not in out and "not started" in out
+
+
+async def test_pin_and_code_are_allowed_by_the_chiefs_word_and_where_the_key_is() -> None:
+    async with Embedded.fresh(start=False) as at:
+        await at.run("roster", "add", "Chief Low", "--role", "chief")
+        await at.run("roster", "add", "Sgt Lee", "--role", "commander")
+        end = f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%dT%H:%M}"
+        given = ("roster", "fallback", "Sgt Lee", "--until", end, "--reason", "A broken phone",
+                 "--by", "Chief Low", "--pin")  # fmt: skip
+        assert "BROADCASTER_FALLBACK_KEY" in await refused(
+            at, *given, "739154", code="fallback_off"
+        )
+        at.environment["BROADCASTER_FALLBACK_KEY"] = "k" * 32
+        await refused(at, *given, "111111", code="pin_weak")
+        code, out, err = await at.run(*given, "739154")
+        assert code == 0 and out.startswith("otpauth://totp/"), err
+        assert "Sgt%20Lee" in out and "739154" not in out + err
+        told = (await at.run("roster", "list"))[1]
+        assert "may decide with PIN and code until" in told and "A broken phone" in told
+        code, _, err = await at.run("roster", "fallback-end", "Sgt Lee", "--by", "Chief Low")
+        assert code == 0 and "PIN and code" not in (await at.run("roster", "list"))[1], err
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,8 @@ class Story:
     at: Installation
     reports: list[str] = field(default_factory=list)
     decisions: list[str] = field(default_factory=list)
+    kills: list[float] = field(default_factory=list)  #: when, seconds since 1970
+    _read: dict[tuple[object, ...], Json] = field(default_factory=dict)
 
     async def report(self, **fields: object) -> Json:
         """A report over HTTP; gives it as it was sent."""
@@ -48,9 +51,9 @@ class Story:
         await self.at.commanded(incident_id)
         return await self.at.suggested(incident_id)
 
-    async def asked(self, seen: Json) -> Json:
+    async def asked(self, seen: Json, **fields: object) -> Json:
         """An update is submitted, and the Commander called."""
-        request = await self.at.submit(seen)
+        request = await self.at.submit(seen, **fields)
 
         async def called() -> bool:
             shown = await self.at.request(request["id"])
@@ -76,18 +79,28 @@ class Story:
         await self.write(incident_number=number, place="Pierson Blvd / Palm Dr")
         await self.tell(await self.at.suggested(incident_id, "place changed"))
 
+    async def read(self) -> None:
+        """Reads the feed, which holds the newest alone, and keeps what it has not seen there."""
+        times: Counter[str] = Counter()
+        for item in await self.at.feed():
+            times[item["id"]] += 1
+            words = item["title"], item["content_text"]
+            self._read[item["id"], times[item["id"]], *words] = item
+
     async def case(self) -> Path:
         """Lays before the auditor what is left once nothing waits (the embedded one ends)."""
         await self.at.drained()
-        feed, verified = await self.at.feed(), await self.at.order("verify")
+        await self.read()
+        verified = await self.at.order("verify")
         assert verified["ok"], verified
         ledger = await self.at.laid_open()
         case = ledger.with_suffix(".case.json")
         case.write_text(json.dumps({
-            "ledger": str(ledger), "address": self.at.address, "feed": feed,
-            "receivers": [{"name": each.name, "log": str(each.log), "dedupes": each.dedupes}
+            "ledger": str(ledger), "address": self.at.address,
+            "feed": list(self._read.values()),
+            "receivers": [{"name": each.name, "log": str(each.log), "class": each.idempotency}
                           for each in self.at.receivers.values()],
-            "reports": self.reports, "decisions": self.decisions,
+            "reports": self.reports, "decisions": self.decisions, "kills": self.kills,
         }))  # fmt: skip
         return case
 
@@ -99,12 +112,17 @@ def told_to_come_again(answer: Answer) -> None:
     assert answer.body["why"].endswith(".") and "Traceback" not in answer.raw.decode()
 
 
-def faults(case: Path) -> list[str]:
-    """The auditor's verdict, from a process that cannot import the product."""
+def judged(case: Path) -> tuple[list[str], Json]:
+    """The auditor's verdict and figures, from a process that cannot import the product."""
     judge = subprocess.run(
         [sys.executable, "-I", "-S", str(AUDITOR), str(case)], capture_output=True, text=True
     )
     assert judge.returncode in (0, 1) and judge.stdout, judge.stderr
-    found: list[str] = json.loads(judge.stdout)["faults"]
-    assert (judge.returncode == 1) == bool(found)
-    return found
+    verdict, figures = map(json.loads, judge.stdout.splitlines())
+    assert (judge.returncode == 1) == bool(verdict["faults"])
+    return verdict["faults"], figures
+
+
+def faults(case: Path) -> list[str]:
+    """The auditor's verdict."""
+    return judged(case)[0]

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from tests.connected.installation import Embedded
-from tests.faults.judging import Story, faults
-
-Case = dict[str, Any]
+from tests.faults.judging import Story, faults, judged
+from tests.faults.planting import SPOILED, copied, finds
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -26,124 +22,36 @@ async def good() -> AsyncIterator[Path]:
         yield await story.case()
 
 
-@pytest.fixture
-def copy(good: Path, tmp_path: Path) -> Path:
-    """The run, to be spoiled: its ledger without what guards it."""
-    case = json.loads(good.read_text())
-    for each in case["receivers"]:
-        each["log"] = shutil.copy(each["log"], tmp_path)
-    case["ledger"] = shutil.copy(case["ledger"], tmp_path)
-    with sqlite3.connect(case["ledger"]) as ledger:
-        for (name,) in ledger.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'"):
-            ledger.execute(f"DROP TRIGGER {name}")
-    ledger.close()
-    (tmp_path / "case.json").write_text(json.dumps(case))
-    return tmp_path / "case.json"
-
-
-def sql(statement: str) -> Callable[[Case], None]:
-    def spoil(case: Case) -> None:
-        with sqlite3.connect(case["ledger"]) as ledger:
-            assert ledger.execute(statement).rowcount > 0
-        ledger.close()
-
-    return spoil
-
-
-def log(name: str, change: Callable[[list[str]], list[str]]) -> Callable[[Case], None]:
-    def spoil(case: Case) -> None:
-        (file,) = (Path(each["log"]) for each in case["receivers"] if each["name"] == name)
-        lines = file.read_text().splitlines()
-        changed = change(lines)
-        assert changed != lines
-        file.write_text("".join(f"{line}\n" for line in changed))
-
-    return spoil
-
-
-def acted(lines: list[str]) -> list[str]:
-    return [line for line in lines if json.loads(line)["is"] == "acted"]
-
-
-def item(number: int, **fields: str) -> Callable[[Case], None]:
-    return lambda case: case["feed"][number].update(fields)
-
-
-FIRST_POST = "(SELECT id FROM posts WHERE channel = 'county' LIMIT 1)"
-
-SPOILED: dict[str, tuple[Callable[[Case], None], str]] = {
-    "a byte of an entry": (
-        sql("UPDATE entries SET body = replace(body, 'GASLEAKO', 'GASLEAKI') WHERE kind = "
-            "'IncidentOpened'"), "record: the hash of entry"),
-    "a private value": (
-        sql("UPDATE private_values SET value = value || '.' WHERE field = 'place'"),
-        "record: the private values of entry"),
-    "an entry taken out": (sql("DELETE FROM seals WHERE number = 5"), "record: entry 5 is missing"),
-    "an entry never sealed": (
-        sql("DELETE FROM seals WHERE number = (SELECT max(number) FROM seals)"),
-        "was never sealed"),
-    "a report lost": (
-        sql("DELETE FROM reports WHERE rowid = 1"), "accepted, and not in the ledger"),
-    "a report not compiled": (sql("UPDATE reports SET compiled_at = NULL"), "was not compiled"),
-    "a decision lost": (lambda case: case["decisions"].append("x"), "answered, and not in"),
-    "a message left": (
-        sql("INSERT INTO outbox (topic, key, value, message_id, at) "
-            "VALUES ('t', 'k', '', 'm', '')"),
-        "left in the outbox"),
-    "a decision not released": (
-        sql("UPDATE decisions SET verdict = 'declined' WHERE rowid = 1"), "was released 1 times"),
-    "other words than approved": (
-        sql("""UPDATE revisions SET body = replace(body, '"text":"EXERCISE', '"text":"GUESS')"""),
-        "approved were other words"),
-    "approved by who compiled": (
-        sql("UPDATE decisions SET person_id = (SELECT compiled_by FROM revisions)"),
-        "who compiled it approved it"),
-    "a channel too many": (
-        sql("""UPDATE revisions SET body = replace(body, '"channels":["public_page",',
-            '"channels":[')"""), "posts for"),
-    "other words on the page": (item(0, content_text="!"), "on the page stand other words"),
-    "a post twice on the page": (
-        lambda case: case["feed"].append(case["feed"][0]), "on the page 2 times"),
-    "a post not on the page": (
-        lambda case: case["feed"].pop(), "in the ledger, and not on the page"),
-    "a post of nobody's on the page": (
-        item(0, id="urn:uuid:0"), "on the page, and not in the ledger"),
-    "acted twice": (log("county", lambda lines: lines + acted(lines)[:1]), "acted 2 times"),
-    "acted twice, blind": (log("school", lambda lines: lines + acted(lines)[:1]), "acted 2 times"),
-    "acted never": (
-        log("county", lambda lines: [each for each in lines if each != acted(lines)[0]]),
-        "and acted 0 times"),
-    "acted never, blind": (
-        log("school", lambda lines: [each for each in lines if each != acted(lines)[0]]),
-        "never acted"),
-    "out of order": (log("school", lambda lines: lines[::-1]), "came after a later one"),
-    "unsigned": (
-        log("county", lambda lines: [each.replace('"verified": true', '"verified": false')
-                                     for each in lines]), "came unsigned"),
-    "other bytes": (
-        log("county", lambda lines: [each.replace('"sha256": "', '"sha256": "0')
-                                     for each in lines]),
-        "came in other words"),
-    "a post that hangs": (
-        sql(f"UPDATE posts SET state = 'waiting' WHERE id = {FIRST_POST}"), "is waiting"),
-    "an attempt that hangs": (
-        sql("UPDATE attempts SET ended_at = NULL"), "an attempt that nobody ended"),
-    "sent again though in doubt": (
-        sql("INSERT INTO attempts SELECT post_id, 0, started_at, send_before, lease_epoch, "
-            "ended_at, 'InDoubt', NULL FROM attempts JOIN posts ON posts.id = post_id "
-            "WHERE channel = 'school'"), "was sent again though nobody knew"),
-}  # fmt: skip
-
-
-def test_a_good_run_passes(copy: Path) -> None:
-    assert faults(copy) == []
+def test_a_good_run_passes(good: Path, tmp_path: Path) -> None:
+    found, figures = judged(copied(good, tmp_path))
+    assert found == []
+    assert figures == {
+        "kills": 0, "releases": 2, "posts": 6, "lost": 0, "second_posts_abc": 0,
+        "in_doubt_surfaced": 0, "unapproved": 0, "order_violations": 0, "record_ok": True,
+        "recover_p50_ms": None, "recover_p99_ms": None,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("what", SPOILED)
-def test_it_finds(what: str, copy: Path) -> None:
-    spoil, said = SPOILED[what]
+def test_it_finds(what: str, good: Path, tmp_path: Path) -> None:
+    finds(what, good, tmp_path)
+
+
+@pytest.mark.parametrize(("what", "figure"), [
+    ("acted never", "lost"), ("acted twice", "second_posts_abc"),
+    ("other bytes", "unapproved"), ("out of order", "order_violations"),
+])  # fmt: skip
+def test_it_counts(what: str, figure: str, good: Path, tmp_path: Path) -> None:
+    assert finds(what, good, tmp_path)[figure] > 0
+
+
+def test_it_measures_how_soon_a_kill_was_recovered_from(good: Path, tmp_path: Path) -> None:
+    """By the slowest channel; what never went on is a fault."""
+    copy = copied(good, tmp_path)
     case = json.loads(copy.read_text())
-    spoil(case)
-    copy.write_text(json.dumps(case))
-    found = faults(copy)
-    assert any(said in each for each in found), found
+    copy.write_text(json.dumps(case | {"kills": [1.0]}))
+    found, figures = judged(copy)
+    assert (found, figures["kills"]) == ([], 1)
+    assert figures["recover_p50_ms"] == figures["recover_p99_ms"] > 0
+    copy.write_text(json.dumps(case | {"kills": [1e10]}))
+    assert any("nothing was proved on county" in each for each in faults(copy))

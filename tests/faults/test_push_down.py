@@ -19,16 +19,17 @@ from sqlalchemy import func, update
 
 from adapters.call_push import CallPush
 from adapters.call_sms import CallSms
-from broadcaster.calling import WORDS, Means, Outcome
+from broadcaster.calling import Means, Outcome, words
 from broadcaster.ledger import Tx, calls, schema
 from streams.notify import Notify
 from tests.adapters.browser import Browser, raw
 from tests.adapters.contract import LOOPBACK
-from tests.adapters.receiver import Receiver, Way, answers, never_answers, resets_unread
+from tests.faults.receiver import Receiver, Way, answers, never_answers, resets_unread
 from tests.story import EXERCISE, Story, a_story
 
 ACCOUNT, PHONE = "AC" + "0" * 32, "+17605550100"
-URL = "https://alerts.example/a/{}".format
+ADDRESS = "https://alerts.example"
+URL = f"{ADDRESS}/a/{{}}".format
 TAKEN = json.dumps({"sid": "SM" + "a" * 32, "status": "queued", "error_code": None}).encode()
 
 
@@ -49,7 +50,7 @@ async def test_the_sms_goes_beside_it(story: Story, way: Way | None) -> None:
             await push.__aexit__()
         await reached(story, endpoint)
         notify = Notify(
-            story.ledger, {Means.PUSH: a_push(story), Means.SMS: an_sms(story, twilio)}, URL,
+            story.ledger, {Means.PUSH: a_push(story), Means.SMS: an_sms(story, twilio)}, ADDRESS,
             story.clock,
         )  # fmt: skip
         running = asyncio.create_task(notify.run())
@@ -65,7 +66,7 @@ async def test_the_sms_goes_beside_it(story: Story, way: Way | None) -> None:
         [heard] = twilio.heard
         form = dict(parse_qsl(heard.body.decode()))
         assert form["To"] == PHONE
-        assert form["Body"] == f"{WORDS[EXERCISE]}: {URL(submitted.request.id)}"
+        assert form["Body"] == f"{words(EXERCISE)}: {URL(submitted.request.id)}"
 
 
 def a_push(story: Story) -> CallPush[str]:

@@ -80,7 +80,7 @@ async def _restart(broker: Embedded, streams: Streams) -> None:
 
 
 async def _end_of(streams: Streams) -> BaseException | None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         return await streams.ended
 
 

@@ -1,4 +1,7 @@
-"""The README beside this says what is so: its tests exist, its table is the gate's."""
+"""The README beside this says what is so: its tests exist, its table is the gate's.
+
+The tests that the fault matrix names (`tests/faults/README.md`) exist, too.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,21 @@ from tests.streams.test_gate_checks import CHECKS, UNNOTICED
 
 README = Path(__file__).with_name("README.md").read_text()
 ROOT = Path(__file__).resolve().parents[2]
-NAMED = sorted(set(re.findall(r"(tests/[\w/]+\.py)::(\w+)", README)))
+MATRIX = (ROOT / "tests" / "faults" / "README.md").read_text()
+NAMED = sorted(set(re.findall(r"(tests/[\w/]+\.py)::(\w+)", README + MATRIX)))
 
 
 @pytest.mark.parametrize(("file", "name"), NAMED)
 def test_every_test_that_it_names_exists(file: str, name: str) -> None:
     tree = ast.parse((ROOT / file).read_text())
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    assert name in {node.name for node in tree.body if isinstance(node, functions)}
+    assert name in {node.name for node in ast.walk(tree) if isinstance(node, functions)}
+
+
+def test_every_row_of_the_matrix_stands_there() -> None:
+    rows = re.findall(r"^\| (\d+)(?:–(\d+))? \|", MATRIX, re.MULTILINE)
+    stand = [n for first, last in rows for n in range(int(first), int(last or first) + 1)]
+    assert stand == list(range(1, 45))
 
 
 def test_what_is_met_names_a_test() -> None:

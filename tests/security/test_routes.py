@@ -17,6 +17,7 @@ from broadcaster.approval import AnyRelease
 from broadcaster.ledger import Ledger, Tx, approvals, incidents, people, posts, records
 from broadcaster.orders import Submitted
 from tests.broadcaster.desk import scene
+from tests.pictures import kept_picture
 
 #: May be read by whoever asks, even in an exercise, and why.
 ANYBODYS = {
@@ -52,13 +53,14 @@ async def filled(
     """What stands in an address's place holders: things that there are."""
     token = await ledger.write(lambda tx: people.enrol(tx, persons.pio.id, actor="test"))
     public = await ledger.read(lambda tx: incidents.get(tx, released.incident_id))
+    picture = await kept_picture(ledger, released.incident_id, persons.pio)
     [post, *_] = await ledger.read(lambda tx: posts.of_release(tx, released.id))
     assert public is not None
     return {
         "request_id": submitted.request.id, "incident_id": submitted.request.incident_id,
         "release_id": released.id, "token": token, "name": "tokens.css",
         "public_id": public.public_id, "post_id": post.id,
-        "call_id": "none", "offer_id": "none",
+        "call_id": "none", "offer_id": "none", "digest": picture.digest, "ending": "jpg",
     }  # fmt: skip
 
 

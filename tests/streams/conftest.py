@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.brokers import broker, embedded_broker, own_broker
+from tests.brokers import LEFT, broker, collected, embedded_broker, own_broker
 from tests.story import Story, a_story
 
-__all__ = ["broker", "embedded_broker", "own_broker"]
+__all__ = ["broker", "collected", "embedded_broker", "own_broker"]
 
 
 @pytest.fixture
 async def story(tmp_path: Path) -> AsyncIterator[Story]:
     async with a_story(tmp_path) as story:
         yield story
-
-
-#: What is left of such a connection, by the parts that complain.
-LEFT = (
-    r"Exception ignored in.*(AIOKafkaConnection|_SelectorTransport|StreamWriter|socket\.socket)"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,10 +26,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.filterwarnings(f"ignore:{LEFT}"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def collected() -> Iterator[None]:
-    """What a file's tests leave is collected with its last one, and not in somebody else's."""
-    yield
-    gc.collect()

@@ -45,7 +45,7 @@ class Rows:
             async with asyncio.timeout(timeout):
                 await self._left.wait()
 
-    async def empty(self, deadline: float = 10.0) -> None:
+    async def empty(self, deadline: float = 30.0) -> None:
         async with asyncio.timeout(deadline), self._changed:
             await self._changed.wait_for(lambda: not self.rows)
 
@@ -63,12 +63,12 @@ async def running(rows: Rows, broker: Broker) -> AsyncIterator[Relay]:
         yield carrier
     finally:
         task.cancel()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(5):
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
 
 async def away(carrier: Relay, yes: bool) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (carrier.away is not None) is not yes:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.01)

@@ -51,7 +51,7 @@ async def test_a_handler_that_fails_ends_the_streams_and_loses_nothing(broker: B
     streams = streams_on(broker, group, fails_at_three, topic)
     await streams.start()
     await produce(broker, topic, numbers(6))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         reason = await streams.ended
     assert isinstance(reason, OSError)
     assert seen.values == numbers(4), "nothing after the failure was touched"
@@ -97,7 +97,7 @@ async def test_poison_that_cannot_be_noted_is_not_acknowledged(broker: Broker) -
     streams = streams_on(broker, group, refuses, topic, problems=problems)
     await streams.start()
     await produce(broker, topic, [b"bad"])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert isinstance(await streams.ended, OSError)
     assert await streams.stop()
     assert await committed(broker, group, topic) is None
@@ -160,7 +160,7 @@ async def test_a_backlog_on_one_topic_does_not_hold_up_another(broker: Broker) -
     await began.wait()
     for n in range(3):
         await produce(broker, quiet, [b"now"])
-        assert await seen.until(n + 1, deadline=2.0) == [b"now"] * (n + 1)
+        assert await seen.until(n + 1) == [b"now"] * (n + 1)
     go_on.set()
     assert (await seen.until(2003))[3:] == numbers(2000)
     assert await streams.stop()
@@ -202,7 +202,7 @@ async def test_a_broker_that_died_ends_the_streams_and_its_empty_heir_serves_new
     await produce(own_broker.at, topic, numbers(5))
     await seen.until(5)
     kill(own_broker)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(5):
         assert isinstance(await streams.ended, BrokerLost)
     assert await streams.stop()
 

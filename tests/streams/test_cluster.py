@@ -139,13 +139,14 @@ async def test_a_topic_that_takes_nothing_keeps_back_no_other(
         gone.kill()
         await three.ready()
         rows.leave(sick, numbers(5, start=5))
-        for number in range(1, 25):  # for longer than the producer lasts
-            rows.leave(sound, numbers(1, start=number))
-            async with asyncio.timeout(relay.TURN + 0.75):
+        turns = range(1, 25)  # for longer than the producer lasts
+        async with asyncio.timeout(len(turns) * (relay.TURN + 1)):
+            for number in turns:
+                rows.leave(sound, numbers(1, start=number))
                 while any(row.topic == sound for row in rows.rows):  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
-            assert carrier.away is None, "others get through"
-            await asyncio.sleep(0.2)
+                assert carrier.away is None, "others get through"
+                await asyncio.sleep(0.2)
         assert [row.value for row in rows.rows] == numbers(5, start=5)
         gone.start()
         await rows.empty(deadline=30)
@@ -154,10 +155,11 @@ async def test_a_topic_that_takes_nothing_keeps_back_no_other(
 
 
 @pytest.mark.parametrize("frozen", [2, 3])
-async def test_a_frozen_cluster_is_left_after_ten_seconds_and_gone_on_with(
-    three: Cluster, frozen: int
+async def test_a_frozen_cluster_is_left_after_a_while_and_gone_on_with(
+    three: Cluster, frozen: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two of three nodes: no majority. The producer that hangs is abandoned, not waited for."""
+    monkeypatch.setattr(relay, "PATIENCE", 3.0)
     topic, rows = await make_topic(three.at), Rows()
     async with running(rows, three.at) as carrier:
         rows.leave(topic, numbers(5))
@@ -167,7 +169,7 @@ async def test_a_frozen_cluster_is_left_after_ten_seconds_and_gone_on_with(
         hung = carrier._producer
         rows.leave(topic, numbers(5, start=5))
         await away(carrier, True)
-        async with asyncio.timeout(relay.PATIENCE + 5):
+        async with asyncio.timeout(relay.PATIENCE + 20):
             while carrier._producer is hung:  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0.05)
         rows.leave(topic, numbers(5, start=10))

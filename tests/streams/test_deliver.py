@@ -4,29 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
-from broadcaster.bootstrap import make_adapters
-from broadcaster.delivery import PostState, Receipt
-from broadcaster.errors import LedgerAway, LedgerSilent
-from broadcaster.ledger import Tx, attempts, leases, posts, records, schema
-from broadcaster.ledger.attempts import Wanted
+from broadcaster.breaker import OPENS_AFTER, PROBE_EVERY
+from broadcaster.channel import Channel, Idempotency
+from broadcaster.clock import Watch
+from broadcaster.delivery import InDoubt, LockedOut, PostState, Receipt, TryLater, Unsupported
+from broadcaster.errors import LedgerAway, LedgerSilent, Refusal
+from broadcaster.ledger import Tx, attempts, channels, leases, posts, problems, records, schema
+from broadcaster.ledger.attempts import Opened, Wanted
+from broadcaster.orders import stop_release
+from broadcaster.outcome import Choice, tried
+from broadcaster.posting import Channels
 from broadcaster.record import Kind
 from broadcaster.settings import Settings
+from broadcaster.settling import (
+    choose,
+    confirm_clock,
+    have_sent_again,
+    pause_channel,
+    resume_channel,
+)
+from broadcaster.world import Exercise
 from streams import deliver
 from streams.deliver import Deliver
 from streams.lease import LASTS
+from streams.sweep import sweep
 from tests.connected.installation import until
 from tests.story import HOOK, PAGE, Story
 
 #: Seconds that it is watched for: one that does not pause writes hundreds of times in them.
 WATCHED = 1.0
+
+
+@pytest.fixture
+def renewed_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test that waits until deliver has renewed its leases."""
+    monkeypatch.setattr(deliver, "RENEW_EVERY", timedelta(seconds=0.05))
 
 
 async def test_a_send_that_cannot_be_noted_does_not_spin(
@@ -81,7 +101,7 @@ async def test_an_incident_that_cannot_be_read_keeps_back_its_own_posts_alone(
     def spoil(tx: Tx) -> None:
         name = f"channel:{PAGE.name}"
         lease = leases.take(tx, [name], "worker-1", timedelta(seconds=6))[name]
-        attempts.open_(tx, [Wanted(left_open[PAGE.name].id, lease, timedelta())])
+        attempts.open_(tx, [Wanted(left_open[PAGE.name].id, lease, timedelta(), PAGE)])
         for post in spoilt:
             unreadable = text("UPDATE incidents SET body = '{' WHERE id = :id")
             tx.connection.execute(unreadable.bindparams(id=post.incident_id))
@@ -172,10 +192,10 @@ async def test_a_receipt_outlives_a_ledger_that_is_away_for_a_moment(
     assert [line.kind for line in lines].count(Kind.POST_DELIVERED) == 1
 
 
+@pytest.mark.usefixtures("renewed_often")
 async def test_a_receipt_that_waits_for_the_ledger_is_not_called_in_doubt_meanwhile(
     story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliver, "RENEW_EVERY", timedelta(seconds=0.05))
     _, planned = await story.released(await story.reported(), channels=[HOOK])
     write, away, asked = story.ledger.write, True, list[Any]()
 
@@ -240,12 +260,12 @@ async def test_a_process_that_ends_does_not_wait_for_a_ledger_that_stays_away(
     assert asyncio.all_tasks() == before
 
 
+@pytest.mark.usefixtures("renewed_often")
 async def test_a_channel_that_goes_to_another_process_ends_its_sends_first(
     story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process goes on: nothing has to be cut off and left in doubt."""
     monkeypatch.setattr(deliver, "GRACE", 0)
-    monkeypatch.setattr(deliver, "RENEW_EVERY", timedelta(seconds=0.05))
     _, planned = await story.released(await story.reported(), channels=[HOOK])
     answers, mine = Answers(slow=True), {HOOK.name}
     async with delivering(story, tmp_path, HOOK.name, answers=answers, mine=mine):
@@ -292,6 +312,341 @@ async def test_what_is_being_sent_when_the_process_ends_is_cut_off(
     assert await taken_by_another(story), "the lease goes at once"
 
 
+# --- What is in doubt -------------------------------------------------------------------------
+
+LOOKED_AT = HOOK.model_copy(
+    update={"idempotency": Idempotency.CAN_LOOK, "find_lag": timedelta(seconds=10)}
+)
+
+
+async def moving(story: Story, worker: Deliver, post: posts.Kept, state: PostState) -> posts.Kept:
+    """Moves the clock to each next look of a post until it is in `state`."""
+    lane = worker._lanes[HOOK.name]
+
+    async def there() -> posts.Kept | None:
+        now = await kept(story, post)
+        if now.state is state:
+            return now
+        busy = lane._looking or lane._sending  # until then its next look is the end of that
+        if now.next_look and now.next_look > story.clock.at and not busy:
+            story.clock.at = now.next_look
+        return None
+
+    return await until(f"it is {state}", there)
+
+
+async def test_what_is_in_doubt_is_looked_for_and_found(story: Story, tmp_path: Path) -> None:
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    there = Receipt(remote_id="42", url="https://x.example/42")
+    answers = Answers(
+        channel=LOOKED_AT, ends=[InDoubt("?")], sights=[TryLater("away"), None, there]
+    )
+    async with delivering(story, tmp_path, HOOK.name, answers=answers) as (_, worker):
+        now = await moving(story, worker, planned[HOOK.name], PostState.POSTED)
+    assert (now.remote_id, now.url, now.attempts) == ("42", "https://x.example/42", 1)
+    assert (answers.sent, answers.looks, now.looks) == (1, 3, 2)
+    assert story.clock.at == now.released_at + timedelta(seconds=15), "after 2, 5 and 15 s"
+    assert await entries(story) == [Kind.ATTEMPT_STARTED, Kind.POST_IN_DOUBT, Kind.POST_DELIVERED]
+
+
+async def test_what_is_surely_not_there_is_sent_once_more(story: Story, tmp_path: Path) -> None:
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    answers = Answers(channel=LOOKED_AT, ends=[InDoubt("?")], sights=[None, None, None])
+    async with delivering(story, tmp_path, HOOK.name, answers=answers) as (_, worker):
+        now = await moving(story, worker, planned[HOOK.name], PostState.POSTED)
+    assert (answers.sent, answers.looks, now.attempts) == (2, 3, 2)
+    assert Kind.POST_NOT_FOUND in await entries(story)
+
+
+async def test_what_was_sent_twice_and_is_not_there_waits_for_a_person(
+    story: Story, tmp_path: Path
+) -> None:
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    twice = [InDoubt("?"), InDoubt("?")]
+    answers = Answers(channel=LOOKED_AT, ends=twice, sights=[None] * 6)
+
+    async def asked() -> posts.Kept | None:
+        now = await moving(story, worker, planned[HOOK.name], PostState.IN_DOUBT)
+        busy = worker._lanes[HOOK.name]._looking
+        if now.next_look and not busy:
+            story.clock.at = max(story.clock.at, now.next_look)
+        return None if now.next_look else now
+
+    async with delivering(story, tmp_path, HOOK.name, answers=answers) as (_, worker):
+        now = await until("a person is asked", asked)
+        assert (now.attempts, answers.sent) == (2, 2)
+        seen = "https://x.example/7"
+        for _ in range(2):  # the second tap does nothing
+            await story.ledger.write(
+                lambda tx: choose(tx, now.id, 2, Choice.THERE, story.pio, seen)
+            )
+        await story.ledger.write(sweep)
+        assert (await kept(story, now)).url == seen
+        assert await ended(story, now) is PostState.POSTED
+    assert (await entries(story))[-2:] == [Kind.POST_CHOSEN, Kind.POST_DELIVERED]
+
+
+async def test_a_later_update_that_was_sent_meanwhile_is_the_last_word(
+    story: Story, tmp_path: Path
+) -> None:
+    """In doubt never keeps its successor waiting; and nothing older follows that."""
+    incident = await story.reported()
+    _, planned = await story.released(incident, channels=[HOOK])
+    answers = Answers(channel=LOOKED_AT, ends=[InDoubt("?")], sights=[None] * 3)
+    async with delivering(story, tmp_path, HOOK.name, answers=answers) as (_, worker):
+        await moving(story, worker, planned[HOOK.name], PostState.IN_DOUBT)
+        story.clock.move(seconds=1)
+        _, later = await story.released(incident, "Newer.", channels=[HOOK])
+        assert await ended(story, later[HOOK.name]) is PostState.POSTED
+        now = await moving(story, worker, planned[HOOK.name], PostState.REPLACED)
+    assert now.why and "a later update was sent" in now.why
+    assert answers.sent == 2
+
+
+async def test_what_a_person_has_sent_again_is_tried_as_ever(story: Story, tmp_path: Path) -> None:
+    """Stop still holds; and what was in doubt is so no more, since they have looked."""
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    answers = Answers(ends=[InDoubt("?"), InDoubt("?")])
+    async with delivering(story, tmp_path, HOOK.name, answers=answers) as (_, worker):
+        now = await moving(story, worker, planned[HOOK.name], PostState.IN_DOUBT)
+        assert now.next_look is None and answers.looks == 0, "blind"
+        with pytest.raises(Refusal) as stale:
+            await story.ledger.write(lambda tx: choose(tx, now.id, 2, Choice.SEND_AGAIN, story.pio))
+        assert stale.value.code == "post_moved"
+        story.clock.move(seconds=1)
+        await story.ledger.write(lambda tx: choose(tx, now.id, 1, Choice.SEND_AGAIN, story.pio))
+        await story.ledger.write(sweep)
+        await until("it was sent again", lambda: _is(answers.sent == 2))
+        now = await moving(story, worker, planned[HOOK.name], PostState.IN_DOUBT)
+        story.clock.move(seconds=1)
+        await story.ledger.write(lambda tx: stop_release(tx, now.release_id, story.pio))
+        await story.ledger.write(lambda tx: choose(tx, now.id, 2, Choice.SEND_AGAIN, story.pio))
+        await story.ledger.write(sweep)
+        assert await ended(story, now) is PostState.STOPPED
+    assert answers.sent == 2
+
+
+async def test_for_the_safety_of_life_what_nobody_can_look_for_is_sent_again(
+    story: Story, tmp_path: Path
+) -> None:
+    await story.ledger.write(lambda tx: channels.know(tx, [HOOK.name]))
+    await story.ledger.write(lambda tx: have_sent_again(tx, HOOK.name, "chief", on=True))
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    answers = Answers(ends=[InDoubt("?")], sights=[Unsupported("blind")])
+    async with delivering(story, tmp_path, HOOK.name, answers=answers) as (_, worker):
+        now = await moving(story, worker, planned[HOOK.name], PostState.POSTED)
+    assert now.attempts == 2
+    assert story.clock.at == now.released_at + timedelta(seconds=60)
+
+
+# --- How a channel fares ----------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("renewed_often")
+async def test_a_pause_that_one_post_was_told_of_holds_for_all(
+    story: Story, tmp_path: Path
+) -> None:
+    """A person is asked, too, where it is above 15 minutes (row 12 of the fault matrix)."""
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    answers = Answers(ends=[TryLater("429", timedelta(minutes=16))])
+    async with delivering(story, tmp_path, HOOK.name, answers=answers):
+        await until("it was told", lambda: told(story, Kind.POST_DEFERRED))
+        [problem] = await story.ledger.read(problems.listed)
+        assert problem.code == "long_pause" and "16 minutes" in problem.why
+        _, other = await story.released(await story.reported("2026-2"), channels=[HOOK])
+        story.clock.move(minutes=15, seconds=59)
+        await looked_twice(story)
+        assert answers.sent == 1
+        story.clock.move(seconds=1)
+        for post in (planned[HOOK.name], other[HOOK.name]):
+            assert await ended(story, post) is PostState.POSTED
+
+
+@pytest.mark.usefixtures("renewed_often")
+async def test_a_channel_that_is_paused_is_sent_nothing_until_it_goes_on(
+    story: Story, tmp_path: Path
+) -> None:
+    answers = Answers()
+    async with delivering(story, tmp_path, HOOK.name, PAGE.name, answers=answers):
+        await until("it is known", lambda: fares(story))
+        await story.ledger.write(
+            lambda tx: pause_channel(tx, HOOK.name, "Account is being moved.", story.pio)
+        )
+        _, planned = await story.released(await story.reported(), channels=[HOOK, PAGE])
+        assert await ended(story, planned[PAGE.name]) is PostState.POSTED
+        await looked_twice(story)
+        assert answers.sent == 0
+        await story.ledger.write(lambda tx: resume_channel(tx, HOOK.name, story.pio))
+        assert await ended(story, planned[HOOK.name]) is PostState.POSTED
+
+
+@pytest.mark.usefixtures("renewed_often")
+async def test_a_channel_that_knows_our_credential_no_more_is_left_alone_until_a_person_mends_it(
+    story: Story, tmp_path: Path
+) -> None:
+    _, first = await story.released(await story.reported("2026-1"), channels=[HOOK])
+    answers = Answers(ends=[LockedOut("It does not know our token (401).")])
+    async with delivering(story, tmp_path, HOOK.name, answers=answers):
+        await until("it is paused", lambda: told(story, Kind.CHANNEL_PAUSED))
+        _, second = await story.released(await story.reported("2026-2"), channels=[HOOK])
+        story.clock.move(minutes=10)
+        await looked_twice(story)
+        assert answers.sent == 1
+        waits = [(await kept(story, each[HOOK.name])).state for each in (first, second)]
+        assert waits == [PostState.WAITING, PostState.PLANNED]
+        [problem] = await story.ledger.read(problems.listed)
+        assert problem.code == "credential_dead" and "token (401)" in problem.why
+        await story.ledger.write(lambda tx: resume_channel(tx, HOOK.name, story.pio))
+        for each in (first, second):
+            assert await ended(story, each[HOOK.name]) is PostState.POSTED
+
+
+async def test_another_credential_is_used_at_once_and_what_is_being_sent_ends_by_the_one_before(
+    story: Story, tmp_path: Path
+) -> None:
+    _, slow = await story.released(await story.reported("2026-1"), channels=[HOOK])
+    before, after = Answers(slow=True), Answers()
+    async with delivering(story, tmp_path, HOOK.name, answers=before) as (_, worker):
+        await until("it is being sent", lambda: _is(before.sent == 1))
+        await worker.exchange(HOOK.name, after)
+        _, next_ = await story.released(await story.reported("2026-2"), channels=[HOOK])
+        assert await ended(story, next_[HOOK.name]) is PostState.POSTED
+        assert (before.sent, after.sent, before.closed) == (1, 1, False)
+        before.go_on.set()
+        assert await ended(story, slow[HOOK.name]) is PostState.POSTED
+        await until("the one before is closed", lambda: _is(before.closed))
+    assert after.closed and (before.sent, after.sent) == (1, 1)
+
+
+async def test_another_credential_lets_a_channel_go_on_that_was_paused_for_want_of_one(
+    story: Story, tmp_path: Path
+) -> None:
+    _, first = await story.released(await story.reported(), channels=[HOOK])
+    answers = Answers(ends=[LockedOut("It does not know our token (401).")])
+    async with delivering(story, tmp_path, HOOK.name, answers=answers) as (_, worker):
+        await until("it is paused", lambda: told(story, Kind.CHANNEL_PAUSED))
+        await worker.exchange(HOOK.name, Answers())
+        assert await ended(story, first[HOOK.name]) is PostState.POSTED
+        await story.ledger.write(lambda tx: pause_channel(tx, HOOK.name, "By hand.", story.pio))
+        await worker.exchange(HOOK.name, Answers())
+        [fare] = (await story.ledger.read(channels.several)).values()
+        assert fare.paused_by == story.pio.id, "what a person has paused, a person lets go on"
+
+
+async def test_a_channel_that_fails_is_asked_by_one_post_at_a_time(
+    story: Story, tmp_path: Path
+) -> None:
+    several = [
+        (await story.released(await story.reported(f"2026-{n}"), channels=[HOOK]))[1][HOOK.name]
+        for n in range(OPENS_AFTER)
+    ]
+    answers = Answers(ends=[TryLater("away")] * (OPENS_AFTER + 1))
+    async with delivering(story, tmp_path, HOOK.name, answers=answers):
+        await until("it is left alone", lambda: told(story, Kind.CHANNEL_FAILING))
+        story.clock.move(seconds=PROBE_EVERY.total_seconds() - 1)
+        await looked_twice(story)
+        assert answers.sent == OPENS_AFTER
+        story.clock.move(seconds=1)
+        await until("one asked", lambda: _is(answers.sent == OPENS_AFTER + 1))
+        await looked_twice(story)
+        assert answers.sent == OPENS_AFTER + 1, "and no other"
+        story.clock.move(seconds=PROBE_EVERY.total_seconds())
+        for post in several:
+            assert await ended(story, post) is PostState.POSTED
+    assert await told(story, Kind.CHANNEL_RECOVERED)
+
+
+async def test_a_slow_channel_is_shared_fairly_and_life_goes_first(
+    story: Story, tmp_path: Path
+) -> None:
+    """One a minute: an incident with a backlog takes no other's turn."""
+    busy, quiet = await story.reported("2026-1"), await story.reported("2026-2")
+    backlog = []
+    for number in range(3):
+        story.clock.move(seconds=1)
+        backlog.append((await story.released(busy, f"{number}", channels=[HOOK]))[1][HOOK.name])
+    story.clock.move(seconds=1)
+    other = (await story.released(quiet, channels=[HOOK]))[1]
+    leak = (await story.released(await story.reported("2026-3"), channels=[HOOK]))[1]
+    held = update(schema.incidents).where(schema.incidents.c.id.in_([busy, quiet]))
+    await story.ledger.write(
+        lambda tx: tx.connection.execute(held.values(handling="held")).rowcount
+    )
+    await story.ledger.write(lambda tx: channels.know(tx, [HOOK.name]))
+    served: dict[str, int] = {}
+    order = []
+    for turn in range(1, 6):
+
+        def look(tx: Tx) -> list[str]:
+            name = f"channel:{HOOK.name}"
+            lease = leases.take(tx, [name], "w", LASTS)[name]
+            ask = deliver._Ask(HOOK, lease, LASTS, under_way=0, looks=0, pace=1, served=served)
+            outcomes = deliver._open_due(tx, [ask], (), Watch(lambda: 0.0)).outcomes
+            for outcome in outcomes.values():
+                assert isinstance(outcome, Opened)
+                deliver._note_ends(
+                    tx, [deliver._Sent(outcome, lease, tried(Receipt(remote_id="1")), HOOK)]
+                )
+            return list(outcomes)
+
+        [sent] = await story.ledger.write(look)
+        order.append(sent)
+        incident = next(
+            p.incident_id for p in (*backlog, other[HOOK.name], leak[HOOK.name]) if p.id == sent
+        )
+        served[incident] = turn
+    assert order == [
+        leak[HOOK.name].id,
+        backlog[0].id,
+        other[HOOK.name].id,
+        backlog[1].id,
+        backlog[2].id,
+    ]
+
+
+@pytest.mark.usefixtures("renewed_often")
+async def test_after_the_clock_was_set_nothing_is_sent_before_somebody_has_looked(
+    story: Story, tmp_path: Path
+) -> None:
+    """An hour forward: what is waiting would expire, and who commanded is judged by it, too."""
+    answers, steady = Answers(), 0.0
+    async with delivering(story, tmp_path, HOOK.name, answers=answers, steady=lambda: steady):
+        await until("it has looked", lambda: fares(story))
+        story.clock.move(seconds=4)
+        await looked_twice(story)
+        assert not await told(story, Kind.CLOCK_STEPPED), "so much it may drift, or wait"
+        story.clock.move(seconds=-3600)
+        await until("it was noted", lambda: told(story, Kind.CLOCK_STEPPED))
+        _, planned = await story.released(await story.reported(), channels=[HOOK])
+        await looked_twice(story)
+        assert answers.sent == 0
+        lines = [line.kind for line in await story.ledger.read(records.lines)]
+        assert lines.count(Kind.CLOCK_STEPPED) == 1
+        await story.ledger.write(lambda tx: confirm_clock(tx, story.pio))
+        assert await ended(story, planned[HOOK.name]) is PostState.POSTED
+
+
+async def entries(story: Story) -> list[str]:
+    """What the record says of posts, in order."""
+    lines = reversed(await story.ledger.read(records.lines))
+    return [line.kind for line in lines if line.kind.startswith(("Post", "Attempt"))]
+
+
+async def told(story: Story, kind: Kind) -> bool:
+    return kind in [line.kind for line in await story.ledger.read(records.lines)]
+
+
+async def fares(story: Story) -> bool:
+    return HOOK.name in await story.ledger.read(channels.several)
+
+
+async def looked_twice(story: Story) -> None:
+    """Waits for two looks of deliver into the ledger: each renews the leases first."""
+    for _ in range(2):
+        story.clock.move(microseconds=1)
+        await until("its lease was renewed", lambda: renewed(story))
+
+
 async def renewed(story: Story) -> bool:
     """Whether the channel's lease lasts as long from now as one that is renewed now."""
     until = select(schema.leases.c.until).where(schema.leases.c.name == f"channel:{HOOK.name}")
@@ -311,41 +666,64 @@ async def _is(true: bool) -> bool:
 class Answers:
     """The adapter of a channel that takes what it is sent; where slow the first when told to."""
 
-    def __init__(self, *, slow: bool = False) -> None:
-        self.channel = HOOK
+    def __init__(
+        self, *, slow: bool = False, channel: Channel[Exercise] = HOOK, ends: Sequence[object] = (),
+        sights: Sequence[object] = (),
+    ) -> None:  # fmt: skip
+        """`ends`: how the first sends end, and `sights` the first looks."""
+        self.channel = channel
+        self.closed = False
         self.sent = 0
+        self.looks = 0
+        self.posts: list[str] = []
+        self._ends, self._sights = list(ends), list(sights)
         self.go_on = asyncio.Event()
         if not slow:
             self.go_on.set()
 
     async def send(self, message: Any) -> Receipt:
         self.sent += 1
+        self.posts.append(message.post_id)
         if self.sent == 1:
             await self.go_on.wait()
-        return Receipt(remote_id="1", url=None)
+        return _said(self._ends.pop(0)) if self._ends else Receipt(remote_id="1", url=None)
 
-    async def find(self, post_id: str) -> Receipt | None:
-        raise AssertionError("nothing is in doubt")
+    async def find(self, message: Any) -> Receipt | None:
+        self.looks += 1
+        assert self._sights, "nothing is in doubt"
+        found = self._sights.pop(0)
+        return None if found is None else _said(found)
 
     async def close(self) -> None:
-        """Nothing was opened."""
+        self.closed = True
+
+
+def _said(how: object) -> Receipt:
+    if isinstance(how, Exception):
+        raise how
+    assert isinstance(how, Receipt)
+    return how
 
 
 @contextlib.asynccontextmanager
 async def delivering(
     story: Story,
     home: Path,
-    *channels: str,
+    *names: str,
     answers: Answers | None = None,
     mine: set[str] | None = None,
+    steady: Callable[[], float] | None = None,
 ) -> AsyncIterator[tuple[asyncio.Task[None], Deliver]]:
     """A deliver to whose process these channels' messages come; or those of `mine`, which moves."""
-    adapters = make_adapters(Settings(home=home), story.ledger)
-    adapters = {name: adapter for name, adapter in adapters.items() if name in channels}
-    for name in set(channels) - adapters.keys():
+    known = Channels(Settings(home=home), story.ledger)
+    adapters = {name: known.adapter(name) for name in names if name in known.names}
+    for name in set(names) - adapters.keys():
         adapters[name] = answers or NeverAsked()
-    worker = Deliver(story.ledger, adapters, lambda public_id: public_id, story.clock, "worker-1")
-    running = asyncio.create_task(worker.run(lambda: frozenset(channels if mine is None else mine)))
+    worker = Deliver(
+        story.ledger, adapters, lambda public_id: public_id, story.clock, "worker-1",
+        steady or (lambda: story.clock.at.timestamp()),
+    )  # fmt: skip
+    running = asyncio.create_task(worker.run(lambda: frozenset(names if mine is None else mine)))
     try:
         yield running, worker
     finally:

@@ -83,7 +83,7 @@ async def test_releases_keep_their_order_when_the_clock_steps_back(story: Story)
     second, _ = await story.released(incident_id, "Second.")
     assert second.released_at > first.released_at
     story.clock.move(seconds=2)
-    [due], _ = await story.ledger.read(lambda tx: posts.first_due(tx, [PAGE.name]))
+    [due] = (await story.ledger.read(lambda tx: posts.first_due(tx, [PAGE.name]))).to_try
     assert due.id == planned[PAGE.name].id
 
 

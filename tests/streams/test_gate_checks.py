@@ -21,20 +21,27 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, insert, update
 from sqlalchemy.exc import IntegrityError
 from webauthn.helpers import bytes_to_base64url
 
-from broadcaster import approval, authority, guideline, notices, passkey, voice
+from broadcaster import approval, authority, fallback, guideline, notices, passkey, voice
 from broadcaster import update as update_module
-from broadcaster.approval import ApprovalRequest, Decision, RequestState, Verdict
-from broadcaster.handover import record_command
-from broadcaster.incident import Command, Topic
+from broadcaster.approval import ApprovalRequest, Assent, Decision, RequestState, Verdict
+from broadcaster.fallback import Allowance
+from broadcaster.guest import Guest, hashed
+from broadcaster.guests import EnrolGuest
+from broadcaster.handover import How, move, record_command
+from broadcaster.incident import Command, Status, Topic
 from broadcaster.ledger import (
     Tx,
     approvals,
+    assents,
     exercises,
+    fallbacks,
+    guests,
     guidelines,
+    incidents,
     locks,
     passkeys,
     people,
@@ -42,13 +49,16 @@ from broadcaster.ledger import (
     schema,
     voices,
 )
+from broadcaster.media import Picture
 from broadcaster.orders import SubmitRevision, Submitted, submit_revision
 from broadcaster.passkey import Passkey, Site, decision_challenge
 from broadcaster.roster import Person, Role
 from broadcaster.update import Change, Rendering, UpdateKind, facts_digest, retraction_of
 from broadcaster.voice import Heard, Settled
-from streams import gate
-from tests.authenticator import PRESENT, Authenticator
+from streams import gate, prove
+from tests.authenticator import MAY_BE_SYNCED, PRESENT, Authenticator
+from tests.codes import KEY as CODES_KEY
+from tests.codes import PIN, code_at
 from tests.story import CHANNELS, EXERCISE, INCIDENT_URL, NOW, PAGE, SITE, ZONE, Story, linked
 
 ELSEWHERE = Site.at("https://alerts.example.evil.test")
@@ -68,8 +78,10 @@ class Scene:
     key: str
     decision_id: str = ""
     code: Any = None
+    seals: tuple[str, ...] = ()  #: of what was typed, and is judged before the decision
     world: Any = EXERCISE
     by_voice: bool = True
+    device_bound: bool = False
 
     @property
     def request(self) -> ApprovalRequest:
@@ -93,6 +105,21 @@ class Scene:
         said = self.submitted.revision.renderings
         renderings = tuple(each.model_copy(update={"text": text}) for each in said)
         await self.change_revision(renderings=renderings, **fields)
+
+    async def show(self, alt: str) -> None:
+        """Has the words show a picture, described so."""
+        picture = Picture(digest="a" * 64, type="image/png", width=8, height=8, size=90, alt=alt)
+        said = self.submitted.revision.renderings
+        await self.change_revision(
+            renderings=tuple(each.model_copy(update={"pictures": (picture,)}) for each in said),
+            media=(picture.digest,),
+        )
+
+    async def set_answers(self, **values: Any) -> None:
+        def step(tx: Tx) -> None:
+            tx.connection.execute(update(schema.fallback_answers).values(**values))
+
+        await self.story.ledger.write(step)
 
     async def set(self, table: Any, id_: str, **values: Any) -> None:
         def step(tx: Tx) -> None:
@@ -158,14 +185,56 @@ class Scene:
         await self.decide(command=command, challenge=signed)
         await self.story.ledger.write(lambda tx: voices.add(tx, self.decision_id, heard))
 
+    async def type(
+        self, *, of: Person | None = None, pin: str = PIN, ago: float = 0,
+        about: ApprovalRequest | None = None, wrong_before: int = 0, dated_back: bool = True,
+        lasts: timedelta = timedelta(days=1),
+    ) -> Allowance:  # fmt: skip
+        """Writes a decision that Lee typed PIN and code for, `ago` seconds ago; not judged yet."""
+        request, clock, about = self.request, self.story.clock, about or self.request
+        at = clock.at - timedelta(seconds=ago)
+        meant = decision_challenge(about.nonce, about.id, Verdict.APPROVED, request.digest)
+
+        def typed(tx: Tx) -> Allowance:
+            allowed = fallbacks.allow(
+                tx, (of or self.lee).id, pin=PIN, reason="A broken phone", until=at + lasts,
+                granted_by="chief", actor="test",
+            )  # fmt: skip
+            code = code_at(allowed, at)
+            several = [(pin, meant, None)]
+            if wrong_before:
+                several.insert(0, ("0000001", meant, None))
+                several += [
+                    (f"{number:07}", meant, "code_wrong") for number in range(2, wrong_before + 1)
+                ]
+            for number, (said, challenge, refused) in enumerate(several):
+                seal = fallback.sealed(said, code, allowed.salt, challenge)
+                tx.connection.execute(insert(schema.fallback_answers).values(
+                    seal=seal, fallback_id=allowed.id, challenge=challenge.hex(), refused=refused,
+                    at=at + timedelta(microseconds=number),
+                ))  # fmt: skip
+                if refused is None:
+                    self.seals += (seal,)
+            return allowed
+
+        allowed = await self.story.ledger.write(typed)
+        await self.decide()
+        decided = at if dated_back else clock.at
+        await self.set(schema.decisions, self.decision_id, proof=None, seal=self.seals[-1],
+                       at=decided)  # fmt: skip
+        return allowed
+
     async def added(self, name: str, role: Role) -> Person:
         return await self.story.ledger.write(lambda tx: people.add(tx, name, [role], actor="test"))
 
     async def judged(self) -> str:
         """What the gate makes of it."""
+        while await self.story.ledger.write(prove.judge_next(CODES_KEY)):
+            pass
         step = gate.judge_decision(
-            self.decision_id, self.world, INCIDENT_URL, by_voice=self.by_voice
-        )
+            self.decision_id, self.world, INCIDENT_URL, by_voice=self.by_voice,
+            device_bound=self.device_bound,
+        )  # fmt: skip
         assert await self.story.ledger.write(step)
         kept = await self.story.ledger.read(lambda tx: approvals.decision(tx, self.decision_id))
         assert kept is not None and kept.outcome is not None
@@ -174,6 +243,12 @@ class Scene:
         )
         assert (release is not None) == (kept.outcome == "released")
         return kept.outcome
+
+    async def judged_alone(self) -> None:
+        """What was typed is taken, and stays so."""
+        while await self.story.ledger.write(prove.judge_next(CODES_KEY)):
+            pass
+        self.seals = ()
 
     async def release(self) -> str:
         found = await self.story.ledger.read(
@@ -194,6 +269,19 @@ class Scene:
         return await self.story.ledger.read(look)
 
     async def put_back(self, outcome: str | None, state: str) -> None:
+        answers = schema.fallback_answers
+
+        def unjudged(tx: Tx) -> None:
+            tx.connection.execute(
+                update(answers)
+                .where(answers.c.seal.in_(self.seals))
+                .values(step=None, refused=None)
+            )
+            tx.connection.execute(
+                delete(schema.fallback_ends).where(schema.fallback_ends.c.by == prove.ACTOR)
+            )
+
+        await self.story.ledger.write(unjudged)
         await self.set(schema.decisions, self.decision_id, outcome=outcome)
         await self.set(schema.approval_requests, self.request.id, state=state)
 
@@ -268,6 +356,11 @@ async def a_number_in_the_area(scene: Scene) -> None:
     await scene.decide()
 
 
+async def a_number_in_the_pictures_description(scene: Scene) -> None:
+    await scene.show("Call 760-329-2904.")
+    await scene.decide()
+
+
 async def without_a_reason(scene: Scene) -> None:
     await scene.say("Shelter: 1234 Oak St.")
     await scene.decide()
@@ -297,6 +390,11 @@ async def the_request_ran_out(scene: Scene) -> None:
 async def no_command_and_no_watch_commander(scene: Scene) -> None:
     await _commands(scene, None)
     await scene.decide(command=Command())
+
+
+async def a_passkey_that_is_copied(scene: Scene) -> None:
+    scene.device_bound = True
+    await scene.decide(phone=replace(scene.phone, flags=scene.phone.flags | MAY_BE_SYNCED))
 
 
 async def another_commands(scene: Scene) -> None:
@@ -652,6 +750,12 @@ async def with_a_finding_that_has_a_reason(scene: Scene) -> None:
     await on_its_word(scene, kept)
 
 
+async def with_a_picture_that_nobody_saw(scene: Scene) -> None:
+    kept = await a_notice(scene)
+    await scene.show("A map of the library.")
+    await on_its_word(scene, kept)
+
+
 async def mended_by_somebody_since(scene: Scene) -> None:
     kept = await a_notice(scene)
     await scene.tamper(edited_by=scene.lee.id)
@@ -713,6 +817,11 @@ async def heard_by_the_compiler(scene: Scene) -> None:
     await scene.hear(scene.story.pio, reader_id="another")
 
 
+async def a_picture_was_not_seen(scene: Scene) -> None:
+    await scene.show("A map of the library.")
+    await scene.hear()
+
+
 async def heard_on_no_channel(scene: Scene) -> None:
     await scene.hear(radio=" ")
 
@@ -764,6 +873,258 @@ async def another_was_heard(scene: Scene) -> None:
     await scene.story.ledger.write(step)
 
 
+# --- Where both Commanders must approve ---
+
+
+async def both_approve(
+    scene: Scene, *, by: Person | None = None, moves: bool = False, late: bool = False,
+    digest: str | None = None, compiler: bool = False, copied: bool = False,
+) -> None:  # fmt: skip
+    """Lee's decision completes the assent of Capt Cho, who commands, too; but for what is named.
+
+    `by`: whose assent it is; `moves`: command, between the two; `late`: the assent is from after
+    the request's time; `digest`: what it signs; `compiler`: who commands with Lee; `copied`: its
+    passkey, between devices.
+    """
+    story, write = scene.story, scene.story.ledger.write
+    cho = story.pio if compiler else await scene.added("Capt Cho", Role.COMMANDER)
+    if compiler:
+        await scene.set(schema.people, cho.id, roles="commander pio")
+    who = by or cho
+    phone, key = (scene.phone, scene.key) if who == scene.lee else await a_phone(story, who)
+    if copied:
+        phone = replace(phone, flags=phone.flags | MAY_BE_SYNCED)
+    request, shown = scene.request, digest or scene.request.digest
+    signed = decision_challenge(request.nonce, request.id, Verdict.APPROVED, shown)
+    proof = phone.prove({
+        "challenge": bytes_to_base64url(signed), "allowCredentials": [{"id": key}],
+    })  # fmt: skip
+
+    def step(tx: Tx) -> None:
+        record_command(tx, request.incident_id, scene.lee.id, story.pio, with_id=cho.id, both=True)
+        kept = incidents.get(tx, request.incident_id)
+        assert kept is not None
+        assent = Assent(
+            id="assent", request_id=request.id, person_id=who.id, nonce=request.nonce, keeps=None,
+            digest=request.digest, epoch=kept.incident.command.epoch, proof=proof,
+            at=request.expires_at if late else tx.now,
+        )  # fmt: skip
+        assents.add(tx, assent, "no-key-at-all", "")
+        if moves:
+            record_command(
+                tx, request.incident_id, scene.lee.id, story.pio, with_id=cho.id, both=True
+            )
+
+    await write(step)
+    await scene.decide()
+    await scene.set(schema.decisions, scene.decision_id, assent_id="assent")
+
+
+async def one_of_two_alone(scene: Scene) -> None:
+    await both_approve(scene)
+    await scene.set(schema.decisions, scene.decision_id, assent_id=None)
+
+
+async def one_of_two_twice(scene: Scene) -> None:
+    await both_approve(scene, by=scene.lee)
+
+
+async def one_of_two_and_a_third(scene: Scene) -> None:
+    await both_approve(scene, by=await scene.added("Lt Third", Role.COMMANDER))
+
+
+async def the_other_before_command_moved(scene: Scene) -> None:
+    await both_approve(scene, moves=True)
+
+
+async def the_other_came_too_late(scene: Scene) -> None:
+    await both_approve(scene, late=True)
+
+
+async def the_other_signed_other_words(scene: Scene) -> None:
+    await both_approve(scene, digest="0" * 64)
+
+
+async def the_others_passkey_is_copied(scene: Scene) -> None:
+    scene.device_bound = True
+    await both_approve(scene, copied=True)
+
+
+async def the_other_compiled_the_words(scene: Scene) -> None:
+    await both_approve(scene, compiler=True)
+
+
+async def heard_of_one_of_two(scene: Scene) -> None:
+    await both_approve(scene)
+    await scene.story.ledger.write(lambda tx: tx.connection.execute(delete(schema.decisions)))
+    await scene.hear()
+    await scene.set(schema.decisions, scene.decision_id, assent_id="assent")
+
+
+# --- By PIN and code ---
+
+
+async def typed_for_another_request(scene: Scene) -> None:
+    await scene.type(about=scene.request.model_copy(update={"id": "another"}))
+
+
+async def typed_by_another(scene: Scene) -> None:
+    await scene.type(of=scene.story.commander)
+
+
+async def typed_by_who_may_no_longer(scene: Scene) -> None:
+    allowed = await scene.type()
+    await scene.judged_alone()
+    await scene.story.ledger.write(
+        lambda tx: fallbacks.end(tx, allowed, ended_by="chief", actor="test")
+    )
+
+
+async def typed_when_its_time_was_over(scene: Scene) -> None:
+    """The gate took what was typed; the desk decided with it later."""
+    await scene.type(lasts=timedelta(seconds=1))
+    await scene.judged_alone()
+    scene.story.clock.move(seconds=1)
+    await scene.set(schema.decisions, scene.decision_id, at=scene.story.clock.at)
+
+
+async def typed_by_a_locked_person(scene: Scene) -> None:
+    await scene.type()
+    await scene.judged_alone()
+    for _ in range(passkey.FAILURES):
+        await scene.story.ledger.write(lambda tx: locks.failed(tx, scene.lee.id))
+
+
+async def typed_long_before(scene: Scene) -> None:
+    """The gate took the code, and the desk kept it for later."""
+    await scene.type()
+    await scene.judged_alone()
+    scene.story.clock.move(seconds=60)
+    await scene.set(schema.decisions, scene.decision_id, at=scene.story.clock.at)
+
+
+async def a_wrong_pin(scene: Scene) -> None:
+    await scene.type(pin="975310")
+
+
+async def a_code_shown_long_ago(scene: Scene) -> None:
+    """A desk that saw one dates it back, and the decision with it."""
+    await scene.type(ago=40)
+
+
+async def guessed_too_often(scene: Scene) -> None:
+    await scene.type(wrong_before=fallback.MOST_WRONG)
+
+
+# --- From outside ---
+
+
+async def a_guest(
+    scene: Scene, roles: Sequence[Role] = (Role.WATCH_COMMANDER,), *,
+    then: Mapping[str, object] | None = None, decides: bool = True, **fields: Any,
+) -> None:  # fmt: skip
+    """Somebody from outside commands and decides in Lee's place; `fields` are signed otherwise.
+
+    `roles`: of who enrols them; `then`: how their row is rewritten afterwards.
+    """
+    story, now, incident_id = scene.story, scene.story.clock.at, scene.request.incident_id
+    by = await scene.added("Lt Kim", roles[0])
+    by_phone, by_key = await a_phone(story, by)
+    order = EnrolGuest(**{
+        "incident_id": incident_id, "person_id": str(uuid4()), "name": "Capt Diaz, Palm Fire",
+        "token": "t" * 32, "at": now, "until": now + timedelta(hours=8),
+    } | fields)  # fmt: skip
+    guest = order.guest
+    challenge = bytes_to_base64url(passkey.guest_challenge(guest))
+    proof = by_phone.prove({"challenge": challenge, "allowCredentials": [{"id": by_key}]})
+    scene.phone = Authenticator(SITE.origin, SITE.host)
+    made = passkey.register(scene.phone.make({"challenge": bytes_to_base64url(bytes(32))}),
+                            site=SITE, challenge=bytes(32))  # fmt: skip
+    scene.key = made.id
+
+    def step(tx: Tx) -> Person:
+        guests.add(tx, guest, proof, actor=by.id)
+        guests.use_link(tx, guest, order.token, made.id)
+        passkeys.add(tx, guest.person_id, made, "Phone", actor="test", approved_by=passkeys.LINK)
+        kept = incidents.lock(tx, incident_id)
+        assert kept is not None
+        move(tx, kept.incident, [guest.person_id], How.RECORDED, actor=by.id)
+        if then is not None:
+            table = schema.guests
+            tx.connection.execute(
+                update(table).where(table.c.person_id == guest.person_id).values(**then)
+            )
+        person = people.get(tx, guest.person_id)
+        assert person is not None
+        return person
+
+    scene.lee = await story.ledger.write(step)
+    if decides:
+        await scene.decide()
+
+
+async def a_guest_of_another_incident(scene: Scene) -> None:
+    await a_guest(scene, incident_id=await scene.story.reported("2026-9"))
+
+
+async def a_guest_whose_time_is_over(scene: Scene) -> None:
+    await a_guest(scene, until=scene.story.clock.at)
+
+
+async def a_guest_who_was_signed_for_a_week(scene: Scene) -> None:
+    at = scene.story.clock.at - timedelta(hours=13)
+    await a_guest(scene, at=at, until=at + timedelta(days=7))
+
+
+async def a_guest_who_was_ended(scene: Scene) -> None:
+    await a_guest(scene)
+
+    def end(tx: Tx) -> None:
+        guest = guests.of(tx, scene.lee.id)
+        assert guest is not None
+        guests.end(tx, guest, actor=scene.story.commander.id)
+
+    await scene.story.ledger.write(end)
+
+
+async def a_guest_of_an_incident_that_is_closed(scene: Scene) -> None:
+    await scene.change_revision(kind=UpdateKind.ALL_CLEAR)
+    await a_guest(scene)
+    later = scene.story.clock.at + timedelta(seconds=1)
+    await scene.story.reported(status=Status.CLOSED, reported_at=later)
+
+
+async def a_guest_enrolled_by_who_may_not(scene: Scene) -> None:
+    await a_guest(scene, [Role.COMMANDER])
+
+
+async def a_guest_under_another_name(scene: Scene) -> None:
+    await a_guest(scene)
+    await scene.set(schema.people, scene.lee.id, name="Capt Roe, Palm Fire")
+
+
+async def a_guests_other_phone(scene: Scene) -> None:
+    await a_guest(scene, decides=False)
+    scene.phone, scene.key = await a_phone(scene.story, scene.lee, approved=False)
+    await scene.set(schema.passkeys, scene.key, approved_at=NOW, approved_by=passkeys.LINK)
+    await scene.decide()
+
+
+async def a_guest_whose_link_nobody_held(scene: Scene) -> None:
+    await a_guest(scene, then={"token": "u" * 32})
+
+
+async def a_guest_whom_nobody_signed_for(scene: Scene) -> None:
+    """The desk's tables say that they practise."""
+    await a_guest(scene, then={"approval": "{}"})
+    await scene.set(schema.passkeys, scene.key, private_key=b"the desk's own")
+
+
+async def a_guest_was_heard(scene: Scene) -> None:
+    await a_guest(scene, decides=False)
+    await scene.hear()
+
+
 async def _commands(scene: Scene, person: Person | None) -> None:
     incident, pio = scene.request.incident_id, scene.story.pio
     await scene.story.ledger.write(
@@ -790,18 +1151,23 @@ class Check:
 
 DECIDE, PERSON, WORDS = (approval, "decide"), (approval, "person_objection"), (approval, "_words")
 POLICY, FOUND = (approval, "_policy"), (approval, "policy_objection")
+SCREENED = (approval, "_screened")
 STILL, TIME, FACTS = (approval, "_still_objected"), (approval, "_time"), (approval, "_facts")
 KEY, USABLE, SHIFT = (passkey, "objection"), (Passkey, "usable"), (Passkey, "over")
 ANSWERS, VOUCHED = (passkey, "_answers"), (passkey, "vouched")
 CHANGED, LAPSES = (update_module, "changed_facts"), (update_module, "lapses_by")
 STAND, OVER = (update_module, "may_stand"), (update_module, "is_over")
-PROOF = (approval, "_proof")
+PROOF, DEVICE, COPIED = (approval, "_proof"), (approval, "_device"), (approval, "_copied")
+OTHER, OWN = (approval, "assent_objection"), (approval, "_one_compiled")
 TAKE = (approval, "take_back")
 OUTSIDE, NO_INCIDENT = (approval, "_outside"), (approval, "_no_incident")
 STRICTLY, ABOUT = (guideline, "objection"), (guideline, "about_an_incident")
 HOLDS, NAMES = (guideline.Guideline, "holds"), (guideline.Guideline, "names")
 MEMBER = (authority, "objection")
+HOLDS_OUT, MADE, GUESTS = (Guest, "holds"), (Guest, "made"), (Guest, "objection")
 HEARD, MATCHES = (voice, "objection"), (voice, "matches")
+TYPED, LASTS = (fallback, "objection"), (Allowance, "holds")
+STEP_IN, TAKEN = (fallback, "step_in"), (prove, "_judged")
 JUDGE, COMMAND = (gate, "judge_decision"), (gate, "_command_then")
 
 CHECKS = [
@@ -809,8 +1175,25 @@ CHECKS = [
           "not_approved"),
     Check(DECIDE, "== case.verdict == Verdict.APPROVED", "== case.verdict", declined,
           "not_approved"),
-    Check(DECIDE, "refusal := _still_objected(case)", "refusal := None", its_own_compiler,
-          "own_words"),
+    Check(DECIDE, "refusal := _still_objected(case) or assent_objection(case)",
+          "refusal := assent_objection(case)", its_own_compiler, "own_words"),
+    Check(DECIDE, "or assent_objection(case)", "", one_of_two_alone, "both_must_approve"),
+    Check(OTHER, "assent.person_id == case.person.id", "False", one_of_two_twice,
+          "both_must_approve"),
+    Check(OTHER, "not case.command.held_by(assent.person_id)", "False", one_of_two_and_a_third,
+          "both_must_approve"),
+    Check(OTHER, "assent.epoch != case.command.epoch", "False", the_other_before_command_moved,
+          "both_must_approve"),
+    Check(OTHER, "assent.at >= request.expires_at", "False", the_other_came_too_late,
+          "both_must_approve"),
+    Check(OTHER, "if unproven else None", "if False else None", the_other_signed_other_words,
+          "both_must_approve"),
+    Check(OTHER, "or _copied(case, assent.proof)", "",
+          the_others_passkey_is_copied, "both_must_approve"),
+    Check(STILL, "_one_compiled, ", "", the_other_compiled_the_words, "one_compiled"),
+    Check(OWN, "case.command.held_by(case.revision.compiled_by)", "False",
+          the_other_compiled_the_words, "one_compiled"),
+    Check(HEARD, "if both:", "if False:", heard_of_one_of_two, "voice_of_both"),
     Check(DECIDE, "case.revision.world != world", "False", of_the_live_world, "wrong_world"),
     Check(DECIDE, "refusal := _policy(case.revision, contact)", "refusal := None", a_number,
           "policy_blocked"),
@@ -821,6 +1204,10 @@ CHECKS = [
     Check(STILL, "person_objection, ", "", its_own_compiler, "own_words"),
     Check(STILL, "_words, ", "", other_words_seen, "words_changed"),
     Check(STILL, "_proof, ", "", somebody_elses_phone, "passkey_unknown"),
+    Check(STILL, "_device, ", "", a_passkey_that_is_copied, "passkey_synced"),
+    Check(DEVICE, "_copied(case, case.proof)", "None", a_passkey_that_is_copied, "passkey_synced"),
+    Check(COPIED, "(case.device_bound and passkey.may_be_copied(proof))", "False",
+          a_passkey_that_is_copied, "passkey_synced"),
     Check(STILL, "_facts, ", "", it_is_somewhere_else_now, "facts_changed"),
     Check(TIME, "case.at >= case.request.expires_at", "False", the_request_ran_out,
           "request_expired"),
@@ -865,6 +1252,33 @@ CHECKS = [
           approved_by_a_phone_that_nobody_vouches_for, "passkey_not_vouched"),
     Check(VOUCHED, 'and not (by.practice and world != "exercise")', "",
           approved_by_a_practice_passkey_in_the_live_world, "passkey_not_vouched"),
+    Check(VOUCHED, "and device.voucher_may", "", a_guest_enrolled_by_who_may_not,
+          "passkey_not_vouched"),
+    Check(VOUCHED, "_answers(device", "(lambda *_: True)(device", a_guest_under_another_name,
+          "passkey_not_vouched"),
+    Check(VOUCHED, "device.guest is None and", "", a_guest_whom_nobody_signed_for,
+          "passkey_not_vouched"),
+    Check(VOUCHED, "not device.guest.made(device.id)", "False", a_guests_other_phone,
+          "passkey_not_vouched"),
+    Check(MADE, "self.passkey_id == passkey_id", "True", a_guests_other_phone,
+          "passkey_not_vouched"),
+    Check(MADE, 'hashed(self.token or "") == self.token_hash', "True",
+          a_guest_whose_link_nobody_held, "passkey_not_vouched"),
+    Check(KEY, "refusal := passkey.guest.objection(incident_id, at)", "refusal := None",
+          a_guest_of_another_incident, "guest_elsewhere"),
+    Check(GUESTS, "incident_id != self.incident_id", "False", a_guest_of_another_incident,
+          "guest_elsewhere"),
+    Check(GUESTS, "not self.holds(at)", "False", a_guest_whose_time_is_over, "guest_over"),
+    Check(HOLDS_OUT, "at < last", "True", a_guest_whose_time_is_over, "guest_over"),
+    Check(HOLDS_OUT, "min(self.until, self.at + LONGEST_STAY)", "self.until",
+          a_guest_who_was_signed_for_a_week, "guest_over"),
+    Check(HOLDS_OUT, "and not self.ended", "", a_guest_who_was_ended, "guest_over"),
+    Check(HOLDS_OUT, "and not self.closed", "", a_guest_of_an_incident_that_is_closed,
+          "guest_over"),
+    Check(PROOF, "case.voice is not None and case.person.outside", "False", a_guest_was_heard,
+          "voice_from_outside"),
+    Check(PROOF, "case.voice is not None and case.revision.pictures", "False",
+          a_picture_was_not_seen, "voice_picture_unseen"),
     Check(KEY, "not _answers(answer, passkey, site, challenge)", "False", signed_by_another_key,
           "passkey_not_proven"),
     Check(ANSWERS, "expected_challenge=challenge", "expected_challenge=challenge_in(answer)",
@@ -902,7 +1316,9 @@ CHECKS = [
           "not_prepared"),
     Check(TAKE, "refusal := _policy(said, contact)", "refusal := None", taken_back_with_a_number,
           "policy_blocked"),
-    Check(POLICY, "area=revision.area", "area=None", a_number_in_the_area, "policy_blocked"),
+    Check(SCREENED, "area=revision.area", "area=None", a_number_in_the_area, "policy_blocked"),
+    Check(SCREENED, "alts=[each.alt for each in revision.pictures]", "alts=()",
+          a_number_in_the_pictures_description, "policy_blocked"),
     Check(FOUND, "blocked := blocking(findings)", "blocked := []", a_number, "policy_blocked"),
     Check(FOUND, "unexplained := wanting(findings, reasons)", "unexplained := []",
           without_a_reason, "policy_reason_missing"),
@@ -929,13 +1345,14 @@ CHECKS = [
           by_a_member_whom_it_does_not_name, "outside_guideline"),
     Check(STRICTLY, "it.findings > 0", "False", with_a_finding_that_has_a_reason,
           "outside_guideline"),
+    Check(STRICTLY, "it.pictured", "False", with_a_picture_that_nobody_saw, "outside_guideline"),
     Check(STRICTLY, "authority.objection(it.person, it.held, Content.ROUTINE, it.at)", "None",
           training_lapsed_since, "training_lapsed"),
     Check(MEMBER, "held.authority(content, at) is None", "False", authority_taken_back_since,
           "authority_ended"),
     Check(MEMBER, "content is Content.ROUTINE and (lapsed := held.lapsed(at))", "False",
           training_lapsed_since, "training_lapsed"),
-    Check(STILL, ", _no_incident", "", an_open_incident_is_named, "open_incident_named"),
+    Check(STILL, "_no_incident,", "", an_open_incident_is_named, "open_incident_named"),
     Check(ABOUT, "found := named(texts, several)", "found := None", an_open_incident_is_named,
           "open_incident_named"),
     Check(ABOUT, "if not stated:", "if False:", nobody_states_that_it_is_about_none,
@@ -964,6 +1381,26 @@ CHECKS = [
     Check(HEARD, "voice.repudiated", "False", the_commander_denies_it, "voice_repudiated"),
     Check(HEARD, "attestation(nonce, request_id, digest, code, heard)",
           "passkey.challenge_in(proof)", another_was_heard, "passkey_not_proven"),
+    Check(PROOF, "return fallback.objection(", "return () and fallback.objection(",
+          typed_for_another_request, "code_for_other"),
+    Check(TYPED, "allowance.person_id != person_id or", "", typed_by_another,
+          "fallback_not_allowed"),
+    Check(TYPED, "not allowance.holds(at)", "False", typed_by_who_may_no_longer,
+          "fallback_not_allowed"),
+    Check(LASTS, "self.ended_at is None", "True", typed_by_who_may_no_longer,
+          "fallback_not_allowed"),
+    Check(LASTS, "at < self.until", "True", typed_when_its_time_was_over,
+          "fallback_not_allowed"),
+    Check(TYPED, "entered.locked(at)", "False", typed_by_a_locked_person, "locked_out"),
+    Check(TYPED, "abs(answer.step - step_of(at)) > 1", "False", typed_long_before, "code_over"),
+    Check(TYPED, "answer.challenge != challenge.hex()", "False", typed_for_another_request,
+          "code_for_other"),
+    Check(STEP_IN, "hmac.compare_digest(answer.seal, sealed_then)", "True", a_wrong_pin,
+          "code_wrong"),
+    Check(TAKEN, "(tx.now - answer.at).total_seconds() > STEP", "False", a_code_shown_long_ago,
+          "code_over"),
+    Check(TAKEN, "fallbacks.wrong_ones(tx, allowance.id) + 1 >= MOST_WRONG", "False",
+          guessed_too_often, "fallback_not_allowed"),
     Check(JUDGE, "exercises.require_running(tx)", "None", the_exercise_ended, "exercise_ended"),
     Check(JUDGE, "kept.outcome is not None", "False", refused_before, "passkey_revoked"),
     Check(COMMAND, "kept.command if moved_since else now", "kept.command",
@@ -992,6 +1429,8 @@ UNNOTICED = {
     (SHIFT, "self.approved_until is not None"): "what is approved for good has no end to compare",
     (VOUCHED, "device.linked"): "a link that the command line gave is where vouching begins",
     (VOUCHED, "device.practice"): "a practice passkey counts in an exercise alone: its own row",
+    (VOUCHED, "device.guest is not None"): "the gate would fail on the guest who is not there",
+    (KEY, "passkey.guest is not None"): "the same",
     (VOUCHED, "by is not None"): "the gate would fail on the passkey that is not there",
     (VOUCHED, "device.approval is not None"): "the same",
     (VOUCHED, "by.practice"): "one with the next: a row of their own",
@@ -1005,7 +1444,21 @@ UNNOTICED = {
     (TAKE, "approved"): "its two halves have rows of their own",
     (JUDGE, "_takes_back(kept, revision)"):
         "what is approved again is no prepared retraction, and judged as any other",
+    (DEVICE, "case.voice is not None"):
+        "lets a listener attest with any passkey; the Commander used none",
+    (DEVICE, "case.proof is None"): "no answer is refused by the check before",
     (PROOF, "case.voice is not None"): "without it a passkey of the Commander's own is asked for",
+    (OTHER, "not case.command.both"): "lets one decide where either may; without it none could",
+    (OTHER, "assent is None"): "the gate would fail on the assent that is not there",
+    (OWN, "case.command.both"): "one with the next, which has a row of its own",
+    (OWN, "not own"): "the same",
+    (OWN, "case.verdict is not Verdict.APPROVED"): "lets such words be declined",
+    (PROOF, "case.entered is not None"): "the same",
+    (TYPED, "answer.step is None"): "the gate would fail on the step that is not there",
+    (TAKEN, "key is None"): "the gate would fail on the key that is not there",
+    (TAKEN, "not allowance.holds(tx.now)"): "the gate asks it again of the decision",
+    (TAKEN, "locks.holding(tx, allowance.person_id)"): "the same",
+    (TAKEN, "step is None"): "an answer without a step is one that the gate has not taken",
     (HEARD, "code is None"): "the gate would fail on the code that is not there",
     (JUDGE, "unlocked"): "a made-up message: there is no decision to release",
     (JUDGE, "request is None"): "the same",
@@ -1045,7 +1498,7 @@ async def test_without_this_check_it_is_released(
     assert await scene.judged() == check.code
     await scene.put_back(*before)
     name, changed = check.of[1], without(check)
-    for holder in (check.of[0], gate, approval):  # wherever it was imported to
+    for holder in (check.of[0], gate, approval, prove):  # wherever it was imported to
         if hasattr(holder, name):
             monkeypatch.setattr(holder, name, changed)
     assert await scene.judged() == "released"
@@ -1067,6 +1520,67 @@ async def test_what_was_heard_is_released(story: Story) -> None:
     scene = await a_scene(story)
     await scene.hear()
     assert await scene.judged() == "released"
+
+
+async def test_what_both_approved_is_released(story: Story) -> None:
+    scene = await a_scene(story)
+    await both_approve(scene)
+    assert await scene.judged() == "released"
+
+
+async def test_what_was_typed_is_released(story: Story) -> None:
+    scene = await a_scene(story)
+    await scene.type()
+    assert await scene.judged() == "released"
+
+
+async def test_a_code_that_was_used_fails_on_a_key_of_the_database(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two requests, and one code for both."""
+    scene = await a_scene(story)
+    allowed = await scene.type()
+    assert await scene.judged() == "released"
+    seal = fallback.sealed(PIN, code_at(allowed, story.clock.at), allowed.salt, b"another")
+    await story.ledger.write(lambda tx: fallbacks.enter(tx, allowed.id, seal, b"another"))
+    monkeypatch.setattr(fallbacks, "was_used", lambda tx, allowance_id, step: False)
+    with pytest.raises(IntegrityError):
+        await story.ledger.write(prove.judge_next(CODES_KEY))
+
+
+async def test_what_the_gate_has_not_taken_proves_nothing(story: Story) -> None:
+    """Its step is not there yet; the desk cannot write it (tests/broadcaster/ledger)."""
+    scene = await a_scene(story)
+    await scene.type()
+    await scene.set_answers(refused="code_used")
+    assert await scene.judged() == "code_used"
+
+
+async def test_a_guest_who_is_enrolled_is_released(story: Story) -> None:
+    scene = await a_scene(story)
+    await a_guest(scene)
+    assert await scene.judged() == "released"
+
+
+#: How the desk's tables could say otherwise what was signed of a guest.
+GUESTS_ROW: dict[str, Any] = {
+    "at": NOW - timedelta(minutes=1), "until": NOW + timedelta(hours=12),
+    "token_hash": hashed("u" * 32), "incident_id": "another",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", GUESTS_ROW)
+async def test_what_was_signed_of_a_guest_cannot_be_rewritten(story: Story, field: str) -> None:
+    scene = await a_scene(story)
+    then = {field: GUESTS_ROW[field]}
+    signed: dict[str, Any] = {}
+    if field == "token_hash":
+        then["token"] = "u" * 32
+    if field == "incident_id":
+        then = {field: scene.request.incident_id}
+        signed = {field: await story.reported("2026-9")}
+    await a_guest(scene, then=then, **signed)
+    assert await scene.judged() == "passkey_not_vouched"
 
 
 async def test_who_commanded_then_decided_though_command_has_moved_since(story: Story) -> None:

@@ -18,7 +18,8 @@ from broadcaster.world import Exercise
 from streams.notify import Notify
 from tests.story import EXERCISE, NOW, Story
 
-URL = "https://alerts.example/a/{}".format
+ADDRESS = "https://alerts.example"
+URL = f"{ADDRESS}/a/{{}}".format
 
 
 class Phone:
@@ -54,7 +55,7 @@ def breaks() -> Accepted:
 
 @contextlib.asynccontextmanager
 async def calling(story: Story, *phones: Phone) -> AsyncIterator[Notify]:
-    notify = Notify(story.ledger, {each.means: each for each in phones}, URL, SystemClock())
+    notify = Notify(story.ledger, {each.means: each for each in phones}, ADDRESS, SystemClock())
     task = asyncio.create_task(notify.run())
     try:
         yield notify

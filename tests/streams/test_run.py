@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from aiokafka.consumer.fetcher import Fetcher
 
+from broadcaster.accounts import WebhookAccount
 from broadcaster.bootstrap import flowing
 from broadcaster.clock import SystemClock
 from broadcaster.delivery import PostState, Receipt
 from broadcaster.errors import LedgerAway
 from broadcaster.ledger import posts, problems
 from broadcaster.orders import stop_release
-from broadcaster.settings import Settings, WebhookSetting
+from broadcaster.settings import Settings
 from streams import deliver, making, run, topics
 from tests.brokers import Embedded
 from tests.connected.installation import until
@@ -52,7 +53,7 @@ async def test_posts_of_a_channel_that_is_gone_are_held_when_the_streams_start(
             await running
     post = await story.ledger.read(lambda tx: posts.get(tx, planned[HOOK.name].id))
     assert post is not None and post.state is PostState.HELD
-    assert post.why and "in the settings no more" in post.why
+    assert post.why and "There is no such channel any more" in post.why
 
 
 SECRET = "whsec_" + base64.b64encode(b"0" * 32).decode()
@@ -81,9 +82,11 @@ class Outage:
 @contextlib.asynccontextmanager
 async def running(story: Story, broker: Embedded, home: Path) -> AsyncIterator[run.Flowing]:
     """Everything, with the webhook HOOK."""
-    hook = WebhookSetting(name=HOOK.name, title=HOOK.title, url="https://x", secret=SECRET)
+    hook = WebhookAccount(
+        kind="webhook", name=HOOK.name, title=HOOK.title, url="https://x", secret=SECRET
+    )
     flow = flowing(
-        Settings(home=home, webhooks=[hook]), story.ledger, broker.at,
+        Settings(home=home, channels=[hook]), story.ledger, broker.at,
         "http://127.0.0.1", SystemClock(),
     )  # fmt: skip
     task = asyncio.create_task(flow.run())

@@ -28,7 +28,8 @@ function typed() {
       .filter((area) => area.value.trim())
       .map((area) => [area.name.slice(5), area.value]),
   );
-  return { words, text: byHand() ? field("text").value : "", own_texts };
+  const alt = field("picture").value ? field("alt").value : "";
+  return { words, text: byHand() ? field("text").value : "", own_texts, alt };
 }
 
 /** @param {string} name */
@@ -71,13 +72,49 @@ function showChannel(channel) {
     const element = box.querySelector(`[data-${part}]`);
     if (element) element.textContent = text;
   };
-  const unit = channel.length === 1 ? channel.unit.slice(0, -1) : channel.unit;
-  const of = channel.limit === null ? "" : ` of ${channel.limit.toLocaleString("en")}`;
-  put("length", `${channel.length.toLocaleString("en")} ${unit}${of}`);
+  put("length", channel.counted);
   put("headline", channel.headline);
-  put("text", channel.text);
+  showParts(/** @type {HTMLElement | null} */ (box.querySelector("[data-text]")), channel.parts);
+  put("notes", channel.notes.join(" "));
+  box.querySelector("[data-notes]")?.toggleAttribute("hidden", !channel.notes.length);
   put("fault", channel.fault ? `${channel.fault.why} ${channel.fault.do}` : "");
   box.querySelector("[data-fault]")?.toggleAttribute("hidden", !channel.fault);
+}
+
+/**
+ * The words in passages, as that platform reads them; joined, they are what is posted.
+ * @param {HTMLElement | null} words
+ * @param {{text: string, mark: string | null, folded: boolean}[]} parts
+ */
+function showParts(words, parts) {
+  let folded = false;
+  words?.replaceChildren(
+    ...parts.map((part) => {
+      if (!part.mark && !part.folded) return part.text;
+      const passage = document.createElement("span");
+      passage.className = `${part.mark ?? ""}${part.folded ? " folded" : ""}`;
+      passage.textContent = part.text;
+      if (part.folded && !folded) passage.dataset.more = words.dataset.more;
+      folded = part.folded;
+      return passage;
+    }),
+  );
+}
+
+/**
+ * A channel that is off is written to only where what is put right may be read.
+ * @param {boolean} begins  whether the ticks are as they were left, which they then stay
+ */
+function showOff(begins = false) {
+  const kind = form?.querySelector("[name=kind]:checked");
+  const mends = /correction|retraction/.test(/** @type {HTMLInputElement} */ (kind)?.value);
+  const about = mends ? /** @type {any} */ (form?.elements.namedItem("corrects"))?.value : "";
+  for (const box of /** @type {NodeListOf<HTMLElement>} */ (form?.querySelectorAll("[data-there]"))) {
+    const out = !about || !box.dataset.there?.split(" ").includes(about);
+    const tick = /** @type {HTMLInputElement} */ (box.querySelector("[name=channels]"));
+    if (box.hidden && !out && !begins) tick.checked = true;
+    box.hidden = tick.disabled = out;
+  }
 }
 
 /** @param {{why: string}[]} faults */
@@ -99,7 +136,9 @@ function showChecks(checks) {
     );
     const at = check.quotes[0].places[0].field;
     /** @type {HTMLElement} */ (box.querySelector("[data-found]")).textContent = found.join("; ");
-    box.querySelector("[data-show]")?.setAttribute("href", `#f-${PHRASES.includes(at) ? at : "text"}`);
+    /** @type {HTMLElement} */ (box.querySelector("[data-why]")).textContent = check.why;
+    const typed = PHRASES.includes(at) || at === "alt" ? at : "text";
+    box.querySelector("[data-show]")?.setAttribute("href", `#f-${typed}`);
   }
   const open = `${checks.length} ${checks.length === 1 ? "finding" : "findings"} open`;
   const words = checks.length ? open : "none open";
@@ -126,9 +165,12 @@ function showOrigins() {
 
 const key = `composer:${form?.dataset.incident}`;
 
+/** What is not kept: it is made anew, or is a file. */
+const NOT_KEPT = /^(composed|seen_|act|file)/;
+
 function keep() {
   if (!form) return;
-  const fields = [...new FormData(form)].filter(([name]) => !/^(composed|seen_|act)/.test(name));
+  const fields = [...new FormData(form)].filter(([name]) => !NOT_KEPT.test(name));
   sessionStorage.setItem(key, JSON.stringify({ at: Date.now(), fields }));
 }
 
@@ -136,12 +178,12 @@ function keep() {
 function putBack() {
   const kept = JSON.parse(sessionStorage.getItem(key) ?? "null");
   if (!form || !kept) return;
-  const now = JSON.stringify([...new FormData(form)].filter(([name]) => !/^(composed|seen_|act)/.test(name)));
+  const now = JSON.stringify([...new FormData(form)].filter(([name]) => !NOT_KEPT.test(name)));
   if (now === JSON.stringify(kept.fields)) return;
   const sent = new Set(kept.fields.map((/** @type {string[]} */ pair) => pair.join("\n")));
   for (const element of form.elements) {
     if (!(element instanceof HTMLInputElement || element instanceof HTMLTextAreaElement || element instanceof HTMLSelectElement)) continue;
-    if (!element.name || /^(composed|seen_|act)/.test(element.name)) continue;
+    if (!element.name || NOT_KEPT.test(element.name)) continue;
     if (element instanceof HTMLInputElement && /checkbox|radio/.test(element.type))
       element.checked = sent.has(`${element.name}\n${element.value}`);
     else {
@@ -149,8 +191,18 @@ function putBack() {
       if (pair) element.value = pair[1];
     }
   }
+  showPicture();
   document.getElementById("later")?.setAttribute("open", "");
   tellKept(new Date(kept.at).toLocaleTimeString("en-GB"));
+}
+
+/** Shows the picture that the form names; its address tells what it is. */
+function showPicture() {
+  const digest = field("picture").value;
+  const shown = /** @type {HTMLImageElement} */ (document.getElementById("shown-picture"));
+  document.getElementById("pictured")?.toggleAttribute("hidden", !digest);
+  if (digest && !shown.src.includes(digest))
+    shown.src = `/incidents/${form?.dataset.incident}/pictures/${digest}.jpg`;
 }
 
 /** @param {string} at */
@@ -177,12 +229,15 @@ if (new URLSearchParams(location.search).has("sent")) {
 }
 
 if (form) {
+  if (location.pathname.endsWith("/picture")) history.replaceState(null, "", location.pathname.slice(0, -8));
   if (form.dataset.fresh !== undefined) putBack();
-  form.querySelector(".first")?.remove(); // the preview is live
+  else keep();
+  for (const button of form.querySelectorAll(".first")) button.remove(); // the preview is live
   let pause = 0;
   form.addEventListener("input", () => {
     keep();
     showOrigins();
+    showOff();
     clearTimeout(pause);
     pause = setTimeout(preview, 120);
   });
@@ -197,6 +252,7 @@ if (form) {
   });
   form.addEventListener("submit", keep);
   showOrigins();
+  showOff(true);
   void preview();
 }
 

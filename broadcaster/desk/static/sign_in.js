@@ -1,5 +1,6 @@
 // A form that needs a passkey first: `data-make` or `data-prove` hold what is asked of it; where
-// `data-ask` names an address, that is fetched anew each time. The answer goes into its last field.
+// `data-ask` names an address, that is fetched anew each time. The answer goes into its last field;
+// where a new device is asked about and the present one first, that one's goes into `proof`.
 
 import { say } from "./live.js";
 import { make, possible, prove } from "./passkey.js";
@@ -15,7 +16,11 @@ async function first(event) {
     const asked = form.dataset.ask
       ? await (await fetch(form.dataset.ask, { method: "POST" })).json()
       : JSON.parse(form.dataset.make ?? form.dataset.prove ?? "");
-    field.value = JSON.stringify(await ("make" in form.dataset ? make(asked) : prove(asked)));
+    const proof = /** @type {HTMLInputElement | null} */ (form.querySelector("[name=proof]"));
+    if (proof && asked.prove) proof.value = JSON.stringify(await prove(asked.prove));
+    field.value = JSON.stringify(
+      await ("make" in form.dataset ? make(asked.make ?? asked) : prove(asked)),
+    );
     form.submit();
   } catch {
     notice.hidden = false;

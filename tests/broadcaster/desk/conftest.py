@@ -7,14 +7,17 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import jinja2
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from lxml import etree
 
 from broadcaster.approval import AnyRelease
 from broadcaster.bootstrap import outside_topics
 from broadcaster.desk.app import make_app
 from broadcaster.desk.deps import Desk, Flow
+from broadcaster.desk.templating import ENVIRONMENT
 from broadcaster.intake.door import Door
 from broadcaster.ledger import Ledger, incidents, open_ledger
 from broadcaster.orders import Submitted
@@ -66,8 +69,10 @@ def desk(settings: Settings, ledger: Ledger, clock: scene.HeldClock) -> Desk:
 
 
 @pytest.fixture
-def app(desk: Desk) -> web.Application:
-    return make_app(desk)
+def app(desk: Desk, compiled: jinja2.BytecodeCache) -> web.Application:
+    app = make_app(desk)
+    app[ENVIRONMENT].bytecode_cache = compiled
+    return app
 
 
 @pytest.fixture
@@ -116,3 +121,19 @@ async def released(ledger: Ledger, submitted: Submitted, persons: scene.Persons)
     release = await scene.approve(ledger, submitted, persons.watch)
     await scene.deliver(ledger, release)
     return release
+
+
+@pytest.fixture(scope="session")
+def a_desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """A desk for what needs no ledger."""
+    return Desk(
+        settings=Settings(home=tmp_path_factory.mktemp("home")), ledger=None,  # type: ignore[arg-type]
+        intake=Door({}), channels=scene.CHANNELS, topics={}, address="http://127.0.0.1:8080",
+        flow=lambda: Flow(running=True), clock=scene.HeldClock(scene.a_time()),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def cap_schema(corpus: Path) -> etree.XMLSchema:
+    """The schema of OASIS, as it was published."""
+    return etree.XMLSchema(etree.parse(corpus / "cap_schema" / "CAP-v1.2.xsd"))

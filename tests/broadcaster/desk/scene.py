@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient
 
 from broadcaster.approval import AnyRelease, Verdict
 from broadcaster.channel import AnyChannel, public_page, webhook
-from broadcaster.delivery import Next, PostState, Receipt
+from broadcaster.delivery import PostState, Receipt
 from broadcaster.errors import Refusal
 from broadcaster.incident import Report
 from broadcaster.intake.native import EXAMPLE
@@ -32,7 +32,9 @@ from broadcaster.ledger import (
     reports,
 )
 from broadcaster.ledger.attempts import Closing, Opened, Wanted
+from broadcaster.ledger.publications import Publication
 from broadcaster.orders import Decide, SubmitRevision, Submitted, submit_revision
+from broadcaster.outcome import Next
 from broadcaster.roster import Person, Role
 from broadcaster.suggestion import words
 from broadcaster.update import Origin, Phrase, Rendering, UpdateKind, Words
@@ -173,7 +175,8 @@ async def deliver(ledger: Ledger, release: AnyRelease, *, page_address: str = ""
         public_id = publications.publish(tx, post.id)
         lasts = timedelta(seconds=30)
         [lease] = leases.take(tx, ["channel:public_page"], "test", lasts).values()
-        [opened] = attempts.open_(tx, [Wanted(post.id, lease, lasts)]).values()
+        wanted = Wanted(post.id, lease, lasts, public_page(tx.world))
+        [opened] = attempts.open_(tx, [wanted]).values()
         assert isinstance(opened, Opened)
         receipt = Receipt(remote_id=public_id, url=f"{page_address}/p/{public_id}")
         attempts.close(tx, [Closing(opened, lease, "receipt", Next(PostState.POSTED), receipt)])
@@ -217,3 +220,14 @@ def report_body(now: datetime, **fields: object) -> bytes:
 def a_time() -> datetime:
     """14:02 in California on an ordinary Sunday."""
     return datetime(2026, 11, 22, 22, 2, 0, tzinfo=UTC)
+
+
+def publication(at: datetime, number: int = 1, **fields: object) -> Publication:
+    """What the feeds are made from, for what needs no ledger."""
+    return Publication(**{
+        "post_id": f"00000000-0000-0000-0000-{number:012}", "incident_id": "i",
+        "incident_public_id": "abcd2345", "number": number, "kind": "update",
+        "headline": "Gas leak", "text": "Gas leak.", "area": "Pierson Blvd", "digest": "0" * 64,
+        "published_at": at, "expires_at": at + timedelta(hours=1), "release_id": f"r{number}",
+        "corrects": None, "guidance": None, "ended": None, **fields,
+    })  # fmt: skip

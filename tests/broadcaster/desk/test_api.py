@@ -269,7 +269,8 @@ async def test_incidents_as_they_are(
     assert only["id"] == incident.incident.id
     assert only["type"] == "GASLEAKO" and only["handling"] == "auto-draft"
     assert only["command"] == {
-        "person_id": None, "with_id": None, "name": None, "epoch": 0, "since": None, "offer": None,
+        "person_id": None, "with_id": None, "both": False, "name": None, "epoch": 0, "since": None,
+        "offer": None,
     }  # fmt: skip
     (kept_off,) = (await pio.get("/incidents?show=kept-off"))["incidents"]
     assert kept_off["number"] == "suppressed"

@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import feedparser
@@ -20,13 +19,11 @@ from lxml import etree
 from broadcaster.approval import AnyRelease
 from broadcaster.desk import cap, feeds
 from broadcaster.desk.app import make_app
-from broadcaster.desk.deps import Desk, Flow
+from broadcaster.desk.deps import Desk
 from broadcaster.errors import Refusal
-from broadcaster.intake.door import Door
 from broadcaster.ledger import Ledger, incidents, publications
 from broadcaster.ledger.publications import Publication
 from broadcaster.orders import Submitted
-from broadcaster.settings import Settings
 from broadcaster.update import UpdateKind, clean, short_code
 from tests.broadcaster.desk import scene
 
@@ -38,12 +35,6 @@ PATHS = [each.path for each in feeds.FEEDS]
 async def reader(client: TestClient, persons: scene.Persons) -> TestClient:
     await scene.sign_in(client, persons.records)
     return client
-
-
-@pytest.fixture(scope="session")
-def cap_schema(corpus: Path) -> etree.XMLSchema:
-    """The schema of OASIS, as it was published."""
-    return etree.XMLSchema(etree.parse(corpus / "cap_schema" / "CAP-v1.2.xsd"))
 
 
 async def body_of(client: TestClient, path: str) -> bytes:
@@ -266,16 +257,6 @@ async def test_no_such_message(reader: TestClient) -> None:
     assert (answer.status, (await answer.json())["code"]) == (404, "no_such_message")
 
 
-def told(at: datetime, number: int = 1, **fields: object) -> Publication:
-    return Publication(**{
-        "post_id": f"00000000-0000-0000-0000-{number:012}", "incident_id": "i",
-        "incident_public_id": "abcd2345", "number": number, "kind": "update",
-        "headline": "Gas leak", "text": "Gas leak.", "area": "Pierson Blvd", "digest": "0" * 64,
-        "published_at": at, "expires_at": at + timedelta(hours=1), "release_id": f"r{number}",
-        "corrects": None, "guidance": None, "ended": None, **fields,
-    })  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("zone", "written"),
     [
@@ -291,7 +272,9 @@ def test_times_as_cap_writes_them(zone: str, written: str) -> None:
 
 
 def test_a_retraction_of_what_stood_elsewhere_cancels_nothing_here(desk: Desk) -> None:
-    alone = told(scene.a_time(), kind="retraction", corrects="a release of other channels")
+    alone = scene.publication(
+        scene.a_time(), kind="retraction", corrects="a release of other channels"
+    )
     message = etree.fromstring(cap.message(desk, alone, [alone]))
     assert said(message, "msgType") == "Alert" and said(message, "references") is None
 
@@ -312,7 +295,7 @@ ANY_TEXT = st.text(max_size=200).map(cleaned).filter(bool)
 def test_whatever_may_be_approved_comes_out_the_same(
     headline: str, text: str, area: str, a_desk: Desk, cap_schema: etree.XMLSchema
 ) -> None:
-    one = told(scene.a_time(), headline=headline, text=text, area=area, guidance=text)
+    one = scene.publication(scene.a_time(), headline=headline, text=text, area=area, guidance=text)
     message = etree.fromstring(cap.message(a_desk, one, [one]))
     cap_schema.assertValid(message)
     assert [said(message, name) for name in ("headline", "description", "areaDesc")] == [
@@ -325,13 +308,3 @@ def test_whatever_may_be_approved_comes_out_the_same(
     assert rss.findtext(".//item/description") == text
     assert json.loads(feeds.json_feed(a_desk, several))["items"][0]["content_text"] == text
     etree.fromstring(feeds.cap_index(a_desk, several))
-
-
-@pytest.fixture(scope="session")
-def a_desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    """A desk for what needs no ledger."""
-    return Desk(
-        settings=Settings(home=tmp_path_factory.mktemp("home")), ledger=None,  # type: ignore[arg-type]
-        intake=Door({}), channels=scene.CHANNELS, topics={}, address="http://127.0.0.1:8080",
-        flow=lambda: Flow(running=True), clock=scene.HeldClock(scene.a_time()),
-    )  # fmt: skip

@@ -147,7 +147,7 @@ async def test_the_buttons_of_the_incidents_page(
     assert (await press(client, path, "command_transfer", **transfer))[0] == 303
     assert (await command_of(ledger, commanded)).commanders == (persons.watch.id,)
     story = await shown(client, persons.watch, path)
-    assert "Lt Baker commands, by order of the Watch Commander" in story
+    assert "Lt Baker commands, transferred without its Commander" in story
     assert "Reason Both are out of reach" in story
     assert "Capt Ruiz commands: Sgt Ortiz handed over by radio" in story
 
@@ -260,3 +260,11 @@ async def test_the_same_acts_by_the_api(
             if each.kind == "CommandRecorded"] == [
         "taken", "recorded", "recorded", "forced", "radio", "accepted", "recorded",
     ]  # fmt: skip
+
+
+async def test_nobody_is_promised_a_call_where_nobody_can_be_called(
+    client: TestClient, commanded: Submitted, persons: scene.Persons
+) -> None:
+    page = await shown(client, persons.pio, f"/incidents/{commanded.request.incident_id}")
+    assert "Telephone whoever else must know." in page
+    assert "called by the ways" not in page and "Called about command" not in page

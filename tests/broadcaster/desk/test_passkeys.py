@@ -12,12 +12,13 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from broadcaster import practice
+from broadcaster.desk.deps import Desk
 from broadcaster.handover import record_command
 from broadcaster.ledger import Ledger, passkeys, people
 from broadcaster.orders import Submitted
 from broadcaster.passkey import Registered
 from broadcaster.roster import Person, Role
-from tests.authenticator import PRESENT, Authenticator, asks
+from tests.authenticator import MAY_BE_SYNCED, PRESENT, Authenticator, asks
 from tests.broadcaster.desk import scene
 
 ORIGIN, HOST = "http://127.0.0.1:8080", "127.0.0.1"
@@ -122,6 +123,20 @@ async def test_a_touch_without_finger_face_or_pin_proves_nothing(
     assert (await tap(client, commanded, phone))[0] == 403
 
 
+async def test_where_devices_are_asked_for_a_copied_passkey_decides_nothing(
+    client: TestClient, ledger: Ledger, ruiz: Person, commanded: Submitted, phone: Authenticator,
+    desk: Desk, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Whatever the browser says of it when it is made: what it signs says so each time."""
+    monkeypatch.setattr(desk.settings, "device_bound", True)
+    await enrolled(client, await link(ledger, ruiz), phone)
+    phone.flags |= MAY_BE_SYNCED
+    status, page = await tap(client, commanded, phone)
+    assert status == 403 and "copied between devices" in page
+    phone.flags &= ~MAY_BE_SYNCED
+    assert (await tap(client, commanded, phone))[0] == 303
+
+
 async def test_a_person_without_a_passkey_is_told_whom_to_telephone(
     client: TestClient, ledger: Ledger, ruiz: Person, commanded: Submitted
 ) -> None:
@@ -182,19 +197,49 @@ async def test_what_is_no_passkeys_answer_signs_nobody_in(client: TestClient, pa
     assert answer.status in (403, 422)
 
 
+async def further(
+    client: TestClient, phone: Authenticator | None, tablet: Authenticator, by: int = 0
+) -> int:
+    """Makes a passkey on a further device, proven on the present one; answers the status.
+
+    `by`: which of the things that were asked is proven; each is asked anew.
+    """
+    asked = [
+        await (await client.post("/people/ask", headers=scene.SAME_ORIGIN)).json()
+        for _ in range(by + 1)
+    ]
+    proof = json.dumps(phone.prove(asked[-1]["prove"])) if phone else ""
+    answer = await client.post(
+        "/people", headers=scene.SAME_ORIGIN, allow_redirects=False,
+        data={"device": "Tablet", "passkey": json.dumps(tablet.make(asked[0]["make"])),
+              "proof": proof},
+    )  # fmt: skip
+    return answer.status
+
+
+async def test_a_stolen_cookie_adds_no_device(
+    client: TestClient, ledger: Ledger, ruiz: Person, phone: Authenticator
+) -> None:
+    """Nor does the present passkey's answer about another device."""
+    await enrolled(client, await link(ledger, ruiz), phone)
+    tablet = Authenticator(ORIGIN, HOST)
+    assert await further(client, None, tablet) == 403
+    assert await further(client, phone, tablet, by=1) == 403
+    assert len(await ledger.read(lambda tx: passkeys.of_person(tx, ruiz.id))) == 1
+    assert await further(client, phone, tablet) == 303
+    assert len(await ledger.read(lambda tx: passkeys.of_person(tx, ruiz.id))) == 2
+
+
 async def test_a_second_device_waits_for_approval(
     client: TestClient, another_client: Callable[[], TestClient], ledger: Ledger, ruiz: Person,
     commanded: Submitted, persons: scene.Persons, phone: Authenticator,
 ) -> None:  # fmt: skip
     await enrolled(client, await link(ledger, ruiz), phone)
     tablet = Authenticator(ORIGIN, HOST)
-    asked = await (await client.post("/people/ask", headers=scene.SAME_ORIGIN)).json()
-    await client.post("/people", headers=scene.SAME_ORIGIN, data={
-        "device": "Tablet", "passkey": json.dumps(tablet.make(asked)),
-    })  # fmt: skip
-    _, added = await ledger.read(lambda tx: passkeys.of_person(tx, ruiz.id))
-    assert (added.name, added.usable) == ("Tablet", False)
-    approve = {"do": "approve", "device": added.id}
+    assert await further(client, phone, tablet) == 303
+    _, second = await ledger.read(lambda tx: passkeys.of_person(tx, ruiz.id))
+    assert (second.name, second.usable) == ("Tablet", False)
+    approve = {"do": "approve", "device": second.id}
     own = await client.post("/people", data=approve, headers=scene.SAME_ORIGIN)
     assert own.status == 403
     assert (await tap(client, commanded, phone))[0] == 303
@@ -205,7 +250,7 @@ async def test_a_second_device_waits_for_approval(
     await watch.post("/people", data=approve, headers=scene.SAME_ORIGIN)
     _, now = await ledger.read(lambda tx: passkeys.of_person(tx, ruiz.id))
     assert now.usable
-    await watch.post("/people", data={"revoke": added.id}, headers=scene.SAME_ORIGIN)
+    await watch.post("/people", data={"revoke": second.id}, headers=scene.SAME_ORIGIN)
     _, now = await ledger.read(lambda tx: passkeys.of_person(tx, ruiz.id))
     assert not now.usable
 
@@ -254,12 +299,9 @@ async def test_what_a_lost_phone_had_approved_is_approved_again(
     """Whose approval nobody vouches for any more waits again, and has its button."""
     tablet, key, watch = Authenticator(ORIGIN, HOST), Authenticator(ORIGIN, HOST), another_client()
     await enrolled(client, await link(ledger, ruiz), phone)
-    asked = await (await client.post("/people/ask", headers=scene.SAME_ORIGIN)).json()
-    await client.post("/people", headers=scene.SAME_ORIGIN, data={
-        "device": "Tablet", "passkey": json.dumps(tablet.make(asked)),
-    })  # fmt: skip
-    _, added = await ledger.read(lambda tx: passkeys.of_person(tx, ruiz.id))
-    approve = {"do": "approve", "device": added.id}
+    assert await further(client, phone, tablet) == 303
+    _, second = await ledger.read(lambda tx: passkeys.of_person(tx, ruiz.id))
+    approve = {"do": "approve", "device": second.id}
     await enrolled(watch, await link(ledger, cole), key)
     page = await (await watch.get("/people", headers=scene.PAGE)).text()
     proof = json.dumps(key.prove(asks(page, "data-prove")))

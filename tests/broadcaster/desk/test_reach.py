@@ -62,7 +62,7 @@ async def post(client: TestClient, path: str, **fields: str) -> tuple[int, str]:
 
 async def called(ledger: Ledger, *means: Means) -> list[Call]:
     def step(tx: Tx) -> list[Call]:
-        state = calls.state(tx, means, "http://127.0.0.1:8080/a/{}".format)
+        state = calls.state(tx, means, "http://127.0.0.1:8080")
         found = list(next_calls(state, tx.now).calls)
         for call in found:
             calls.begin(tx, call)
@@ -137,6 +137,26 @@ async def test_the_pio_sees_what_came_of_the_calls(
     await page_of(client, f"/a/{submitted.request.id}")
     await scene.sign_in(client, persons.pio)
     assert "SMS delivered; opened " in await page_of(client, address)
+
+
+async def test_what_came_of_calls_about_command_stands_on_the_incidents_page(
+    client: TestClient, ledger: Ledger, persons: scene.Persons, submitted: Submitted
+) -> None:
+    await reach(ledger, persons.commander)
+    incident_id = submitted.request.incident_id
+    await ledger.write(
+        lambda tx: record_command(tx, incident_id, persons.commander.id, persons.pio)
+    )
+    await called(ledger, Means.SMS)
+    await scene.sign_in(client, persons.pio)
+    page = await page_of(client, f"/incidents/{incident_id}")
+    said = page.partition("Called about command:")[2]
+    assert f"{persons.commander.name}: SMS accepted " in said
+    assert "are called by the ways they have" in page
+    await scene.sign_in(client, persons.commander)
+    await page_of(client, f"/incidents/{incident_id}")
+    said = (await page_of(client, f"/incidents/{incident_id}")).partition("Called about command:")
+    assert "; opened " in said[2]
 
 
 async def test_the_number_of_whoever_commands_stands_there_for_the_pio(

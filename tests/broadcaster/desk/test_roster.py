@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from aiohttp.test_utils import TestClient
 
-from broadcaster.authority import Content, Standing, Subject
+from broadcaster.authority import Content, Office, Standing, Subject
 from broadcaster.ledger import Ledger, authorities, people
 from broadcaster.roster import Person, Role
 from tests.broadcaster.desk import scene
@@ -114,12 +114,12 @@ async def test_the_watch_commander_names_a_deputy_and_ends_it(
     assert status == 422 and "A deputy stands in until a day that is said." in page
     status, _ = await sent(client, **about, until=f"{clock.at + timedelta(days=1):%Y-%m-%d}")
     assert status == 303
-    given = (await held(ledger, bell)).deputy(clock.at)
+    given = (await held(ledger, bell)).office(Office.DEPUTY, clock.at)
     assert given is not None and given.granted_by == watch.id
     page = await shown(client)
     assert "Deputy of the Watch Commander until" in page and "by Lt Kim: In court" in page
     status, _ = await sent(client, do="end deputy", person=bell.id)
-    assert status == 303 and (await held(ledger, bell)).deputy(clock.at) is None
+    assert status == 303 and (await held(ledger, bell)).office(Office.DEPUTY, clock.at) is None
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from broadcaster.clock import SystemClock
 from broadcaster.ledger import Ledger, open_ledger
 from tests.postgres import Server
-from tests.story import EXERCISE, Story, a_story
+from tests.story import EXERCISE, Story, a_story, new_ledger
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -20,13 +21,17 @@ def url(request: pytest.FixtureRequest) -> Iterator[str | None]:
         if request.param == "sqlite":
             yield None
         else:
+            request.getfixturevalue("patient")
             running: Server = request.getfixturevalue("postgres")
             yield stack.enter_context(running.database()).url()
 
 
 @pytest.fixture
 async def ledger(tmp_path: Path, url: str | None) -> AsyncIterator[Ledger]:
-    ledger = open_ledger(tmp_path / "ledger.db", EXERCISE, url=url)
+    path = tmp_path / "ledger.db"
+    if url is None:
+        path.write_bytes(await new_ledger(SystemClock()))
+    ledger = open_ledger(path, EXERCISE, url=url)
     yield ledger
     await ledger.close()
 

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import delete, select
 
 from broadcaster import handover, rostering
-from broadcaster.approval import Verdict
+from broadcaster.approval import RELEASED, Verdict
+from broadcaster.authority import Office
 from broadcaster.errors import Kind, Refusal
 from broadcaster.handover import Accept
 from broadcaster.incident import Command, Offer
@@ -332,7 +333,7 @@ async def test_a_deputy_moves_command_as_the_watch_commander_may_until_it_ends(
     until = scene.story.clock.at + timedelta(hours=1)
     assert (await scene.refused(force)).code == "not_your_act"
     await scene.story.ledger.write(
-        lambda tx: rostering.name_deputy(tx, scene.lee.id, reason="Away", until=until,
+        lambda tx: rostering.delegate(tx, scene.lee.id, Office.DEPUTY, reason="Away", until=until,
                                          person=scene.watch, actor=scene.watch.id)
     )  # fmt: skip
     assert (await scene.refused(take)).code == "command_held"
@@ -347,6 +348,35 @@ async def test_a_deputy_moves_command_as_the_watch_commander_may_until_it_ends(
     )
     scene.story.clock.move(hours=1)
     assert (await scene.refused(take)).code == "not_your_act"
+
+
+async def test_the_duty_chief_decides_once_they_have_taken_command_and_not_before(
+    scene: Scene,
+) -> None:
+    ledger, until = scene.story.ledger, scene.story.clock.at + timedelta(hours=1)
+
+    def chief(tx: Tx) -> Person:
+        return people.add(tx, "Chief Banks", [Role.CHIEF], actor="test")
+
+    banks = await ledger.write(chief)
+    await ledger.write(lambda tx: handover.record_command(tx, scene.incident_id, None, scene.pio))
+    await ledger.write(
+        lambda tx: rostering.delegate(tx, scene.lee.id, Office.DUTY_CHIEF, reason="Week",
+                                      until=until, person=banks, actor=banks.id)
+    )  # fmt: skip
+    early = await scene.decide(scene.lee, Verdict.APPROVED)
+    assert isinstance(early, Refusal) and early.code == "not_the_commander"
+    await ledger.write(lambda tx: handover.take_command(tx, scene.incident_id, scene.lee))
+    decided = await scene.decide(scene.lee, Verdict.APPROVED)
+    assert not isinstance(decided, Refusal)
+    await ledger.write(judge_decision(decided.decision.id, EXERCISE, INCIDENT_URL))
+    judged = await ledger.read(lambda tx: approvals.decision(tx, decided.decision.id))
+    assert judged is not None and judged.outcome == RELEASED
+    taken = handover.take_command
+    await ledger.write(lambda tx: handover.record_command(tx, scene.incident_id, None, scene.pio))
+    scene.story.clock.move(hours=1)
+    over = await scene.refused(lambda tx: taken(tx, scene.incident_id, scene.lee))
+    assert over.code == "not_your_act"
 
 
 async def test_the_watch_commander_transfers_command_with_a_reason(scene: Scene) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from broadcaster.approval import ApprovalRequest, RequestState, Verdict, to_keep
-from broadcaster.delivery import Next, PostState
+from broadcaster.delivery import PostState
 from broadcaster.errors import Refusal
 from broadcaster.incident import Status
 from broadcaster.ledger import (
@@ -27,13 +27,14 @@ from broadcaster.ledger import (
 from broadcaster.ledger.approvals import KeptDecision
 from broadcaster.ledger.attempts import Closing, Ended, Opened, Wanted
 from broadcaster.orders import Decide, SubmitRevision, ask_to_keep, facts_of, submit_revision
+from broadcaster.outcome import Next
 from broadcaster.record import Kind
 from broadcaster.roster import Role
 from broadcaster.suggestion import words
 from broadcaster.update import UpdateKind, lapses_by
 from streams.gate import judge_decision
 from streams.sweep import sweep
-from tests.story import CHANNELS, EXERCISE, INCIDENT_URL, PAGE, ZONE, Story, tapped
+from tests.story import CHANNELS, EXERCISE, HOOK, INCIDENT_URL, PAGE, ZONE, Story, tapped
 
 
 async def state(story: Story, request_id: str) -> RequestState:
@@ -180,7 +181,8 @@ async def test_what_mends_never_lapses(story: Story, kind: UpdateKind) -> None:
     kept = await story.ledger.read(lambda tx: incidents.get(tx, incident))
     assert kept is not None
     order = SubmitRevision(
-        incident_id=incident, kind=kind, corrects=wrong.id, channels=(PAGE.name,), attested=True,
+        incident_id=incident, kind=kind, corrects=wrong.id, channels=(PAGE.name, HOOK.name),
+        attested=True,
         text="We take it back.",
         words=words(kept.incident, department="DHSPD", zone=ZONE, now=story.clock.at),
     )  # fmt: skip
@@ -233,8 +235,9 @@ async def test_an_all_clear_goes_though_the_incident_closes(story: Story) -> Non
 async def attempted(story: Story, release_id: str) -> Opened | Ended | Exception:
     def step(tx: Tx) -> Opened | Ended | Exception:
         post = next(p for p in posts.of_release(tx, release_id) if p.channel == PAGE.name)
-        [lease] = leases.take(tx, ["channel:public_page"], "test", timedelta(seconds=30)).values()
-        [outcome] = attempts.open_(tx, [Wanted(post.id, lease, timedelta(seconds=30))]).values()
+        lasts = timedelta(seconds=30)
+        [lease] = leases.take(tx, ["channel:public_page"], "test", lasts).values()
+        [outcome] = attempts.open_(tx, [Wanted(post.id, lease, lasts, PAGE)]).values()
         return outcome
 
     return await story.ledger.write(step)
@@ -257,7 +260,7 @@ async def test_what_is_held_goes_once_the_commander_keeps_it(story: Story) -> No
     assert len(await story.ledger.read(lambda tx: releases.of_incident(tx, incident))) == 1
     [told] = await entries(story, incident, Kind.WORDS_KEPT)
     assert set(told["public"]["channels"]) == set(planned)
-    due, _ = await story.ledger.read(lambda tx: posts.first_due(tx, planned))
+    due = (await story.ledger.read(lambda tx: posts.first_due(tx, planned))).to_try
     assert {post.channel for post in due} == set(planned)
     opened = await attempted(story, release.id)
     assert isinstance(opened, Opened) and opened.digest == release.digest

@@ -290,7 +290,7 @@ async def test_the_supervisors_are_called(routine: Routine) -> None:
     (called,) = await routine.facts(Kind.APPROVER_CALLED)
     assert called["public"]["called"] == "supervisor"
     state = await routine.story.ledger.read(
-        lambda tx: calls.state(tx, [Means.SMS], "https://alerts.example/a/{}".format)
+        lambda tx: calls.state(tx, [Means.SMS], "https://alerts.example")
     )
     (asking,) = state.open
     assert [each.person_id for each in asking.people] == [routine.supervisor.id]

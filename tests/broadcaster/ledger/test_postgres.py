@@ -6,7 +6,7 @@ import asyncio
 import threading
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,28 +15,47 @@ import psycopg
 import pytest
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
+from broadcaster import commands, rostering
+from broadcaster.clock import SystemClock
+from broadcaster.commands import Here
+from broadcaster.delivery import PostState
 from broadcaster.errors import LedgerAway, LedgerSilent, Refusal
-from broadcaster.incident import Report
+from broadcaster.fallback import Allowance, sealed
+from broadcaster.guest import Guest
+from broadcaster.guests import EnrolGuest, draft_guest, end_guest, enrol_guest
+from broadcaster.incident import Report, fold
 from broadcaster.ledger import (
     Ledger,
     Tx,
     approvals,
     attempts,
     chain,
+    fallbacks,
+    guests,
+    incidents,
     leases,
     open_ledger,
     outbox,
+    passkeys,
+    people,
     records,
     reports,
 )
 from broadcaster.ledger import postgres as postgres_ledger
-from broadcaster.ledger.attempts import Ended, Opened, Wanted
+from broadcaster.ledger.attempts import Closing, Ended, Opened, Wanted
 from broadcaster.orders import renew_request, stop_release, withdraw_request
+from broadcaster.outcome import Next
+from broadcaster.passkey import guest_challenge
+from broadcaster.posting import Channels
 from broadcaster.record import Kind
+from broadcaster.roster import Role
+from broadcaster.settings import Settings
+from streams.prove import judge_next
 from streams.sweep import sweep
+from tests.codes import KEY, PIN
 from tests.connected.installation import until
 from tests.postgres import Database, Server
-from tests.story import EXERCISE, HOOK, NOW, PAGE, Story, a_story
+from tests.story import EXERCISE, HOOK, NOW, PAGE, SITE, Story, a_story
 
 NOWHERE = Path("unused")
 LASTS = timedelta(seconds=30)
@@ -87,10 +106,19 @@ async def test_the_desk_takes_reports(desk: Ledger) -> None:
         "INSERT INTO posts SELECT * FROM posts",
         "INSERT INTO attempts SELECT * FROM attempts",
         "INSERT INTO publications SELECT * FROM publications",
+        "INSERT INTO mail_taken SELECT * FROM mail_taken",
+        "UPDATE mail_taken SET fate = 'taken'",
+        "INSERT INTO errands SELECT * FROM errands",
+        "UPDATE errands SET due_at = NULL",
+        "INSERT INTO reply_decisions SELECT * FROM reply_decisions",
+        "UPDATE reply_decisions SET until = now()",
+        "DELETE FROM alarms_seen",
         "UPDATE posts SET state = 'posted'",
         "UPDATE releases SET body = '{}'",
         "UPDATE decisions SET proof = '{}'",
         "UPDATE decisions SET outcome = 'released'",
+        "UPDATE assents SET proof = '{}'",
+        "DELETE FROM assents",
         "INSERT INTO seals SELECT * FROM seals",
         "UPDATE meta SET value = 'live' WHERE name = 'world'",
         "INSERT INTO outbox (topic, key, value, message_id, at) "
@@ -103,11 +131,38 @@ async def test_the_desk_takes_reports(desk: Ledger) -> None:
         "INSERT INTO people (id, name, roles, practice, added_at) "
         "VALUES ('p', 'n', 'supervisor', false, now())",
         "UPDATE people SET roles = 'supervisor'",
+        "INSERT INTO people (id, name, roles, practice, added_at) "
+        "VALUES ('p', 'n', '', true, now())",
+        "UPDATE guests SET until = now()",
+        "UPDATE guests SET approval = '{}'",
+        "DELETE FROM guests",
+        "UPDATE guest_ends SET at = now()",
+        "DELETE FROM guest_ends",
         "UPDATE passkeys SET public_key = ''",
         "INSERT INTO guidelines SELECT * FROM guidelines",
         "UPDATE guidelines SET body = '{}'",
+        "INSERT INTO delegations (id, person_id, office, reason, until, granted_by, granted_at) "
+        "VALUES ('d', 'p', 'duty chief', 'r', now(), 'p', now())",
+        "UPDATE delegations SET office = 'duty chief'",
+        "UPDATE delegations SET until = now()",
+        "INSERT INTO request_changes (request_id, state, at, epoch, tries) "
+        "VALUES ('r', 'released', now(), 0, 0)",
+        "UPDATE request_changes SET state = 'released'",
+        "UPDATE command_moves SET concerned = '[]'",
         "UPDATE guideline_ends SET at = now()",
         "DELETE FROM guideline_ends",
+        "SELECT hash FROM fallback_pins",
+        "INSERT INTO fallback_pins VALUES ('f', 'h')",
+        "INSERT INTO fallbacks SELECT * FROM fallbacks",
+        "UPDATE fallbacks SET until = now()",
+        "DELETE FROM fallback_ends",
+        "INSERT INTO fallback_answers (seal, fallback_id, challenge, at, step) "
+        "VALUES ('s', 'f', 'c', now(), 1)",
+        "UPDATE fallback_answers SET step = 1",
+        "UPDATE fallback_answers SET refused = NULL",
+        "UPDATE fallback_answers SET challenge = 'c'",
+        "DELETE FROM fallback_answers",
+        "UPDATE decisions SET seal = 's'",
         "DELETE FROM outbox",
         "DELETE FROM entries",
     ],
@@ -117,9 +172,102 @@ async def test_the_desks_role_cannot_publish(desk: Ledger, sql: str) -> None:
         await run(desk, sql)
 
 
+async def test_the_desk_types_and_the_worker_judges(desk: Ledger, worker: Ledger) -> None:
+    """Each with its own role; what a code proves is noted by the worker's alone."""
+
+    def allowed(tx: Tx) -> Allowance:
+        chief = people.add(tx, "Chief", [Role.CHIEF], actor="test")
+        lee = people.add(tx, "Lee", [Role.COMMANDER], actor="test")
+        return rostering.allow_fallback(
+            tx, lee.id, pin=PIN, reason="Why", until=tx.now + timedelta(days=1), person=chief,
+            actor="test",
+        )  # fmt: skip
+
+    made = await worker.write(allowed)
+    wrong = sealed("1", "2", made.salt, b"words")
+    await desk.write(lambda tx: fallbacks.enter(tx, made.id, wrong, b"words"))
+    assert await worker.write(judge_next(KEY))
+    kept = await desk.read(lambda tx: fallbacks.entered(tx, wrong))
+    assert kept is not None and kept.answer.refused == "code_wrong"
+    await desk.write(lambda tx: fallbacks.end(tx, made, ended_by="desk", actor="desk"))
+
+
+async def test_the_desks_role_keeps_no_roster_and_says_where_it_is_kept(
+    desk: Ledger, worker: Ledger, tmp_path: Path
+) -> None:
+    ordered = {
+        "roster_add": {"name": "A", "roles": ["pio"]},
+        "roster_link": {"name": "A"},
+        "roster_practice": {"names": {"A": ["pio"]}},
+        "roster_guideline": {
+            "topic": "recruitment", "members": [], "roles": ["staff"], "channels": ["public_page"],
+            "until": "2030-01-01", "text": "T", "by": "A",
+        },
+        "channel_allow_replies": {"name": "x", "reason": "R", "until": "2030-01-01", "by": "A"},
+        "channel_forbid_replies": {"name": "x", "by": "A"},
+        "channel_add": {"account": {}, "expires": None, "by": "A"},
+        "channel_change": {"name": "x", "given": {}, "expires": None, "by": "A"},
+        "channel_remove": {"name": "x", "by": "A"},
+        "channel_reseal": {},
+        "channel_test": {"name": "x"},
+    }  # fmt: skip
+    assert ordered.keys() == commands.WORKERS_ALONE
+    settings = Settings(home=tmp_path)
+    for name, arguments in ordered.items():
+        here = Here(settings, desk, SystemClock(), Channels(settings, desk))
+        with pytest.raises(Refusal) as refusal:
+            await commands.run(name, arguments, here)
+        assert refusal.value.code == "desks_role"
+    added = await commands.run(
+        "roster_add", ordered["roster_add"],
+        Here(settings, worker, SystemClock(), Channels(settings, worker),
+             address="https://alerts.example"),
+    )  # fmt: skip
+    assert "/enrol/" in added["link"]
+
+
+async def test_the_workers_role_notes_who_has_a_mail(worker: Ledger) -> None:
+    await run(worker, "INSERT INTO mail_taken SELECT * FROM mail_taken")
+    await run(worker, "UPDATE mail_taken SET fate = 'taken'")
+
+
 async def test_the_desks_role_may_end_a_guideline(desk: Ledger) -> None:
     """It cannot bring one back: an end is never changed."""
     await run(desk, "INSERT INTO guideline_ends SELECT * FROM guideline_ends")
+
+
+async def test_the_desks_role_may_name_and_end_a_deputy(desk: Ledger) -> None:
+    await run(desk, "INSERT INTO delegations SELECT * FROM delegations WHERE office = 'deputy'")
+    await run(desk, "UPDATE delegations SET ended_at = now(), ended_by = 'p'")
+
+
+async def test_the_desks_role_enrols_from_outside_and_rewrites_nothing_of_it(
+    desk: Ledger, worker: Ledger
+) -> None:
+    watch = await worker.write(
+        lambda tx: people.add(tx, "Lt", [Role.WATCH_COMMANDER], actor="test", practice=True)
+    )
+    about = fold(None, a_report(1), world=EXERCISE, now=datetime.now(UTC))
+    await desk.write(lambda tx: incidents.add(tx, about))
+
+    def enrol(tx: Tx) -> EnrolGuest:
+        order = draft_guest(tx, about.id, watch, rank="Capt", name="D", agency="F", hours=1)
+        signed = guest_challenge(order.guest)
+        proof = passkeys.practice_answer(tx, watch.id, site=SITE, challenge=signed)
+        assert isinstance(
+            enrol_guest(tx, order.model_copy(update={"proof": proof}), watch, SITE), Guest
+        )
+        return order
+
+    order = await desk.write(enrol)
+    with pytest.raises(LedgerAway, match="row-level security"):  # with a link that is used already
+        await run(desk, "INSERT INTO guests SELECT person_id || '2', incident_id, 'h', at, until, "
+                  "approval, now(), 't', 'p' FROM guests")  # fmt: skip
+    await desk.write(lambda tx: people.sign_in_by_link(tx, order.token, passkey_id="theirs"))
+    await run(desk, "UPDATE guests SET passkey_id = 'another', used_at = now()")
+    kept = await desk.read(lambda tx: guests.of(tx, order.person_id))
+    assert kept is not None and kept.passkey_id == "theirs"
+    await desk.write(lambda tx: end_guest(tx, about.id, order.person_id, watch))
 
 
 async def test_the_desks_role_may_stop_a_release(desk: Ledger) -> None:
@@ -354,7 +502,7 @@ async def test_a_stop_comes_before_an_attempt_or_after_it(
         held, go = threading.Event(), threading.Event()
 
         def open_slowly(tx: Tx) -> object:
-            opened = attempts.open_(tx, [Wanted(post.id, taken[name], LASTS)])[post.id]
+            opened = attempts.open_(tx, [Wanted(post.id, taken[name], LASTS, PAGE)])[post.id]
             held.set()
             go.wait(5)
             return opened
@@ -372,9 +520,47 @@ async def test_a_stop_comes_before_an_attempt_or_after_it(
         other = planned[HOOK.name]
         hook = f"channel:{HOOK.name}"
         taken = await story.ledger.write(lambda tx: leases.take(tx, [hook], "w", LASTS))
-        wanted = [Wanted(other.id, taken[hook], LASTS)]
+        wanted = [Wanted(other.id, taken[hook], LASTS, HOOK)]
         after = await story.ledger.write(lambda tx: attempts.open_(tx, wanted))
         assert isinstance(after[other.id], Ended)
+
+
+async def test_a_look_that_ends_while_a_later_post_is_opened_finds_it_passed(
+    database: Database, tmp_path: Path
+) -> None:
+    async with a_story(tmp_path, database.url()) as story:
+        _, planned = await story.released(await story.reported(), channels=[PAGE])
+        first, name = planned[PAGE.name], f"channel:{PAGE.name}"
+        story.clock.move(seconds=1)
+        _, planned = await story.released(first.incident_id, "Second.", channels=[PAGE])
+        second = planned[PAGE.name]
+        taken = await story.ledger.write(lambda tx: leases.take(tx, [name], "w", LASTS))
+        lease, at_once = taken[name], story.clock.at + timedelta(seconds=1)
+        opened = (await story.ledger.write(
+            lambda tx: attempts.open_(tx, [Wanted(first.id, lease, LASTS, PAGE)])
+        ))[first.id]  # fmt: skip
+        assert isinstance(opened, Opened)
+        doubt = Closing(opened, lease, "InDoubt", Next(PostState.IN_DOUBT, at_once, "?"))
+        await story.ledger.write(lambda tx: attempts.close(tx, [doubt]))
+        held, go = threading.Event(), threading.Event()
+
+        def open_slowly(tx: Tx) -> object:
+            wanted = Wanted(second.id, lease, LASTS, PAGE, (first.id,))
+            opened = attempts.open_(tx, [wanted])[second.id]
+            held.set()
+            go.wait(5)
+            return opened
+
+        opening = asyncio.create_task(story.ledger.write(open_slowly))
+        await asyncio.to_thread(held.wait, 5)
+        looking = asyncio.create_task(story.ledger.write(
+            lambda tx: attempts.trials(tx, {first.id: PAGE}, ending=False)[first.id]
+        ))  # fmt: skip
+        done, _ = await asyncio.wait({looking}, timeout=0.3)
+        assert not done, "it waits for the attempt that is being noted"
+        go.set()
+        assert isinstance(await opening, Opened)
+        assert (await looking).overtaken
 
 
 async def test_a_request_that_is_being_taken_back_ends_once(

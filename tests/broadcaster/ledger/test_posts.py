@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,19 +16,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from broadcaster.delivery import Next, PostState, Receipt
+from broadcaster.approval import AnyRelease
+from broadcaster.delivery import PostState, Receipt
 from broadcaster.errors import Refusal
-from broadcaster.ledger import attempts, leases, people, posts, publications
+from broadcaster.ledger import (
+    attempts,
+    leases,
+    mails,
+    people,
+    posts,
+    publications,
+    releases,
+)
 from broadcaster.ledger.attempts import Closing, Ended, Opened, Wanted
 from broadcaster.ledger.leases import Lease, LeaseLost
 from broadcaster.ledger.posts import Kept
 from broadcaster.orders import stop_release
+from broadcaster.outcome import Next
 from broadcaster.roster import Role
 from streams.gate import judge_decision
 from streams.sweep import sweep
 from tests.story import EXERCISE, HOOK, INCIDENT_URL, PAGE, Story, a_story
 
 DEADLINE = timedelta(seconds=15)
+BY_NAME = {each.name: each for each in (PAGE, HOOK)}
 LASTS = timedelta(seconds=30)
 POSTED = Next(PostState.POSTED)
 RECEIPT = Receipt(remote_id="r1", url="http://x/1")
@@ -40,7 +51,7 @@ async def leased(story: Story, holder: str = "worker-1", channel: str = PAGE.nam
 
 
 async def attempted(story: Story, post: Kept, lease: Lease) -> Opened | Next | None:
-    wanted = Wanted(post.id, lease, DEADLINE)
+    wanted = Wanted(post.id, lease, DEADLINE, BY_NAME[post.channel])
     outcome = (await story.ledger.write(lambda tx: attempts.open_(tx, [wanted]))).get(post.id)
     if isinstance(outcome, Exception):
         raise outcome
@@ -66,8 +77,8 @@ async def kept(story: Story, post: Kept) -> Kept:
 
 
 async def due(story: Story, channel: str = PAGE.name) -> list[str]:
-    found, _ = await story.ledger.read(lambda tx: posts.first_due(tx, [channel]))
-    return [post.id for post in found]
+    found = await story.ledger.read(lambda tx: posts.first_due(tx, [channel]))
+    return [post.id for post in found.to_try]
 
 
 async def one_post(story: Story, **fields: Any) -> Kept:
@@ -183,6 +194,34 @@ async def test_what_may_have_arrived_stays_in_doubt(story: Story, happens: Happe
     assert "may have arrived" in str(instead.why)
 
 
+@pytest.mark.parametrize(
+    ("fates", "out"), [(("taken", "unsent"), True), (("in doubt",), True), (("told",), True),
+                       (("refused", "unsent"), False), ((), False)],
+)  # fmt: skip
+async def test_mail_that_some_have_does_not_end_as_if_nobody_had_it(
+    story: Story, fates: tuple[str, ...], out: bool
+) -> None:
+    post, lease = await one_post(story), await leased(story)
+    await closed(story, await attempted(story, post, lease), lease, waiting(story), "TryLater")
+    noted = {str(number): fate for number, fate in enumerate(fates)}
+    await story.ledger.write(lambda tx: mails.note(tx, post.id, noted))
+    await is_stopped(story, post)
+    assert (await kept(story, post)).state is PostState.WAITING
+    instead = await attempted(story, post, await leased(story))
+    assert isinstance(instead, Next)
+    assert instead.state is (PostState.IN_DOUBT if out else PostState.STOPPED)
+
+
+async def test_what_became_of_a_recipient_is_what_was_noted_last(story: Story) -> None:
+    post, another = [await one_post(story, number=number) for number in ("1", "2")]
+    steps = [{"a": "in doubt", "b": "in doubt"}, {"a": "taken", "b": "unsent", "c": "in doubt"}, {}]
+    for step in steps:
+        await story.ledger.write(lambda tx, step=step: mails.note(tx, post.id, step))
+    look = story.ledger.read
+    assert await look(lambda tx: mails.of_post(tx, post.id)) == steps[1]
+    assert await look(lambda tx: mails.of_post(tx, another.id)) == {}
+
+
 async def test_a_post_that_nobody_knows(story: Story) -> None:
     lease = await leased(story)
     unknown = replace(await one_post(story), id="unknown")
@@ -229,6 +268,15 @@ async def test_proof_that_is_noted_again_is_no_news(story: Story) -> None:
     assert (await kept(story, post)).state is PostState.POSTED
 
 
+async def test_proof_of_what_was_taken_down_since_does_not_bring_it_back(story: Story) -> None:
+    post, lease = await one_post(story), await leased(story)
+    opened = await attempted(story, post, lease)
+    down = [posts.Turn(opened.post, Next(PostState.RETRACTED))]
+    await story.ledger.write(lambda tx: posts.turn(tx, down))
+    assert not await closed(story, opened, lease, POSTED, "receipt", RECEIPT)
+    assert (await kept(story, post)).state is PostState.RETRACTED
+
+
 async def test_a_late_answer_without_proof_changes_nothing(story: Story) -> None:
     post, lease = await one_post(story), await leased(story)
     first = await attempted(story, post, lease)
@@ -256,7 +304,9 @@ async def test_posts_of_an_incident_leave_in_order(story: Story) -> None:
     opened = await attempted(story, first, lease)
     assert second.id not in await due(story), "the first is being sent"
     await closed(story, opened, lease, waiting(story), "TryLater")
-    found, next_look = await story.ledger.read(lambda tx: posts.first_due(tx, [PAGE.name]))
+    found, _, next_look = vars(
+        await story.ledger.read(lambda tx: posts.first_due(tx, [PAGE.name]))
+    ).values()
     assert [post.id for post in found] == [elsewhere.id]
     assert next_look == story.clock.at + timedelta(seconds=60)
     story.clock.move(seconds=60)
@@ -274,6 +324,34 @@ async def test_what_waits_for_a_person_keeps_nothing_back(story: Story, state: s
         story, f"UPDATE posts SET state = '{state}', next_look = NULL WHERE id = :id", first.id
     )
     assert await due(story) == [second.id]
+
+
+async def test_what_a_look_did_not_see_meanwhile_goes_first(story: Story) -> None:
+    """It was in doubt when the later one was found to be due, and no longer when that was opened:
+    a storm found them at a receiver in the wrong order."""
+    first = await one_post(story)
+    story.clock.move(seconds=1)
+    second = (await story.released(first.incident_id, "Second."))[1][PAGE.name]
+    lease = await leased(story)
+    opened = await attempted(story, first, lease)
+    doubt = Next(PostState.IN_DOUBT, story.clock.at + timedelta(seconds=60), "?")
+    assert await closed(story, opened, lease, doubt, "InDoubt")
+    [later] = (await story.ledger.read(lambda tx: posts.first_due(tx, [PAGE.name]))).to_try
+    assert (later.id, later.passes) == (second.id, (first.id,))
+
+    async def attempted_now() -> Mapping[str, object]:
+        wanted = Wanted(later.id, lease, DEADLINE, PAGE, later.passes)
+        return await story.ledger.write(lambda tx: attempts.open_(tx, [wanted]))
+
+    unseen = Next(PostState.WAITING, story.clock.at, surely_not_there=True)
+    assert isinstance(opened, Opened)
+    assert await story.ledger.write(lambda tx: attempts.found_out(tx, opened, unseen, None))
+    assert await attempted_now() == {}
+    assert await due(story) == [first.id]
+    again = await attempted(story, first, lease)
+    assert await attempted_now() == {}, "it is being sent"
+    assert await closed(story, again, lease, doubt, "InDoubt")
+    assert isinstance((await attempted_now())[second.id], Opened), "in doubt it keeps nothing back"
 
 
 async def test_only_what_a_release_says_it_replaces_is_replaced(story: Story) -> None:
@@ -395,7 +473,7 @@ async def _invariant(story: Story, post: Kept) -> None:
     assert (now.state is PostState.SENDING) == (len(still_open) == 1) or proven
 
 
-# --- A channel that is in the settings no more ------------------------------------------------
+# --- A channel that there is no more -------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -413,11 +491,37 @@ async def test_what_nobody_would_send_is_held_and_waits_no_more(
     await story.ledger.write(lambda tx: posts.hold_unknown(tx, [PAGE.name]))
     now = await kept(story, gone)
     assert (now.state, now.next_look) == (then, None)
-    assert now.why and "in the settings no more" in now.why
+    assert now.why and "There is no such channel any more" in now.why
     assert await kept(story, here) == here
     assert await story.ledger.read(posts.waiting) == 1
     noted = text(f"SELECT count(*) FROM entries WHERE kind = '{noted_as}'")
     assert await story.ledger.read(lambda tx: tx.connection.execute(noted).scalar()) == 1
+
+
+@pytest.mark.parametrize(
+    ("not_there_at", "then"),
+    [(None, PostState.IN_DOUBT), ("2026-11-22 21:59:59.000000", PostState.IN_DOUBT),
+     ("2026-11-22 22:00:00.000000", PostState.HELD)],
+)  # fmt: skip
+async def test_what_may_have_arrived_there_is_not_said_to_be_held(
+    story: Story, not_there_at: str | None, then: PostState
+) -> None:
+    """It waits to be sent again with the key of a try that ended in doubt."""
+    gone = (await story.released(await story.reported()))[1][HOOK.name]
+    since = f"'{not_there_at}'" if not_there_at else "NULL"
+    await change(
+        story,
+        f"UPDATE posts SET state = 'waiting', attempts = 1, not_there_at = {since} WHERE id = :id",
+        gone.id,
+    )
+    await change(
+        story,
+        "INSERT INTO attempts VALUES (:id, 1, '2026-11-22 22:00:00.000000', "
+        "'2026-11-22 22:00:15.000000', 1, '2026-11-22 22:00:00.000000', 'InDoubt', NULL, NULL)",
+        gone.id,
+    )
+    await story.ledger.write(lambda tx: posts.hold_unknown(tx, [PAGE.name]))
+    assert (await kept(story, gone)).state is then
 
 
 async def test_what_has_ended_on_such_a_channel_stays_as_it_ended(story: Story) -> None:
@@ -558,3 +662,34 @@ async def test_who_may_not_stop_and_what_is_no_release(story: Story) -> None:
                 lambda tx, who=person, what=release_id: stop_release(tx, what, who)
             )
         assert refused.value.code == code
+
+
+# --- Corrections ------------------------------------------------------------------------------
+
+
+async def test_a_correction_goes_exactly_where_the_wrong_words_may_be_read(story: Story) -> None:
+    """Where they surely never went out there is nothing to correct."""
+    incident = await story.reported()
+    release, planned = await story.released(incident)
+    page, hook = await leased(story), await leased(story, channel=HOOK.name)
+    await closed(story, await attempted(story, planned[PAGE.name], page), page, POSTED, "receipt",
+                 RECEIPT)  # fmt: skip
+    for channels, code in (([PAGE], "correction_leaves_out"), ([HOOK], "correction_leaves_out")):
+        with pytest.raises(Refusal) as refused:
+            await story.corrected(incident, release.id, channels)
+        assert (refused.value.code, refused.value.field) == (code, "channels")
+    correction = await story.corrected(incident, release.id, [PAGE, HOOK])
+    _, posts_2 = await story.gated(correction)
+    instead = await attempted(story, planned[HOOK.name], hook)
+    assert isinstance(instead, Next) and instead.state is PostState.REPLACED
+    instead = await attempted(story, posts_2[HOOK.name], hook)
+    assert isinstance(instead, Next) and instead.state is PostState.STOPPED
+    assert isinstance(await attempted(story, posts_2[PAGE.name], page), Opened)
+    story.clock.move(seconds=1)
+    with pytest.raises(Refusal) as refused:
+        await story.corrected(incident, release.id, [PAGE, HOOK])
+    assert refused.value.code == "correction_beyond"
+
+
+async def releases_of(story: Story, incident: str) -> list[AnyRelease]:
+    return list(await story.ledger.read(lambda tx: releases.of_incident(tx, incident)))

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from broadcaster import rostering
-from broadcaster.authority import Content, Matter, Standing, Subject
+from broadcaster.authority import Content, Matter, Office, Standing, Subject
 from broadcaster.errors import Refusal
 from broadcaster.ledger import Tx, authorities, people
 from broadcaster.orders import renew_request
@@ -201,47 +201,66 @@ async def test_practice_persons_who_compile_may_post_and_others_need_not(story: 
     assert await standing(story, real) == Standing()
 
 
+OFFICES = pytest.mark.parametrize(
+    ("office", "namer"),
+    [(Office.DEPUTY, Role.WATCH_COMMANDER), (Office.DUTY_CHIEF, Role.CHIEF)],
+)
+
+
 def naming(
-    to: Person, by: Person, *, reason: str = "Court", until: datetime = NOW + DAY
-) -> Callable[[Tx], None]:
-    return lambda tx: rostering.name_deputy(
-        tx, to.id, reason=reason, until=until, person=by, actor=by.id
+    to: Person, by: Person, office: Office = Office.DEPUTY, *, reason: str = "Court",
+    until: datetime = NOW + DAY,
+) -> Callable[[Tx], None]:  # fmt: skip
+    return lambda tx: rostering.delegate(
+        tx, to.id, office, reason=reason, until=until, person=by, actor=by.id
     )
 
 
-async def test_a_deputy_is_named_by_the_watch_commander_until_it_is_ended(story: Story) -> None:
-    watch = await added(story, "Lt Kim", Role.WATCH_COMMANDER)
+@OFFICES
+async def test_a_deputy_or_duty_chief_is_named_until_it_is_ended(
+    story: Story, office: Office, namer: Role
+) -> None:
+    by = await added(story, "Lt Kim", namer)
     bell = await added(story, "Sgt Bell", Role.COMMANDER)
-    await story.ledger.write(naming(bell, watch))
-    held = (await standing(story, bell)).deputy(NOW)
-    assert held is not None and (held.reason, held.granted_by) == ("Court", watch.id)
-    assert (await refused(story, naming(bell, watch))).code == "deputy_already"
-    (entry,) = await on_record(story, Kind.DEPUTY_NAMED)
-    assert (entry["person_id"], entry["granted_by"]) == (bell.id, watch.id)
+    code = office.name.lower()
+    await story.ledger.write(naming(bell, by, office))
+    held = (await standing(story, bell)).office(office, NOW)
+    assert held is not None and (held.reason, held.granted_by) == ("Court", by.id)
+    (other,) = set(Office) - {office}
+    assert (await standing(story, bell)).office(other, NOW) is None
+    assert (await refused(story, naming(bell, by, office))).code == f"{code}_already"
+    (entry,) = await on_record(story, Kind[f"{office.name}_NAMED"])
+    assert (entry["person_id"], entry["granted_by"]) == (bell.id, by.id)
     assert "Court" not in json.dumps(entry), "a reason is private"
 
     def end(tx: Tx) -> None:
-        rostering.end_deputy(tx, bell.id, person=watch, actor=watch.id)
+        rostering.end_delegation(tx, bell.id, office, person=by, actor=by.id)
 
     await story.ledger.write(end)
-    assert (await standing(story, bell)).deputy(NOW) is None
-    assert (await refused(story, end)).code == "no_deputy"
-    assert len(await on_record(story, Kind.DEPUTY_ENDED)) == 1
+    assert (await standing(story, bell)).office(office, NOW) is None
+    assert (await refused(story, end)).code == f"no_{code}"
+    assert len(await on_record(story, Kind[f"{office.name}_ENDED"])) == 1
 
 
-async def test_who_can_be_no_deputy_and_for_how_long(story: Story) -> None:
-    watch = await added(story, "Lt Kim", Role.WATCH_COMMANDER)
+@OFFICES
+async def test_who_can_be_no_deputy_or_duty_chief_and_for_how_long(
+    story: Story, office: Office, namer: Role
+) -> None:
+    by = await added(story, "Lt Kim", namer)
+    other = await added(story, "Lt Hall", *{Role.WATCH_COMMANDER, Role.CHIEF} - {namer})
     bell = await added(story, "Sgt Bell", Role.COMMANDER)
+    new = await added(story, "B. New", Role.PIO)
     table = [
-        (naming(bell, bell), "not_your_act"),
-        (naming(watch, watch), "cannot_be_deputy"),
-        (naming(await added(story, "B. New", Role.PIO), watch), "cannot_be_deputy"),
-        (naming(bell, watch, reason=" "), "reason_missing"),
-        (naming(bell, watch, until=NOW), "until_past"),
-        (naming(bell, watch, until=NOW + 8 * DAY), "until_too_far"),
+        (naming(bell, bell, office), "not_your_act"),
+        (naming(bell, other, office), "not_your_act"),
+        (naming(by, by, office), f"cannot_be_{office.name.lower()}"),
+        (naming(new, by, office), f"cannot_be_{office.name.lower()}"),
+        (naming(bell, by, office, reason=" "), "reason_missing"),
+        (naming(bell, by, office, until=NOW), "until_past"),
+        (naming(bell, by, office, until=NOW + 8 * DAY), "until_too_far"),
     ]
     assert [(await refused(story, step)).code for step, _ in table] == [code for _, code in table]
-    assert await on_record(story, Kind.DEPUTY_NAMED) == []
+    assert await on_record(story, Kind[f"{office.name}_NAMED"]) == []
 
 
 async def test_naming_a_deputy_wakes_notify_for_what_waits(story: Story) -> None:

@@ -15,7 +15,7 @@ def lets_an_end_out(tx: Tx) -> int:
 
 
 async def test_a_step_that_lets_an_iterations_end_out_is_answered(ledger: Ledger) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         with pytest.raises(RuntimeError, match="let an iteration's end out"):
             await ledger.write(lets_an_end_out)
         with pytest.raises(RuntimeError, match="let an iteration's end out"):

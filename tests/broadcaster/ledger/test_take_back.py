@@ -7,11 +7,12 @@ from datetime import timedelta
 import pytest
 
 from broadcaster.approval import AnyRelease
-from broadcaster.delivery import Next, PostState, Receipt
+from broadcaster.delivery import PostState, Receipt
 from broadcaster.errors import Refusal
 from broadcaster.ledger import Tx, approvals, attempts, leases, people, posts, records, releases
 from broadcaster.ledger.attempts import Closing, Opened, Wanted
 from broadcaster.orders import Submitted, take_back
+from broadcaster.outcome import Next
 from broadcaster.record import Kind
 from broadcaster.roster import Person, Role
 from broadcaster.update import UpdateKind
@@ -26,7 +27,7 @@ async def posted(story: Story, release: AnyRelease) -> None:
         post = next(p for p in posts.of_release(tx, release.id) if p.channel == PAGE.name)
         lasts = timedelta(seconds=30)
         [lease] = leases.take(tx, ["channel:public_page"], "test", lasts).values()
-        [opened] = attempts.open_(tx, [Wanted(post.id, lease, lasts)]).values()
+        [opened] = attempts.open_(tx, [Wanted(post.id, lease, lasts, PAGE)]).values()
         assert isinstance(opened, Opened)
         receipt = Receipt(remote_id="r1")
         attempts.close(tx, [Closing(opened, lease, "receipt", Next(PostState.POSTED), receipt)])

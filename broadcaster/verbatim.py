@@ -1,0 +1,98 @@
+"""What a platform would change in a text, or refuse, however short it is.
+
+What is approved is what is posted (DESIGN.md rule 1): such a text is refused before anybody is
+asked to approve it, and again before it is sent.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+
+import regex
+
+from broadcaster.counting import BARE_LINK, LINK
+
+#: Says why a text is unfit, in one sentence; None: it is not.
+Rule = Callable[[str], str | None]
+
+
+def _begins_with_a_mark(text: str) -> str | None:
+    """A server that reads a string as a stream takes one for a mark of its order of bytes.
+
+    The reference server does (WHATWG Encoding, "BOM sniff", by TextDecoder), as it reads records.
+    """
+    if text.startswith("\ufeff"):
+        return "Bluesky would drop the invisible character U+FEFF that the text begins with."
+    return None
+
+
+def _empty_lines(text: str) -> str | None:
+    """Mastodon makes paragraphs by Rails' simple_format, X of its own accord."""
+    if regex.search(r"\n\s+\n", text):
+        return "Empty lines in a row, or a line of mere space, would be shown as one empty line."
+    return None
+
+
+def _outer_space(text: str) -> str | None:
+    return "Space before or after the text would be cut off." if text != text.strip() else None
+
+
+def _composed(text: str) -> str | None:
+    """X normalises what it takes (docs.x.com, "Counting characters")."""
+    normal = unicodedata.normalize("NFC", text)
+    for ours, theirs in zip(text, normal + "\0", strict=False):
+        if ours != theirs:
+            return f"X would write the character {_named(ours)} in another way (NFC)."
+    return None
+
+
+def _invalid(text: str) -> str | None:
+    """twitter-text, invalidChars; X answers 400 to them."""
+    found = regex.search("[\ufffe\ufeff\uffff]", text)
+    return f"X refuses the character {_named(found[0])}." if found else None
+
+
+#: Wider than twitter-text's validMentionOrList, so that what is left surely mentions nobody: a
+#: mail address is left, unless its name is the "RT" that X lets stand before a mention.
+MENTION = regex.compile(
+    r"(?:(?<![a-z0-9_])|(?<![a-z0-9_+~.-])rt:?)[@＠][a-z0-9_]+", regex.IGNORECASE | regex.ASCII
+)
+
+
+def _mention(text: str) -> str | None:
+    found = MENTION.search(text)
+    return (
+        f"Whom a post on X mentions may answer it, and {found[0]} would be taken for a mention: "
+        "leave the @ out."
+        if found
+        else None
+    )
+
+
+def _bare_link(text: str) -> str | None:
+    """X makes a link of it, and tells it as one that begins with http://."""
+    found = BARE_LINK.search(LINK.sub(" ", text))
+    return (
+        f"X makes a link of {found[0]}: write https:// before it, or a space after the full stop."
+        if found
+        else None
+    )
+
+
+def _named(character: str) -> str:
+    name = unicodedata.name(character, "")
+    return f"U+{ord(character):04X}" + (f" ({name})" if name else "")
+
+
+#: By the kind of the channel. A kind without rules takes every text that `update.clean` leaves.
+_RULES: Mapping[str, Sequence[Rule]] = {
+    "bluesky": (_begins_with_a_mark,),
+    "mastodon": (_outer_space, _empty_lines),
+    "x": (_outer_space, _empty_lines, _composed, _invalid, _mention, _bare_link),
+}
+
+
+def unfit(kind: str, text: str) -> str | None:
+    """Why a kind of channel would not show this text as it is; None: it would."""
+    return next((why for rule in _RULES.get(kind, ()) if (why := rule(text))), None)

@@ -1,0 +1,159 @@
+"""Channels that are added by command: who may, what stays, and when a new credential is due."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from broadcaster import channel_accounts
+from broadcaster.accounts import read
+from broadcaster.errors import Refusal
+from broadcaster.ledger import Tx, accounts, people, problems
+from broadcaster.roster import Person, Role
+from broadcaster.sealing import Sealer, new_key
+from streams.sweep import sweep
+from tests.story import Story
+
+_KEYS = [new_key()]
+SEALER = Sealer(_KEYS)
+MATRIX = {
+    "kind": "matrix", "name": "city", "title": "City", "url": "https://m.example",
+    "room": "!r:m.example", "token": "first",
+}  # fmt: skip
+
+
+async def somebody(story: Story, role: Role = Role.CHIEF) -> Person:
+    return await story.ledger.write(
+        lambda tx: people.add(tx, f"A {role}", [role], actor="test", practice=True)
+    )
+
+
+async def add(
+    story: Story, by: Person, expires_on: date | None = None, **other: Any
+) -> None:  # fmt: skip
+    account = read({**MATRIX, **other})
+    await story.ledger.write(lambda tx: channel_accounts.add(
+        tx, account, SEALER, taken={"county"}, expires_on=expires_on, person=by, actor="operator",
+    ))  # fmt: skip
+
+
+async def change(
+    story: Story, by: Person, expires_on: date | None = None, **given: Any
+) -> None:  # fmt: skip
+    await story.ledger.write(lambda tx: channel_accounts.change(
+        tx, "city", given, SEALER, expires_on=expires_on, person=by, actor="operator",
+    ))  # fmt: skip
+
+
+def token(tx: Tx) -> str:
+    [kept] = accounts.standing(tx)
+    account = channel_accounts.opened(kept, accounts.sealed(tx)["city"], SEALER, tx.world)
+    read_token: str = account.token.get_secret_value()  # type: ignore[union-attr]
+    return read_token
+
+
+async def test_it_is_added_changed_and_removed(story: Story) -> None:
+    chief = await somebody(story)
+    await add(story, chief)
+    [first] = await story.ledger.read(accounts.standing)
+    assert (first.name, first.kind, first.title, first.serial) == ("city", "matrix", "City", 1)
+    await change(story, chief, token="second")
+    [second] = await story.ledger.read(accounts.standing)
+    assert second.serial == 2 and second.made_of == first.made_of
+    assert await story.ledger.read(token) == "second"
+    await story.ledger.write(
+        lambda tx: channel_accounts.remove(tx, "city", person=chief, actor="operator")
+    )
+    assert await story.ledger.read(accounts.standing) == ()
+    assert await story.ledger.read(accounts.sealed) == {}
+    await add(story, chief, token="third")
+    [again] = await story.ledger.read(accounts.standing)
+    assert again.serial == 3 and await story.ledger.read(token) == "third"
+
+
+@pytest.mark.parametrize(
+    ("other", "code"),
+    [
+        ({"name": "county"}, "name_taken"),
+        ({}, "name_taken"),
+        ({"kind": "ntfy", "name": "old", "topic": "t", "room": None}, "name_of_another_kind"),
+    ],
+)
+async def test_a_name_is_one_channels(story: Story, other: dict[str, Any], code: str) -> None:
+    chief = await somebody(story)
+    await add(story, chief)
+    await add(story, chief, name="old")
+    await story.ledger.write(
+        lambda tx: channel_accounts.remove(tx, "old", person=chief, actor="operator")
+    )
+    given = {key: value for key, value in {**MATRIX, **other}.items() if value is not None}
+    account = read(given)
+    with pytest.raises(Refusal) as refusal:
+        await story.ledger.write(lambda tx: channel_accounts.add(
+            tx, account, SEALER, taken={"county"}, expires_on=None, person=chief, actor="operator",
+        ))  # fmt: skip
+    assert (refusal.value.code, refusal.value.field) == (code, "name")
+
+
+@pytest.mark.parametrize("member", ["name", "title", "kind", "url", "room"])
+async def test_where_it_posts_stays(story: Story, member: str) -> None:
+    chief = await somebody(story)
+    await add(story, chief)
+    with pytest.raises(Refusal) as refusal:
+        await change(story, chief, **{member: "other"})
+    assert (refusal.value.code, refusal.value.field) == ("another_channel", member)
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.CHIEF])
+async def test_the_chief_alone_may(story: Story, role: Role) -> None:
+    chief, other = await somebody(story), await somebody(story, role)
+    await add(story, chief)
+    for order in (
+        add(story, other, name="new"),
+        change(story, other, token="x"),
+        story.ledger.write(
+            lambda tx: channel_accounts.remove(tx, "city", person=other, actor="operator")
+        ),
+    ):
+        with pytest.raises(Refusal) as refusal:
+            await order
+        assert refusal.value.code == "not_your_act"
+
+
+async def test_another_key_seals_them_all_again(story: Story) -> None:
+    chief = await somebody(story)
+    await add(story, chief)
+    await add(story, chief, name="other")
+    newer = new_key()
+    both = Sealer([newer, *_KEYS])
+    assert await story.ledger.write(lambda tx: channel_accounts.reseal(tx, both)) == 2
+    sealed = await story.ledger.read(accounts.sealed)
+    assert Sealer([newer]).open(sealed["city"], ("exercise", "city"))["token"] == "first"
+
+
+async def test_somebody_is_told_before_a_credential_ends_and_not_each_time(story: Story) -> None:
+    chief, today = await somebody(story), story.clock.now().date()
+    await add(story, chief, today + timedelta(days=40))
+    told = []
+    for day in range(45):
+        await story.ledger.write(sweep)
+        await story.ledger.write(sweep)
+        listed = await story.ledger.read(lambda tx: problems.listed(tx))
+        if len(listed) > len(told):
+            told.append((day, listed[0].why))
+        story.clock.move(days=1)
+    assert [day for day, _ in told] == [10, 33, 39, 40]
+    assert told[-1][1] == "The credential of City is good today for the last time."
+
+    await change(story, chief, story.clock.now().date() + timedelta(days=100), token="new")
+    await story.ledger.write(sweep)
+    assert len(await story.ledger.read(lambda tx: problems.listed(tx))) == len(told)
+
+
+async def test_one_that_has_ended_is_none(story: Story) -> None:
+    chief = await somebody(story)
+    with pytest.raises(Refusal) as refusal:
+        await add(story, chief, story.clock.now().date() - timedelta(days=1))
+    assert (refusal.value.code, refusal.value.field) == ("expired", "expires")

@@ -1,0 +1,61 @@
+"""What migrations do with what an earlier version wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, bindparam, create_engine, make_url, text
+
+from broadcaster.ledger.migrate import MIGRATIONS, upgrade
+from broadcaster.ledger.schema import Instant
+from tests.story import NOW
+
+
+def made(connection: Connection, version: str) -> None:
+    """The tables as a version had them, in which rows need no others beside them."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+        connection.execute(text("SET session_replication_role = replica"))
+        connection.commit()
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, version)
+
+
+def test_0023_what_was_seen_of_what_stands_is_its_first_alarm(
+    tmp_path: Path, url: str | None
+) -> None:
+    """What was seen of something that is over by now is no alarm that could stand."""
+    where = make_url(url).set(drivername="postgresql+psycopg") if url else None
+    engine = create_engine(where or f"sqlite:///{tmp_path / 'old.db'}")
+    at = bindparam("at", NOW, type_=Instant)
+    with engine.connect() as connection:
+        made(connection, "0020")
+        for post, errand, found in [
+            ("p1", "read back", "changed"), ("p2", "retract", "stays"),
+            ("p3", "read back", "as approved"),
+        ]:  # fmt: skip
+            connection.execute(
+                text("INSERT INTO errands (post_id, errand, since, reads, tries, found) "
+                     "VALUES (:post, :errand, :at, 1, 0, :found)").bindparams(at),
+                {"post": post, "errand": errand, "found": found},
+            )  # fmt: skip
+        for post in ("p1", "p3"):
+            connection.execute(
+                text("INSERT INTO alarms_seen (post_id, found, by, at) "
+                     "VALUES (:post, 'changed', 'reyes', :at)").bindparams(at),
+                {"post": post},
+            )  # fmt: skip
+        connection.commit()
+        upgrade(connection)
+        alarms = connection.execute(text("SELECT post_id, alarm FROM errands ORDER BY post_id"))
+        assert [tuple(row) for row in alarms] == [("p1", 1), ("p2", 1), ("p3", 0)]
+        seen = connection.execute(
+            text("SELECT post_id, errand, alarm, by, at FROM alarms_seen").columns(at=Instant())
+        )
+        assert [tuple(row) for row in seen] == [("p1", "read back", 1, "reyes", NOW)]
+    engine.dispose()
