@@ -535,6 +535,7 @@ class World:
             self._arrives(message, at, late)
         elif how == "takes it late" and self.channels[flight.channel].key_life is None:
             self.under_way.append((at + late, message))
+            self.time_goes_on(NOTHING)  # it may be there already: the process heard of it late
         elif how == "says no" and in_time:
             flight.happened = tried(Refused("The channel says no."))
         elif how == "asks for a pause" and in_time:
