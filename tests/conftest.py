@@ -10,6 +10,7 @@ import jinja2
 import pytest
 from hypothesis import settings
 
+from tests.compiled import keep_compiled
 from tests.kafka import kafka
 from tests.postgres import patient, postgres
 
@@ -19,6 +20,8 @@ __all__ = ["kafka", "patient", "postgres"]
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
 settings.register_profile("quick", settings(), max_examples=20)  # what `make quick` asks for
+
+keep_compiled()
 
 _BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 

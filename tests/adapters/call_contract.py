@@ -26,6 +26,7 @@ from broadcaster.world import Exercise
 from tests.adapters.contract import ANSWERS, BREAKS, LOOPBACK, certified, networks
 from tests.faults import receiver
 from tests.faults.receiver import Receiver, Request, answers
+from tests.patience import PATIENCE
 from tests.story import EXERCISE, NOW
 
 LINK = "https://alerts.example/a/0d5c1f8e-4a55-4b0e-9a55-6e1a3f0c2b7d"
@@ -165,7 +166,7 @@ class CallContract(ABC):
             there.ways = [says_nothing]
             caller, call = self.made(there.port), self.a_call(there.port)
             calling = asyncio.ensure_future(caller.call(call))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 await there.came.wait()
             calling.cancel()
             with pytest.raises(asyncio.CancelledError):

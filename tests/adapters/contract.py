@@ -48,6 +48,7 @@ from broadcaster.world import Exercise
 from tests.faults import receiver
 from tests.faults.proxy import NEVER, Proxy, Toxics
 from tests.faults.receiver import Connection, Receiver, Request, Way, answers, by, takes
+from tests.patience import PATIENCE
 from tests.pictures import drawing
 from tests.story import EXERCISE, NOW
 
@@ -674,14 +675,14 @@ class HttpFaults(ABC):
     async def test_it_ends_at_its_deadline(self, caplog: pytest.LogCaptureFixture) -> None:
         self.suffers(receiver.drips)
         began = time.monotonic()
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(10):
             await self._fails(self._made(deadline=timedelta(seconds=0.5)), InDoubt, caplog)
         assert time.monotonic() - began > 0.4
 
     async def test_it_obeys_when_it_is_cancelled(self) -> None:
         self.suffers(receiver.never_answers)
         sending = asyncio.ensure_future(self._made().send(await self.message("Stay inside.")))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await self.there.came.wait()
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -19,6 +19,7 @@ import pytest
 import trustme
 
 from streams.embedded import free_port
+from tests.patience import PATIENCE
 
 _EXIM = Path(__file__).parents[2] / ".servers" / "exim"
 
@@ -159,7 +160,7 @@ def _made(folder: Path) -> Exim:
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE
     while True:
         assert process.poll() is None, "Exim ended"
         try:

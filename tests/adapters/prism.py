@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
+
 _PRISM = Path(__file__).resolve().parents[2] / ".prism" / "node_modules" / ".bin" / "prism"
 
 
@@ -42,7 +44,7 @@ async def prism(specification: Path) -> AsyncIterator[str]:
     )  # fmt: skip
     try:
         assert process.stdout is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             async for line in process.stdout:
                 if b"is listening on" in line:
                     break

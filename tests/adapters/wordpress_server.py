@@ -19,6 +19,7 @@ import aiohttp
 import pytest
 
 from streams.embedded import free_port
+from tests.patience import PATIENCE
 
 _HERE = Path(__file__).parent / "wordpress"
 _SITE = Path(__file__).parents[2] / ".servers" / "wordpress" / "site"
@@ -100,7 +101,7 @@ def _server(
             command, env=surroundings, stdout=output, stderr=output, stdin=subprocess.DEVNULL
         )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while ready not in log.read_text(errors="replace"):
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.02)

@@ -118,9 +118,6 @@ INCIDENTS = st.sampled_from(NUMBERS)
 BACK = st.sampled_from([0, 0, 0, 1, 2, 3])
 VERDICTS = st.sampled_from([*[Verdict.APPROVED] * 4, *Verdict])
 
-#: Nothing here loses power, so no example waits for a disk where there is another place.
-IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
-
 #: In which way a decision may not be as it should be.
 DIFFERS = (
     "person", "person", "person", "phone", "device", "verdict", "nonce", "another's words",
@@ -232,7 +229,7 @@ class Protocol(RuleBasedStateMachine):
         start = beginning()
         self.persons, self.phones = dict(start.persons), dict(start.phones)
         self.allowed = start.allowed
-        self.folder = tempfile.TemporaryDirectory(dir=IN_MEMORY)
+        self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name, "ledger.db")
         self.path.write_bytes(start.ledger)
         self.clock = StillClock()

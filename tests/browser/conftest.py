@@ -12,6 +12,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from broadcaster.accounts import Account
 from tests.browser.stage import Stage
+from tests.patience import PATIENCE
 from tests.postgres import Server
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -21,9 +22,7 @@ ARGUMENTS = ["--no-sandbox"]
 DESK = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
 
-#: Milliseconds within which a page must show what is expected of it: two busy cores.
-PATIENCE = 30_000
-expect.set_options(timeout=PATIENCE)
+expect.set_options(timeout=1000 * PATIENCE)
 
 #: Opens a page as somebody; None: signed out.
 Open = Callable[..., Awaitable[Page]]
@@ -101,7 +100,7 @@ async def open_as(browser: Browser, stage: Stage) -> AsyncIterator[Open]:
             )  # fmt: skip
             assert answer.ok, await answer.text()
         page = await context.new_page()
-        page.set_default_timeout(PATIENCE)
+        page.set_default_timeout(1000 * PATIENCE)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: _note(said.type, said.text, complaints))
         await page.goto(path)

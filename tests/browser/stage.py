@@ -64,6 +64,7 @@ from streams.app import Delivered, Where
 from streams.deliver import Deliver
 from streams.prove import prove
 from tests.codes import KEY
+from tests.patience import PATIENCE
 from tests.story import new_ledger
 from tests.streams.test_aftercare import Platform
 
@@ -262,7 +263,7 @@ class Stage:
         self.running = not still
         self._loop.call_soon_threadsafe(self._moved.set)
 
-    def until(self, query: Callable[[Tx], T | None], seconds: float = 10) -> T:
+    def until(self, query: Callable[[Tx], T | None], seconds: float = PATIENCE) -> T:
         """What `query` finds, as soon as it finds something."""
 
         async def wait() -> T:

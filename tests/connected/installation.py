@@ -39,6 +39,7 @@ from broadcaster import control
 from broadcaster.errors import Refusal
 from broadcaster.incident import incident_id
 from broadcaster.intake import native
+from tests.patience import PATIENCE
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -53,9 +54,6 @@ PIO, COMMANDER, OTHER, WATCH = "P. Tester", "C. Tester", "O. Tester", "W. Tester
 PEOPLE = {
     PIO: ["pio"], COMMANDER: ["commander"], OTHER: ["commander"], WATCH: ["watch-commander"],
 }  # fmt: skip
-
-#: Seconds within which whatever is waited for must have come: far beyond what it takes.
-PATIENCE = 60.0
 
 #: States of a post that changes without a person.
 MOVING = ("planned", "waiting", "sending")
@@ -108,7 +106,7 @@ def family(pid: int) -> list[Process]:
     return found
 
 
-async def gone(pids: Sequence[int], within: float = 60.0) -> None:
+async def gone(pids: Sequence[int], within: float = PATIENCE) -> None:
     """Returns once none of them lives."""
 
     async def none_lives() -> bool:
@@ -302,7 +300,7 @@ class Installation(ABC):
         """Returns once its streams run, and its address is known."""
 
     @abstractmethod
-    async def end(self, number: int = signal.SIGTERM, within: float = 60.0) -> int:
+    async def end(self, number: int = signal.SIGTERM, within: float = PATIENCE) -> int:
         """Ends it, and makes sure that nothing which it started is left. Its exit code."""
 
     @abstractmethod
@@ -664,7 +662,7 @@ class Embedded(Installation):
         await self.end()
         return self.home / "ledger.db"
 
-    async def end(self, number: int = signal.SIGTERM, within: float = 60.0) -> int:
+    async def end(self, number: int = signal.SIGTERM, within: float = PATIENCE) -> int:
         if self.process is None:
             return 0
         process, self.process = self.process, None

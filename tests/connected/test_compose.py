@@ -49,6 +49,7 @@ from tests.connected.installation import (
 )
 from tests.deploy import compose
 from tests.deploy.compose import ROOT, Service
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -535,7 +536,7 @@ async def test_changes_are_told_through_the_proxy_as_they_happen(at: Composed) -
     pio, _ = await signed_in(at, "S. Tester", "pio")
     async with pio.session, pio.session.get("/events") as stream:
         assert stream.status == 200 and stream.content_type == "text/event-stream"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert (await stream.content.readline()).startswith(b"retry:")
             await reported(at)
             while b"changed" not in await stream.content.readline():

@@ -8,6 +8,7 @@ from playwright.async_api import Page, expect
 from tests.connected.installation import COMMANDER, Installation, Json
 from tests.connected.phone import CHROMIUM, a_phone, enrolled, make_a_passkey
 from tests.connected.production import Fresh
+from tests.patience import PATIENCE
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -33,8 +34,8 @@ async def released(page: Page) -> None:
 async def test_all_that_a_commander_does(fresh: Fresh) -> None:
     """Approves, returns with a note, edits and leaves out a channel, is handed command."""
     async with fresh(receivers={"county": True}) as at, a_phone(at) as (page, _):
-        page.set_default_timeout(10_000)
-        expect.set_options(timeout=10_000)
+        page.set_default_timeout(1000 * PATIENCE)
+        expect.set_options(timeout=1000 * PATIENCE)
         await make_a_passkey(page, await enrolled(at, CAPTAIN), CAPTAIN)
         _, request = await waiting(at)
         await page.goto(f"/a/{request['id']}")

@@ -17,12 +17,13 @@ from broadcaster.demo import Receiver
 from tests.connected.installation import ROOT, until
 from tests.faults.breaking import FAULTS, breaks, mends
 from tests.faults.test_receiver import SECRET, send
+from tests.patience import PATIENCE
 
 
 @asynccontextmanager
 async def well() -> AsyncIterator[tuple[Receiver, int]]:
     receiver = Receiver("county_eoc", SECRET)
-    async with asyncio.timeout(20), receiver.listening() as door:
+    async with asyncio.timeout(PATIENCE), receiver.listening() as door:
         await send(receiver.port)
         yield receiver, door
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.faults.proxy import NEVER, Proxy, Toxics
 from tests.faults.receiver import reset
+from tests.patience import PATIENCE
 
 SAID = bytes(range(256)) * 1024  # 256 KiB
 
@@ -48,7 +49,10 @@ Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 async def proxied(seed: int = 0) -> AsyncIterator[tuple[Proxy, Echo]]:
     echo = Echo()
     server = await asyncio.start_server(echo.take, "127.0.0.1", 0)
-    async with asyncio.timeout(20), Proxy(server.sockets[0].getsockname()[1], seed=seed) as proxy:
+    async with (
+        asyncio.timeout(PATIENCE),
+        Proxy(server.sockets[0].getsockname()[1], seed=seed) as proxy,
+    ):
         yield proxy, echo
         for each in CLIENTS:
             each.close()

@@ -25,6 +25,7 @@ from streams.notify import Notify
 from tests.adapters.browser import Browser, raw
 from tests.adapters.contract import LOOPBACK
 from tests.faults.receiver import Receiver, Way, answers, never_answers, resets_unread
+from tests.patience import PATIENCE
 from tests.story import EXERCISE, Story, a_story
 
 ACCOUNT, PHONE = "AC" + "0" * 32, "+17605550100"
@@ -105,7 +106,7 @@ async def the_sms_ended(story: Story, request_id: str) -> dict[Means, calls.Kept
     changed = asyncio.Event()
     forget = story.ledger.on_commit(lambda _: changed.set())
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 changed.clear()
                 kept = await story.ledger.read(lambda tx: calls.of_request(tx, request_id))

@@ -24,6 +24,7 @@ from broadcaster.update import Rendering
 from broadcaster.world import Exercise
 from tests.faults import receiver
 from tests.faults.receiver import Book, Receiver, Request, answers, by, flaky, takes
+from tests.patience import PATIENCE
 from tests.story import EXERCISE, HOOK, NOW, StillClock
 
 KEY = b"the judge's key, 32 bytes long.."
@@ -44,7 +45,7 @@ async def judging(log: Path, *options: str) -> AsyncIterator[dict[str, int]]:
     )  # fmt: skip
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             yield json.loads(await process.stdout.readline())
     finally:
         process.kill()
@@ -200,7 +201,7 @@ async def test_of_class_c_it_shows_after_its_lag_what_it_acted_on() -> None:
         await ask(there.port, body="Stay inside.")
         assert await ask(there.port, "GET") == (200, "[]")
         acted_at = there.book.acted[0]["at"]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while not (found := json.loads((await ask(there.port, "GET"))[1])):
                 pass
         assert time.time() - acted_at >= 0.3

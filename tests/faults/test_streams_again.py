@@ -17,6 +17,7 @@ import pytest
 from streams.app import BrokerLost, Delivered, Streams
 from streams.broker import Broker
 from tests.brokers import Embedded
+from tests.patience import PATIENCE
 from tests.streams.helpers import Seen, kill, make_topic, produce, streams_on
 
 #: 5 cycles warm up allocator and caches; the 15 after them are measured.
@@ -80,7 +81,7 @@ async def _restart(broker: Embedded, streams: Streams) -> None:
 
 
 async def _end_of(streams: Streams) -> BaseException | None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         return await streams.ended
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from streams.broker import Broker
 from tests.faults.streams_worker import HELD
 from tests.kafka import Cluster
+from tests.patience import PATIENCE
 from tests.streams.helpers import a_name, make_topic, numbers, produce
 
 MESSAGES = 600
@@ -80,7 +81,7 @@ async def _worker(broker: Broker, group: str, topic: str, notes: Path) -> Proces
     ]
     worker = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=PIPE)
     assert worker.stdout
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         assert await worker.stdout.readline() == b"started\n"
     return worker
 
@@ -91,6 +92,6 @@ def _notes(folder: Path) -> list[tuple[int, int]]:
 
 
 async def _handled(folder: Path, count: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while len({value for _, value in _notes(folder)}) < count:  # noqa: ASYNC110 - other processes
             await asyncio.sleep(0.05)

@@ -15,6 +15,7 @@ from streams.app import Delivered, Step, Streams
 from streams.broker import Broker
 from streams.errors import Poison
 from tests.brokers import Embedded
+from tests.patience import PATIENCE
 
 
 class Seen:
@@ -33,7 +34,7 @@ class Seen:
             self.messages.append(message)
             self._came.notify_all()
 
-    async def until(self, count: int, deadline: float = 30.0) -> list[bytes]:
+    async def until(self, count: int, deadline: float = PATIENCE) -> list[bytes]:
         async with asyncio.timeout(deadline), self._came:
             await self._came.wait_for(lambda: len(self.messages) >= count)
         return self.values
@@ -103,7 +104,9 @@ async def committed(broker: Broker, group: str, topic: str) -> int | None:
         await consumer.stop()
 
 
-async def read_back(broker: Broker, topic: str, count: int, deadline: float = 30.0) -> list[bytes]:
+async def read_back(
+    broker: Broker, topic: str, count: int, deadline: float = PATIENCE
+) -> list[bytes]:
     """What stands on a topic, from its beginning, once there is so much."""
     consumer = AIOKafkaConsumer(
         **broker.client(), auto_offset_reset="earliest", fetch_max_wait_ms=50

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 
 from streams.broker import Broker
 from streams.relay import OutboxRow, Relay
+from tests.patience import PATIENCE
 
 
 class Rows:
@@ -45,7 +46,7 @@ class Rows:
             async with asyncio.timeout(timeout):
                 await self._left.wait()
 
-    async def empty(self, deadline: float = 30.0) -> None:
+    async def empty(self, deadline: float = PATIENCE) -> None:
         async with asyncio.timeout(deadline), self._changed:
             await self._changed.wait_for(lambda: not self.rows)
 
@@ -63,12 +64,12 @@ async def running(rows: Rows, broker: Broker) -> AsyncIterator[Relay]:
         yield carrier
     finally:
         task.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
 
 async def away(carrier: Relay, yes: bool) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while (carrier.away is not None) is not yes:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.01)

@@ -11,6 +11,7 @@ from streams.broker import Broker
 from streams.embedded import free_port
 from streams.errors import BrokerAway, Poison
 from tests.brokers import Embedded
+from tests.patience import PATIENCE
 from tests.streams.helpers import (
     Problems,
     Seen,
@@ -51,7 +52,7 @@ async def test_a_handler_that_fails_ends_the_streams_and_loses_nothing(broker: B
     streams = streams_on(broker, group, fails_at_three, topic)
     await streams.start()
     await produce(broker, topic, numbers(6))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         reason = await streams.ended
     assert isinstance(reason, OSError)
     assert seen.values == numbers(4), "nothing after the failure was touched"
@@ -97,7 +98,7 @@ async def test_poison_that_cannot_be_noted_is_not_acknowledged(broker: Broker) -
     streams = streams_on(broker, group, refuses, topic, problems=problems)
     await streams.start()
     await produce(broker, topic, [b"bad"])
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         assert isinstance(await streams.ended, OSError)
     assert await streams.stop()
     assert await committed(broker, group, topic) is None
@@ -189,7 +190,7 @@ async def test_streams_stop_in_time_though_the_broker_is_frozen(own_broker: Embe
     await produce(own_broker.at, topic, numbers(5))
     await seen.until(5)
     freeze(own_broker)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert await streams.stop()
 
 
@@ -202,7 +203,7 @@ async def test_a_broker_that_died_ends_the_streams_and_its_empty_heir_serves_new
     await produce(own_broker.at, topic, numbers(5))
     await seen.until(5)
     kill(own_broker)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert isinstance(await streams.ended, BrokerLost)
     assert await streams.stop()
 
@@ -236,6 +237,6 @@ async def test_a_broker_that_never_answers_is_given_up_at_the_deadline(
 ) -> None:
     streams = streams_on(own_broker.at, "group", Seen(), await make_topic(own_broker.at))
     freeze(own_broker)
-    async with asyncio.timeout(6):
+    async with asyncio.timeout(20):
         with pytest.raises(BrokerAway, match="no partitions"):
             await streams.start(deadline=0.5)

@@ -28,6 +28,7 @@ from streams.broker import Broker
 from streams.run import Flowing
 from tests.connected.installation import until
 from tests.kafka import Cluster, Node, cluster
+from tests.patience import PATIENCE
 from tests.story import EXERCISE, Story
 from tests.streams.helpers import a_name, make_topic, numbers, read_back
 from tests.streams.outbox import Rows, away, running
@@ -109,7 +110,7 @@ async def test_with_too_few_copies_it_waits_and_says_why(
         next(node for node in three.nodes if node is not leader).kill()
         await three.ready()
         rows.leave(topic, numbers(5, start=5))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while "copies" not in (carrier.away.why if carrier.away else ""):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert carrier.away
@@ -219,11 +220,11 @@ async def _accept(story: Story, number: int) -> None:
     await story.ledger.write(lambda tx: reports.accept(tx, report, actor="cad"))
 
 
-async def _compiled(story: Story, deadline: float) -> None:
+async def _compiled(story: Story) -> None:
     """Returns when every report that was accepted is folded into its incident."""
     changed = asyncio.Event()
     forget = story.ledger.on_commit(lambda _: changed.set())
-    async with asyncio.timeout(deadline):
+    async with asyncio.timeout(PATIENCE):
         while await story.ledger.read(reports.waiting):
             changed.clear()
             await changed.wait()
@@ -236,11 +237,11 @@ async def test_steps_go_on_when_their_leader_is_killed(
     broker = replace(three.at, prefix=f"{a_name('leader')}.", partitions=1)
     async with _flow(story, broker, tmp_path) as flow:
         await _accept(story, 1)
-        await _compiled(story, 20)
+        await _compiled(story)
         (await _leader(three, broker.named("exercise.incident.reports"))).kill()
         began = monotonic()
         await _accept(story, 2)
-        await _compiled(story, 15)
+        await _compiled(story)
         print(f"a report went through {monotonic() - began:.1f} s after its leader was killed")
         assert flow.restarts == 0
 
@@ -251,7 +252,7 @@ async def test_steps_go_on_when_all_brokers_were_gone(
     broker = replace(three.at, prefix=f"{a_name('gone')}.")
     async with _flow(story, broker, tmp_path) as flow:
         await _accept(story, 1)
-        await _compiled(story, 20)
+        await _compiled(story)
         for node in three.nodes:
             node.kill()
         until = monotonic() + GONE
@@ -265,7 +266,7 @@ async def test_steps_go_on_when_all_brokers_were_gone(
         for node in three.nodes:
             node.start()
         began = monotonic()
-        await _compiled(story, 60)
+        await _compiled(story)
         print(f"{count - 1} reports went through {monotonic() - began:.1f} s after the start")
         assert await story.ledger.read(reports.count) == count
 

@@ -37,6 +37,7 @@ from streams.deliver import Deliver
 from streams.lease import LASTS
 from streams.sweep import sweep
 from tests.connected.installation import until
+from tests.patience import PATIENCE
 from tests.story import HOOK, PAGE, Story
 
 #: Seconds that it is watched for: one that does not pause writes hundreds of times in them.
@@ -66,7 +67,7 @@ async def test_a_send_that_cannot_be_noted_does_not_spin(
 
     monkeypatch.setattr(story.ledger, "write", counted)
     async with delivering(story, tmp_path, PAGE.name) as (running, _):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await tried.wait()
         await asyncio.wait([running], timeout=WATCHED)
         assert not running.done(), "one post does not end the channel"
@@ -254,7 +255,7 @@ async def test_a_process_that_ends_does_not_wait_for_a_ledger_that_stays_away(
 
     monkeypatch.setattr(story.ledger, "write", away)
     before = asyncio.all_tasks()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         async with delivering(story, tmp_path, HOOK.name, answers=Answers()):
             await until("it was to be noted", lambda: _is(asked > 0))
     assert asyncio.all_tasks() == before
@@ -791,7 +792,7 @@ async def test_what_calls_at_the_end_is_let_go(story: Story, tmp_path: Path) -> 
     async with delivering(story, tmp_path, PAGE.name) as (running, worker):
         await worker.look()
         running.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await worker.look()
             await asyncio.wait([running])
             await worker.look()

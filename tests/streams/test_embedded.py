@@ -16,6 +16,7 @@ import pytest
 from streams.embedded import Broker, find_binary, free_port, runnable
 from streams.errors import NoBroker
 from tests.brokers import Embedded
+from tests.patience import PATIENCE
 from tests.streams.helpers import freeze, kill
 
 _PARENT = """
@@ -45,7 +46,7 @@ async def test_it_starts_serves_and_stops(tmp_path: Path) -> None:
 
 async def test_one_that_will_not_end_is_made_to(own_broker: Embedded) -> None:
     freeze(own_broker)
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(PATIENCE):
         await own_broker.stop()
     assert await own_broker.wait() == -signal.SIGKILL
 
@@ -84,7 +85,7 @@ def test_it_dies_with_its_parent_though_the_parent_was_killed(tmp_path: Path) ->
         gone = os.pidfd_open(int(parent.stdout.readline()))
         parent.kill()
     with open(gone):
-        asyncio.run(asyncio.wait_for(_readable(gone), 5))
+        asyncio.run(asyncio.wait_for(_readable(gone), PATIENCE))
 
 
 async def _readable(fd: int) -> None:

@@ -18,6 +18,7 @@ from broadcaster.ledger import request_changes
 from broadcaster.orders import withdraw_request
 from streams.inform import Inform
 from streams.notify import Notify
+from tests.patience import PATIENCE
 from tests.story import Story
 from tests.streams.test_notify import ADDRESS, BOTH, Phone, reached, settled, takes
 
@@ -57,7 +58,7 @@ async def informing(story: Story, app: App, *phones: Phone) -> AsyncIterator[Non
 
 async def all_told(story: Story, request_id: str) -> None:
     """Returns once all is told; the clock goes on meanwhile."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             kept = await story.ledger.read(lambda tx: request_changes.of_request(tx, request_id))
             if kept and all(told for *_, told in kept):

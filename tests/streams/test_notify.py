@@ -16,6 +16,7 @@ from broadcaster.ledger import calls
 from broadcaster.orders import Submitted
 from broadcaster.world import Exercise
 from streams.notify import Notify
+from tests.patience import PATIENCE
 from tests.story import EXERCISE, NOW, Story
 
 ADDRESS = "https://alerts.example"
@@ -79,7 +80,7 @@ async def settled(story: Story, submitted: Submitted, count: int) -> list[calls.
     changed = asyncio.Event()
     forget = story.ledger.on_commit(lambda _: changed.set())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 changed.clear()
                 kept = await story.ledger.read(

@@ -26,6 +26,7 @@ from streams import deliver, making, run, topics
 from tests.brokers import Embedded
 from tests.connected.installation import until
 from tests.kafka import Cluster
+from tests.patience import PATIENCE
 from tests.story import EXERCISE, HOOK, Story
 from tests.streams.helpers import a_name, produce
 
@@ -43,7 +44,7 @@ async def test_posts_of_a_channel_that_is_gone_are_held_when_the_streams_start(
     )  # fmt: skip
     running = asyncio.create_task(flow.run())
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             while await story.ledger.read(posts.waiting):
                 changed.clear()
                 await changed.wait()
@@ -183,7 +184,7 @@ async def test_a_worker_whose_fetches_bring_nothing_is_started_again(
 
     topic = broker.named("exercise.incident.reports")
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await produce(broker, topic, [b"not ours"])
             await problems_are(1)
             assert flow.streams is not None and await flow.streams.behind() == 0

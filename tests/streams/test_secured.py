@@ -29,6 +29,7 @@ from streams.embedded import free_port
 from streams.errors import BrokerRefused
 from streams.relay import Relay
 from tests.kafka import cluster
+from tests.patience import PATIENCE
 from tests.story import EXERCISE, Story
 from tests.streams.helpers import Seen, a_name, streams_on
 from tests.streams.outbox import Rows, running
@@ -146,7 +147,7 @@ async def test_what_is_wrong_is_said_with_what_to_mend(secured: Secured, what: s
     broker = at(secured.settings(**changed))
     rows = Rows()
     rows.leave(REPORTS, [b"look"])
-    async with asyncio.timeout(15):  # each at once: no waiting would help
+    async with asyncio.timeout(30):  # each at once: no waiting would help
         for attempt in (
             making.ready(broker, NAMES),
             making.apply(broker, NAMES),
@@ -173,7 +174,7 @@ async def test_streams_that_are_not_let_in_say_what_to_mend_and_try_again(
     )  # fmt: skip
     task = asyncio.create_task(flow.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while flow.restarts < 2:  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0.05)
         assert flow.away and "BROADCASTER_KAFKA_PASSWORD" in flow.away.why

@@ -19,6 +19,7 @@ from broadcaster.incident import NAMESPACE
 from broadcaster.ledger import Ledger, incidents, people
 from broadcaster.orders import Submitted
 from tests.broadcaster.desk import scene
+from tests.patience import PATIENCE
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Event:
 async def next_event(answer: ClientResponse) -> Event:
     """The next block of a stream, a comment or the retry hint among them."""
     fields: dict[str, str] = {}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while (line := (await answer.content.readline()).decode()) != "\n":
             assert line, "the stream ended"
             name, _, value = line.rstrip("\n").partition(": ")
@@ -195,7 +196,7 @@ async def test_a_stream_ends_with_its_session(
         (cookie,) = client.session.cookie_jar
         await ledger.write(lambda tx: people.sign_out(tx, cookie.value))
         await move(ledger, "board")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await answer.content.read()
 
 
@@ -207,7 +208,7 @@ async def test_every_stream_ends_when_the_desk_does(app: web.Application, desk: 
     await scene.sign_in(client, persons.pio)
     answer = await client.get("/events")
     await next_event(answer)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await server.close()
     assert await answer.content.read() == b""
     await client.close()

@@ -54,6 +54,7 @@ from streams.prove import judge_next
 from streams.sweep import sweep
 from tests.codes import KEY, PIN
 from tests.connected.installation import until
+from tests.patience import PATIENCE
 from tests.postgres import Database, Server
 from tests.story import EXERCISE, HOOK, NOW, PAGE, SITE, Story, a_story
 
@@ -319,7 +320,7 @@ async def test_a_commit_is_heard_by_every_process(desk: Ledger, worker: Ledger) 
     heard: asyncio.Queue[frozenset[str]] = asyncio.Queue()
     worker.on_commit(heard.put_nowait)
     await worker.read(reports.count)  # it listens from its first use
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         assert "all" in await heard.get()  # connected: what was missed is not known
         await desk.write(lambda tx: reports.accept(tx, a_report(1), actor="cad"))
         while "outbox" not in await heard.get():
@@ -622,7 +623,7 @@ async def test_what_is_not_ours_does_not_make_it_deaf(
 ) -> None:
     heard: asyncio.Queue[frozenset[str]] = asyncio.Queue()
     worker.on_commit(heard.put_nowait)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await worker.read(reports.count)
         await heard.get()  # it listens
         await run(desk, f"NOTIFY {postgres_ledger.CHANNEL}, '{said}'")

@@ -17,6 +17,7 @@ from broadcaster.errors import LedgerAway, Refusal
 from broadcaster.ledger import Ledger, Tx, records, schema
 from broadcaster.ledger.sqlite import BATCH
 from broadcaster.record import Kind
+from tests.patience import PATIENCE
 
 META = schema.meta
 
@@ -259,7 +260,7 @@ async def test_a_lock_that_another_holds_is_waited_for_once(ledger: Ledger) -> N
     await ledger.write(lambda tx: tx.connection.exec_driver_sql("PRAGMA busy_timeout = 100"))
     other = sqlite3.connect(ledger.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         said = await asyncio.gather(
             *(ledger.write(note(f"n{number}")) for number in range(100)), return_exceptions=True
         )
