@@ -57,7 +57,7 @@ from broadcaster.ledger import (
     reply_decisions,
 )
 from broadcaster.media import MOST_PICTURES, Digest, Picture, described
-from broadcaster.passkey import Json, Passkey, Site, decision_challenge, id_of
+from broadcaster.passkey import Json, Passkey, Site, id_of
 from broadcaster.policy import screen
 from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, require
@@ -417,7 +417,7 @@ def decide(
                   digest=order.digest[:64])  # fmt: skip
         count_failure(tx, refusal, person)
         return refusal
-    if command.person_id is None and not command.routine:
+    if case.command.person_id is None and not case.command.routine:
         command = move(tx, incident.incident, [person.id], How.TAKEN, actor=person.id)
     decision = Decision(
         id=str(uuid.uuid4()), request_id=request.id, person_id=person.id, verdict=order.verdict,
@@ -426,7 +426,7 @@ def decide(
     )  # fmt: skip
     kept_facts = lapses_by(revision, case.facts) if order.keeps else ()
     recorded = approvals.add_decision(
-        tx, decision, command, order.idempotency_key, order.proof, seal
+        tx, decision, case.command, order.idempotency_key, order.proof, seal
     )
     approvals.end_request(tx, request, RequestState(order.verdict.value), reason)
     if order.verdict is Verdict.APPROVED:
@@ -481,7 +481,7 @@ def withdraw_assent(tx: Tx, request_id: str, person: Person) -> None:
 
 def _end_assent(tx: Tx, request: ApprovalRequest, assent: Assent, how: str, *, actor: str) -> None:
     """Both are asked again."""
-    approvals.renew_nonce(tx, request)
+    assents.end(tx, request, assent, by=actor)
     tx.record(Kind.ASSENT_ENDED, actor=actor, incident_id=request.incident_id,
               request_id=request.id, assent_id=assent.id, given_by=assent.person_id,
               how=how)  # fmt: skip
@@ -569,13 +569,25 @@ def changes_told(changes: Sequence[Change]) -> dict[str, str]:
 
 def practised(tx: Tx, order: Decide, person: Person, site: Site) -> Decide:
     """The order, proven with the practice passkey of a practice person who used no other."""
-    kept = approvals.request(tx, order.request_id)
-    if order.proof is not None or kept is None:
+    signed = challenge_of(tx, order)
+    if order.proof is not None or signed is None:
         return order
-    request = kept.request
-    signed = decision_challenge(request.nonce, request.id, order.verdict, order.digest, order.keeps)
     proof = passkeys.practice_answer(tx, person.id, site=site, challenge=signed)
     return order.model_copy(update={"proof": proof})
+
+
+def challenge_of(tx: Tx, order: Decide) -> bytes | None:
+    """What a passkey signs for this decision; None: there is no such request.
+
+    Under the command as it is now; of one that is made already, under which it was.
+    """
+    kept = approvals.request(tx, order.request_id)
+    about = incidents.get(tx, kept.request.incident_id) if kept else None
+    if kept is None or about is None:
+        return None
+    earlier = approvals.decision_of(tx, order.request_id)
+    epoch = (earlier.command if earlier else about.incident.command).epoch
+    return kept.request.challenge(order.verdict, order.digest, epoch, order.keeps)
 
 
 def stop_release(tx: Tx, release_id: str, person: Person) -> datetime:
@@ -612,7 +624,7 @@ def case_of(
         proof=proof, passkey=key, site=site, keeps=keeps, assent=assent,
         assent_passkey=passkeys.get(tx, id_of(assent.proof)) if assent else None,
         routine=routine_of(tx, incident.incident, revision), entered=entered,
-        device_bound=device_bound,
+        device_bound=device_bound, taken_back=assents.taken_back(tx, request),
     )  # fmt: skip
 
 

@@ -180,29 +180,33 @@ def _case(
             at=decision.at, proof=kept.proof, passkey=passkeys.get(tx, id_of(kept.proof)),
             site=site, keeps=decision.keeps, assent=assent,
             assent_passkey=passkeys.get(tx, id_of(assent.proof)) if assent else None,
-            voice=_voice(tx, decision.id, by_voice), entered=fallbacks.entered(tx, kept.seal),
+            voice=_voice(tx, decision, by_voice), entered=fallbacks.entered(tx, kept.seal),
             routine=routine_of(tx, incident.incident, revision),
             by_guideline=decision.guideline_id is not None,
             guideline=guidelines.get(tx, decision.guideline_id), device_bound=device_bound,
+            taken_back=assents.taken_back(tx, request.request),
         ),
         revision,
     )  # fmt: skip
 
 
-def _voice(tx: Tx, decision_id: str, allowed: bool) -> Voice | None:
+def _voice(tx: Tx, decision: Decision, allowed: bool) -> Voice | None:
     """What was heard for a decision that was given aloud, with the code as it stands."""
-    kept = voices.of_decision(tx, decision_id)
+    kept = voices.of_decision(tx, decision.id)
     if kept is None:
         return None
     return Voice(
         allowed=allowed, heard=kept.heard, code=voices.code(tx, kept.heard.code_id),
-        decision_id=decision_id, repudiated=kept.settled is Settled.REPUDIATED,
+        decision_id=decision.id, repudiated=kept.settled is Settled.REPUDIATED,
+        reader=people.get(tx, kept.heard.reader_id),
+        locks=passkeys.locks_of(tx, decision.person_id),
     )  # fmt: skip
 
 
 def _command_then(kept: approvals.KeptDecision, now: Command) -> Command:
-    """The command of the decision's time: the incident's own, unless it has moved since."""
-    moved_since = now.since is not None and now.since > kept.decision.at
+    """The command that was decided under: the incident's own, unless it moved with the decision,
+    as it does where a Watch Commander takes command by deciding, or since."""
+    moved_since = now.since is not None and now.since >= kept.decision.at
     return kept.command if moved_since else now
 
 

@@ -311,7 +311,8 @@ async def _page(
         assert revision is not None, "a request's revision is a foreign key, too"
         return Look(
             detail, next(iter(newer), None),
-            asked(tx, desk, kept, person, detail.keeps), incident.incident.command,
+            asked(tx, desk, kept, incident.incident.command, person, detail.keeps),
+            incident.incident.command,
             writing(incident.incident),
             handover.command_view(tx, desk, incident.incident, person),
             voice_of(tx, kept.request.id),

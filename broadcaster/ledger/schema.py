@@ -174,7 +174,7 @@ failed_proofs = Table(
     Column("at", Instant, nullable=False),
 )
 
-#: Who proves nothing from when, until a supervisor has ended it.
+#: Who proves nothing from when, until a supervisor has signed that it is over.
 locks = Table(
     "locks",
     metadata,
@@ -183,6 +183,7 @@ locks = Table(
     Column("at", Instant, nullable=False),
     Column("ended_at", Instant),
     Column("ended_by", Text),
+    Column("proof", Text),  # what the passkey of `ended_by` answered
 )
 
 #: What a browser was asked to sign, until it is used up or its time is over.
@@ -523,6 +524,18 @@ assents = Table(
     Column("idempotency_key", Text, nullable=False),
     Column("request_digest", Text, nullable=False),
     UniqueConstraint("request_id", "person_id", "idempotency_key"),
+)
+
+#: Which nonces of requests were given up with an approval that was given for them. Apart from both,
+#: so that none is ever taken up again.
+assent_ends = Table(
+    "assent_ends",
+    metadata,
+    Column("request_id", Text, ForeignKey("approval_requests.id"), primary_key=True),
+    Column("nonce", Text, primary_key=True),
+    Column("assent_id", Text, ForeignKey("assents.id"), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("by", Text, ForeignKey("people.id"), nullable=False),
 )
 
 #: Each change of a request's state, for the department's own app.

@@ -59,3 +59,23 @@ def test_0023_what_was_seen_of_what_stands_is_its_first_alarm(
         )
         assert [tuple(row) for row in seen] == [("p1", "read back", 1, "reyes", NOW)]
     engine.dispose()
+
+
+def test_0024_a_lock_that_was_over_stays_over(tmp_path: Path, url: str | None) -> None:
+    """Nobody's answer that would prove its end was kept then."""
+    where = make_url(url).set(drivername="postgresql+psycopg") if url else None
+    engine = create_engine(where or f"sqlite:///{tmp_path / 'old.db'}")
+    with engine.connect() as connection:
+        made(connection, "0023")
+        for person, ended in (("ortiz", NOW), ("lee", None)):
+            connection.execute(
+                text("INSERT INTO locks (person_id, at, ended_at) VALUES (:person, :at, :ended)")
+                .bindparams(bindparam("at", NOW, type_=Instant),
+                            bindparam("ended", ended, type_=Instant)),
+                {"person": person},
+            )  # fmt: skip
+        connection.commit()
+        upgrade(connection)
+        kept = connection.execute(text("SELECT person_id, proof FROM locks"))
+        assert [tuple(row) for row in kept] == [("lee", None)]
+    engine.dispose()

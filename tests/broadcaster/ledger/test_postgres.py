@@ -120,6 +120,13 @@ async def test_the_desk_takes_reports(desk: Ledger) -> None:
         "UPDATE decisions SET outcome = 'released'",
         "UPDATE assents SET proof = '{}'",
         "DELETE FROM assents",
+        "UPDATE assent_ends SET nonce = ''",
+        "DELETE FROM assent_ends",
+        "UPDATE approval_requests SET expires_at = now()",
+        "UPDATE approval_requests SET epoch = 9",
+        "UPDATE locks SET at = now()",
+        "UPDATE locks SET person_id = 'p'",
+        "DELETE FROM locks",
         "INSERT INTO seals SELECT * FROM seals",
         "UPDATE meta SET value = 'live' WHERE name = 'world'",
         "INSERT INTO outbox (topic, key, value, message_id, at) "
@@ -187,7 +194,7 @@ async def test_the_desk_types_and_the_worker_judges(desk: Ledger, worker: Ledger
     made = await worker.write(allowed)
     wrong = sealed("1", "2", made.salt, b"words")
     await desk.write(lambda tx: fallbacks.enter(tx, made.id, wrong, b"words"))
-    assert await worker.write(judge_next(KEY))
+    assert await worker.write(judge_next(KEY, SITE))
     kept = await desk.read(lambda tx: fallbacks.entered(tx, wrong))
     assert kept is not None and kept.answer.refused == "code_wrong"
     await desk.write(lambda tx: fallbacks.end(tx, made, ended_by="desk", actor="desk"))
