@@ -99,8 +99,8 @@ class Decision(Frozen):
     at: datetime
     #: `update.facts_digest` of the changed facts in spite of which the words are kept.
     keeps: str | None = None
-    #: The Chief's guideline that approves it instead of a person (389.3). `person_id` is then who
-    #: submitted it, and no passkey proves it: the gate proves the guideline.
+    #: The Chief's guideline that approves it instead of a supervisor (389.3). `person_id` is then
+    #: who compiled it, and the gate proves the guideline beside their passkey.
     guideline_id: str | None = None
     #: Where both Commanders must approve, the assent that this decision completes.
     assent_id: str | None = None
@@ -169,7 +169,7 @@ class Case:
     site: Site
     keeps: str | None = None  #: as in Decision
     routine: Routine | None = None  #: of a notice
-    by_guideline: bool = False  #: decided on a guideline's word, not a person's
+    by_guideline: bool = False  #: decided by its compiler, on a guideline's word
     guideline: Guideline | None = None  #: that one; None, too, where there is none such
     #: What a second listener heard, where the Commander had no signal; the proof is then theirs.
     voice: voice.Voice | None = None
@@ -387,8 +387,8 @@ def _still_objected(case: Case) -> Refusal | None:
         _time, _nonce, person_objection, _words, _one_compiled, _proof, _device, _facts, _reason,
         _no_incident,
     ):  # fmt: skip
-        if case.by_guideline and check in _ASK_A_PERSON:
-            continue
+        if case.by_guideline and check is person_objection:
+            continue  # the guideline's word stands for a supervisor's, by its compiler's own hand
         if refusal := check(case):
             return refusal
     return None
@@ -568,10 +568,6 @@ def _copied(case: Case, proof: Json) -> Refusal | None:
         "Use your device-bound key. Have a link given for one where you have none.",
         kind=Kind.FORBIDDEN, field="proof",
     )  # fmt: skip
-
-
-#: What a guideline's decision has no answer to: no person made it.
-_ASK_A_PERSON = (person_objection, _proof, _device)
 
 
 def _one_compiled(case: Case) -> Refusal | None:

@@ -244,6 +244,10 @@ class Rung(IntEnum):
 #: on which nobody can be reached gives its time to the next.
 LADDER = (timedelta(), timedelta(seconds=180), timedelta(seconds=240))
 
+#: Where the Chief's guideline covers a notice, its compiler has so long to release it before
+#: anybody is called.
+COMPILER_FIRST = timedelta(seconds=60)
+
 #: A person who was called is called again after this long. Every means is used side by side, each
 #: time: which of them works tonight is not known beforehand.
 AGAIN = timedelta(seconds=60)
@@ -289,6 +293,7 @@ class Asking(Frozen, Generic[W]):
     opened_at: datetime
     expires_at: datetime
     people: tuple[Callee, ...]
+    compiler_first: bool = False  #: whether a guideline covers what is asked
 
 
 AnyAsking = Asking[Exercise] | Asking[Live]
@@ -373,8 +378,9 @@ def _in_order(asking: AnyAsking, made: Sequence[Made]) -> Iterator[tuple[Callee,
             people.setdefault(callee.person_id, reachable)
     rungs = sorted({callee.rung for callee in people.values()})
     starts = dict(zip(rungs, LADDER, strict=False))
+    begins = asking.opened_at + (COMPILER_FIRST if asking.compiler_first else timedelta())
     for callee in people.values():
-        yield callee, asking.opened_at + starts[callee.rung]
+        yield callee, begins + starts[callee.rung]
 
 
 def _for_person(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -36,9 +36,9 @@ from broadcaster.devices import count_failure
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
 from broadcaster.fallback import Entered
-from broadcaster.guideline import Submission, about_an_incident, covering
+from broadcaster.guideline import about_an_incident
 from broadcaster.handover import How, commander_name, locked, move
-from broadcaster.incident import NAMESPACE, Command, Incident, Topic
+from broadcaster.incident import NAMESPACE, Incident
 from broadcaster.ledger import (
     Tx,
     approvals,
@@ -86,9 +86,6 @@ from broadcaster.world import Frozen
 
 #: The most that a reason for a soft finding may hold.
 LONGEST_REASON = 500
-
-#: Who decided where a guideline did: no person.
-GUIDELINE = "guideline"
 
 
 class ShowPicture(Frozen):
@@ -237,8 +234,6 @@ def submit_revision(
         | alts_told(revision)
         | {f"reason_{rule}": why for rule, why in revision.policy_reasons.items()},
     )
-    if incident.notice:
-        request = _by_guideline(tx, incident.notice, revision, request, person, len(findings))
     return Submitted(revision, request)
 
 
@@ -275,37 +270,6 @@ def _about_no_incident(
     several = guidelines.open_incidents(tx)
     if refusal := about_an_incident(texts, several, stated=order.no_open_incident):
         raise refusal
-
-
-def _by_guideline(
-    tx: Tx, topic: Topic, revision: Revision, request: ApprovalRequest, person: Person,
-    findings: int,
-) -> ApprovalRequest:  # fmt: skip
-    """Where a guideline of the Chief's covers the notice, it decides, and nobody is asked (389.3).
-
-    The gate proves it again by itself. Otherwise the request waits for a supervisor.
-    """
-    held = authorities.standing(tx, person.id)
-    it = Submission(topic=topic, channels=revision.channels, person=person, held=held,
-                    findings=findings, at=tx.now, pictured=bool(revision.pictures))  # fmt: skip
-    guideline = covering(guidelines.every(tx), it)
-    if guideline is None:
-        return request
-    decision = Decision(
-        id=str(uuid.uuid4()), request_id=request.id, person_id=person.id, reason=None,
-        verdict=Verdict.APPROVED, digest=revision.digest, at=tx.now, guideline_id=guideline.id,
-    )  # fmt: skip
-    command = Command(routine=True)
-    approvals.add_decision(tx, decision, command, f"guideline-{request.id}", proof=None)
-    why = f"Within the Chief's guideline on {guideline.topic} (389.3)."
-    approvals.end_request(tx, request, RequestState.APPROVED, why)
-    outbox.decision_recorded(tx, decision.id, request.incident_id)
-    tx.record(Kind.DECISION_RECORDED, actor=GUIDELINE, incident_id=request.incident_id,
-              decision_id=decision.id, request_id=request.id, verdict=str(decision.verdict),
-              digest=decision.digest, code=short_code(decision.digest),
-              guideline_id=guideline.id, clause=guideline.clause,
-              topic=str(topic))  # fmt: skip
-    return request.model_copy(update={"state": RequestState.APPROVED})
 
 
 def withdraw_request(tx: Tx, request_id: str, person: Person) -> None:
@@ -378,7 +342,8 @@ def decide(
 
     The same idempotency key with the same body gets the first answer again. A Watch Commander
     who decides where no command is recorded takes command by deciding. Where both Commanders must
-    approve, the first one's approval is an assent: the request stays open for the other's.
+    approve, the first one's approval is an assent: the request stays open for the other's. Who
+    compiled a notice approves it on the word of the Chief's guideline that covers it (389.3).
     `device_bound`: whether no passkey is taken that its maker copies.
     """
     incident, request = held_request(tx, order.request_id)
@@ -398,6 +363,9 @@ def decide(
         proof=order.proof, key=key, keeps=order.keeps, entered=fallbacks.entered(tx, seal),
         device_bound=device_bound,
     )  # fmt: skip
+    own = person.id == revision.compiled_by and order.verdict is Verdict.APPROVED
+    if own and (it := guidelines.covering(tx, incident.incident, revision)):
+        case = replace(case, by_guideline=True, guideline=it)
     refusal = objection(case)
     if refusal is None and case.entered is None:
         refusal = passkeys.counted(tx, key, order.proof)
@@ -423,6 +391,7 @@ def decide(
         id=str(uuid.uuid4()), request_id=request.id, person_id=person.id, verdict=order.verdict,
         digest=order.digest, reason=reason, at=tx.now, keeps=order.keeps,
         assent_id=case.assent.id if case.assent and completes else None,
+        guideline_id=case.guideline.id if case.guideline else None,
     )  # fmt: skip
     kept_facts = lapses_by(revision, case.facts) if order.keeps else ()
     recorded = approvals.add_decision(
@@ -437,6 +406,9 @@ def decide(
               passkey_id=id_of(order.proof), assent_id=decision.assent_id,
               after=case.assent.person_id if case.assent and completes else None,
               fallback_id=case.entered.allowance.id if case.entered else None,
+              guideline_id=decision.guideline_id,
+              clause=case.guideline.clause if case.guideline else None,
+              topic=str(case.guideline.topic) if case.guideline else None,
               keeps=[change.name for change in kept_facts] if order.keeps else None,
               private={"reason": reason} | changes_told(kept_facts))  # fmt: skip
     return recorded

@@ -100,9 +100,8 @@ def judge_decision(
 
 
 def _takes_back(kept: approvals.KeptDecision, revision: Revision) -> bool:
-    """Whether nobody approved it again: a prepared retraction, and no guideline's word either."""
-    by_nobody = not kept.proven and kept.decision.guideline_id is None
-    return by_nobody and revision.kind is UpdateKind.RETRACTION
+    """Whether nobody approved it again: a prepared retraction."""
+    return not kept.proven and revision.kind is UpdateKind.RETRACTION
 
 
 def _taking_back(tx: Tx, decision: Decision, retraction: Revision, person: Person) -> TakingBack:

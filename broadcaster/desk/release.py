@@ -109,7 +109,7 @@ class View:
     stopped_at: datetime | None
     by_voice: voices.Kept | None
     about: Incident
-    guideline: Guideline | None  #: that decided, instead of a person
+    guideline: Guideline | None  #: on whose word its compiler decided
     may_be_kept: bool  #: whether the Commander may let go what is held
     commander: str  #: who is asked
     assent: Assent | None  #: where both Commanders had to approve, the first one's

@@ -44,6 +44,7 @@ from broadcaster.ledger import (
     assents,
     authorities,
     exercises,
+    guidelines,
     incidents,
     people,
     schema,
@@ -266,6 +267,7 @@ def _asking(
         "about_id": request.id, "incident_id": request.incident_id, "world": tx.world,
         "url": address + About.REQUEST.page(request.id, request.incident_id),
         "opened_at": request.created_at, "expires_at": request.expires_at, "people": callees,
+        "compiler_first": guidelines.covering(tx, incident.incident, revision) is not None,
     }  # fmt: skip
     return Asking(**fields)
 

@@ -821,9 +821,26 @@ async def a_notice(scene: Scene, text: str = "Coffee with an officer.", **guidel
 
 
 async def on_its_word(scene: Scene, guideline_id: str, person: Person | None = None) -> None:
-    """A decision by guideline, with nobody's passkey."""
-    await scene.decide(person or scene.story.pio)
-    await scene.set(schema.decisions, scene.decision_id, guideline_id=guideline_id, proof=None)
+    """A decision by guideline, with the passkey of whoever compiled it, or of `person`."""
+    who = person or scene.story.pio
+    scene.phone, scene.key = await a_phone(scene.story, who)
+    await scene.decide(who)
+    await scene.set(schema.decisions, scene.decision_id, guideline_id=guideline_id)
+
+
+async def on_its_word_and_nobodys(scene: Scene) -> None:
+    """The desk says that a member submitted it, and no passkey does."""
+    await on_its_word(scene, await a_notice(scene))
+    await scene.set(schema.decisions, scene.decision_id, proof=None)
+
+
+async def on_its_word_with_a_passkey_that_is_copied(scene: Scene) -> None:
+    kept = await a_notice(scene)
+    scene.device_bound = True
+    phone, scene.key = await a_phone(scene.story, scene.story.pio)
+    copied = replace(phone, flags=phone.flags | MAY_BE_SYNCED)
+    await scene.decide(scene.story.pio, phone=copied)
+    await scene.set(schema.decisions, scene.decision_id, guideline_id=kept)
 
 
 async def an_incident_on_a_guidelines_word(scene: Scene) -> None:
@@ -1351,6 +1368,8 @@ CHECKS = [
     Check(STILL, "_words, ", "", other_words_seen, "words_changed"),
     Check(STILL, "_proof, ", "", somebody_elses_phone, "passkey_unknown"),
     Check(STILL, "_device, ", "", a_passkey_that_is_copied, "passkey_synced"),
+    Check(STILL, "_proof, ", "", on_its_word_and_nobodys, "passkey_missing"),
+    Check(STILL, "_device, ", "", on_its_word_with_a_passkey_that_is_copied, "passkey_synced"),
     Check(DEVICE, "_copied(case, case.proof)", "None", a_passkey_that_is_copied, "passkey_synced"),
     Check(COPIED, "(case.device_bound and passkey.may_be_copied(proof))", "False",
           a_passkey_that_is_copied, "passkey_synced"),
@@ -1576,7 +1595,7 @@ UNNOTICED = {
     (STILL, "_reason"): "a decision that goes back is not approved, so nothing of it is released",
     (STILL, "refusal := check(case)"): "hands on what a check says; each check has its own row",
     (STILL, "case.by_guideline"): "lets a guideline decide; without it none could",
-    (STILL, "check in _ASK_A_PERSON"): "the same: these ask a person who decided for a proof",
+    (STILL, "check is person_objection"): "the same: its compiler approves no words of their own",
     (OUTSIDE, "it is None"): "the gate would fail on the notice that is not there",
     (STRICTLY, "guideline is None"): "the gate would fail on the guideline that is not there",
     (STRICTLY, "outside"): "hands on what a term says; each term has its own row",
