@@ -41,7 +41,8 @@ class Replies(StrEnum):
     NOWHERE = "nowhere"  #: there is nowhere to answer
     CLOSED = "closed"  #: the platform closes them as we post
     APPROXIMATED = "approximated"  #: the platform closes them to nearly everybody
-    KEPT_CLOSED = "closed by hand, seen to be before each post"  #: by the adapter; else none goes
+    #: Somebody closes them there; the adapter looks before each post, and sends none where not.
+    KEPT_CLOSED = "closed by hand, seen to be before each post"
     BY_HAND = "by hand"  #: somebody closes them in the platform's own settings
     OPEN = "open"  #: nobody can close them
 
