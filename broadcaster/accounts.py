@@ -107,6 +107,7 @@ class MastodonAccount(_Account):
         "The account is the department's, verified by a link from its site, with a second factor.",
         "The token has the scopes profile, read:statuses, write:statuses and write:media, and no "
         "other.",
+        "The limit is the server's own: a test of the channel says where they differ.",
         "Anybody can answer there: the Chief's decision is needed (389.5.1).",
     )
     options = ("limit",)

@@ -47,6 +47,9 @@ async def run(
 
     message = await ledger.write(started)
     told = {"channel": channel.name}
+    differs, why = await _once(adapter.differs(), channel.deadline)
+    if said := why or " ".join(differs or ()):
+        told["differs"] = said
     receipt, why = await _once(adapter.send(message), channel.deadline)
     told["sent"] = why or "posted"
     if receipt:
@@ -56,6 +59,8 @@ async def run(
         seen, why = await _once(adapter.read(receipt), channel.deadline)
         same = seen is not None and as_approved(seen, message.rendering)
         told["read"] = why or ("the same words" if same else "other words, or none")
+        if seen is not None and seen.answerable:
+            told["answers"] = "the public can answer there, though that was to be closed (389.5.1)"
         _, why = await _once(adapter.retract(receipt), channel.deadline)
         told["taken back"] = why or "yes"
     await ledger.write(lambda tx: tx.record(

@@ -55,6 +55,7 @@ class Platform(Sender[Exercise]):
         self.channel = channel
         self.fails = list(fails)
         self.there: dict[str, str] = {}
+        self.answerable = False
         self.asked: list[str] = []
 
     async def send(self, message: Any) -> Receipt:
@@ -80,7 +81,7 @@ class Platform(Sender[Exercise]):
     async def read(self, there: Receipt) -> Seen | None:
         self._ask("read")
         text = self.there.get(there.remote_id)
-        return Seen(text=text) if text is not None else None
+        return Seen(text=text, answerable=self.answerable) if text is not None else None
 
     async def close(self) -> None:
         """Nothing was opened."""
@@ -330,9 +331,7 @@ async def test_words_in_anothers_place_are_looked_for_there(story: Story, tmp_pa
 async def test_what_may_have_been_posted_alone_is_not_put_in_anothers_place_as_well(
     story: Story, tmp_path: Path
 ) -> None:
-    channel = EDITS.model_copy(
-        update={"idempotency": Idempotency.TAKES_OUR_KEY, "key_life": timedelta(hours=1)}
-    )
+    channel = EDITS.model_copy(update={"idempotency": Idempotency.WE_CHOOSE_THE_ID})
     fails = [("send", InDoubt("?")), ("find", TryLater("away")), *[("send", InDoubt("?"))] * 2]
     platform = Platform(channel, *fails)
     incident = await story.reported()
@@ -394,6 +393,29 @@ async def test_what_the_public_reads_is_looked_at_three_times(story: Story, tmp_
     found = [each["public"]["found"] for each in reversed(entries)
              if each["kind"] == Kind.POST_READ_BACK]  # fmt: skip
     assert found == ["as approved", "changed", "gone"]
+
+
+async def test_a_post_that_the_public_can_answer_all_at_once_stands_on_the_board_and_the_record(
+    story: Story, tmp_path: Path
+) -> None:
+    platform = Platform(PLATFORM)
+    _, planned = await story.released(await story.reported(), "Leave.", [PLATFORM])
+    post = planned[HOOK.name]
+    async with delivering(story, tmp_path, HOOK.name, answers=platform) as (_, worker):
+        await ended(story, post)
+        await done(story, worker, post)
+        first = (await owed(story, post))[Errand.READ_BACK]
+        assert (first.found, first.alarms) == (Found.AS_APPROVED, False)
+        platform.answerable = True
+        story.clock.at = first.owed.since + READ_AFTER[1]
+        await until("it was read", lambda: has_found(story, post, Found.ANSWERABLE))
+    [(alarming, errand)] = await story.ledger.read(
+        lambda tx: errands.alarming(tx, [post.incident_id])
+    )
+    assert alarming.id == post.id and errand.why and "389.5.1" in errand.why
+    entries = await story.ledger.read(lambda tx: records.of_incident(tx, post.incident_id))
+    last = next(each for each in entries if each["kind"] == Kind.POST_READ_BACK)
+    assert last["public"]["found"] == "open to answers" and last["public"]["tell"] == "pio"
 
 
 async def test_it_is_not_read_before_the_channel_may_show_it(story: Story, tmp_path: Path) -> None:
