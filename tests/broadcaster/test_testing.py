@@ -64,7 +64,9 @@ async def test_where_the_public_can_answer_nothing_is_sent_before_the_chief_deci
     assert refusal.value.code == "channel_off" and "389.5.1" in refusal.value.why
     assert not board.sent
     begun = [Kind.CHANNEL_TEST_STARTED]
-    assert not await story.ledger.read(lambda tx: records.lines(tx, kinds=begun)), "no test is on the record that was not begun"
+    assert not await story.ledger.read(lambda tx: records.lines(tx, kinds=begun)), (
+        "no test is on the record that was not begun"
+    )
 
 
 async def test_once_the_chief_has_decided_it_is_sent_and_no_longer_than_that(story: Story) -> None:
