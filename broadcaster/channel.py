@@ -83,6 +83,9 @@ class Shape(Frozen):
     folds_with: str = ""
 
 
+#: How long a picture may take to be brought (facts/security §3).
+UPLOAD = timedelta(seconds=30)
+
 Kind = Literal[
     "public_page", "webhook", "matrix", "mastodon", "bluesky", "wordpress", "x", "mail", "ntfy"
 ]
@@ -103,6 +106,8 @@ class Channel(Frozen, Generic[W]):
     #: A send is given this long before its end counts as not known (facts/security §3: 3 s to
     #: connect, 10 s to answer).
     deadline: timedelta = timedelta(seconds=13)
+    #: How much longer a send may take that brings pictures (30 s more to answer, the same source).
+    upload: timedelta = timedelta()
     #: How many posts a minute it takes. None: as many as come.
     pace: int | None = None
     #: Of class A: for how long after the first try its server knows our key. None: for good.
@@ -120,10 +125,16 @@ class Channel(Frozen, Generic[W]):
     shape: Shape
     #: Under what name it posts there, beside its title; None: we do not know it.
     handle: str | None = None
+    #: The last day of what proves us there, where the settings say so.
+    ends: date | None = None
 
     def count(self, text: str) -> int:
         """The length of `text` by this channel's own rule."""
         return count(self.count_rule, text)
+
+    def time_for(self, pictures: Sequence[Picture]) -> timedelta:
+        """How long a send may take that shows these, before its end counts as not known."""
+        return self.deadline + self.upload if pictures else self.deadline
 
     def resend_until(self, first_tried_at: datetime) -> datetime | None:
         """Until when a post that may have arrived may be sent again without being there twice.
@@ -236,6 +247,7 @@ def matrix(world: W, name: str, title: str, handle: str | None = None) -> Channe
         replies=Replies.CLOSED,
         mending=Mending.EDIT,
         pictures=1,
+        upload=UPLOAD,
         reads_back=True,
         frame="Readers see the words in the room, with the room's name and the time.",
         # Apps may ask their server for a preview of a link (specification, "URL previews").
@@ -267,6 +279,7 @@ def mastodon(
         mending=Mending.EDIT,
         pace=60,
         pictures=1,
+        upload=UPLOAD,
         longest_alt=1_500,  # docs.joinmastodon.org/methods/media, description
         reads_back=True,
         frame="Readers see the words with the account's name and the time. Anybody can answer.",
@@ -297,6 +310,7 @@ def bluesky(world: W, name: str, title: str, handle: str | None = None) -> Chann
         replies=Replies.APPROXIMATED,
         mending=Mending.DELETE,
         pictures=1,
+        upload=UPLOAD,
         reads_back=True,
         frame="Readers see the words with the account's name and the time. Bluesky's app lets "
         "nobody answer or quote.",
@@ -321,6 +335,7 @@ def wordpress(world: W, name: str, title: str, handle: str | None = None) -> Cha
         replies=Replies.CLOSED,
         mending=Mending.EDIT,
         pictures=1,
+        upload=UPLOAD,
         reads_back=True,
         frame="The site adds its own layout and the time. The headline is the title of the post.",
         shape=Shape(layout=Layout.ARTICLE, headline="Title"),
