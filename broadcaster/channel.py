@@ -452,7 +452,7 @@ PROOFS: dict[Kind, tuple[Proof, ...]] = {
         Proof("specification", "X API 2.167, by Prism 5.16.0"),
         Proof("stand-in", "a loopback server of ours for what Prism cannot do"),
     ),
-    "ntfy": (Proof("stand-in", "a loopback double of ours of what docs.ntfy.sh says (no version)"),),
+    "ntfy": (Proof("stand-in", "a loopback double of docs.ntfy.sh, which has no version"),),
 }
 
 
