@@ -282,8 +282,10 @@ class _It:
         """Whether sending again, once its pause is over, would still write the same post."""
         if self.trial.edits:
             return True
-        until = self.trial.channel.resend_until(self.trial.first_tried_at)
-        return until is not None and self._tried_again_at() <= until - self.trial.channel.deadline
+        channel = self.trial.channel
+        longest = channel.deadline + channel.upload  # to be sure, as if it brought pictures
+        until = channel.resend_until(self.trial.first_tried_at)
+        return until is not None and self._tried_again_at() <= until - longest
 
     def looks_first(self) -> bool:
         """Whether it is looked for though its server takes our key."""

@@ -430,7 +430,8 @@ class _Lane:
         so before the time that the ledger noted, however long this process then stood still.
         """
         assert self.lease, "it was opened on it"
-        until = began + self._adapter.channel.deadline.total_seconds()
+        lasts = self._adapter.channel.time_for(opened.rendering.pictures)
+        until = began + lasts.total_seconds()
         task = asyncio.create_task(self._send(opened, self.lease, until))
         self._sending.add(task)
         self._served[opened.post.incident_id] = next(self._turns)
@@ -563,8 +564,7 @@ async def _end(adapter: AnyAdapter, uses: Collection[asyncio.Task[None]]) -> Non
 def _message(
     opened: Opened, adapter: AnyAdapter, incident_url: Callable[[str], str]
 ) -> Message[Any]:
-    revision, post = opened.revision, opened.post
-    rendering = revision.rendering(post.channel)
+    revision, post, rendering = opened.revision, opened.post, opened.rendering
     return Message(
         post_id=post.id, world=adapter.channel.world, incident_public_id=opened.public_id,
         incident_url=incident_url(opened.public_id), number=revision.number,

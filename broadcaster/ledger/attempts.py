@@ -43,7 +43,7 @@ from broadcaster.ledger.leases import Lease, LeaseLost
 from broadcaster.ledger.posts import Kept, Turn
 from broadcaster.ledger.tx import Tx
 from broadcaster.outcome import Next, Standing, Trial, before_attempt
-from broadcaster.update import Revision, lapses_by
+from broadcaster.update import Rendering, Revision, lapses_by
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Wanted:
 
     post_id: str
     lease: Lease
-    lasts: timedelta  #: until then it is sent, or given up
+    lasts: timedelta  #: until then it is sent, or given up, where it brings no pictures
     channel: AnyChannel
     passes: tuple[str, ...] = ()  #: earlier ones of its incident that were in doubt just now
 
@@ -96,6 +96,11 @@ class Opened:
     edits: Receipt | None = None  #: in whose place the words are put, where they are
     #: The bytes of the words' pictures, by their digest.
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def rendering(self) -> Rendering:
+        """The words that are sent."""
+        return self.revision.rendering(self.post.channel)
 
 
 @dataclass(frozen=True)
@@ -242,7 +247,8 @@ def _judged(
         resend_until=None if channel is None or doubts.edits
         else channel.resend_until(doubts.first_tried_at or tx.now),
         can_look=channel is not None and channel.find_lag is not None,
-        deadline=channel.deadline if channel else timedelta(),
+        deadline=channel.time_for(released.revision.rendering(post.channel).pictures)
+        if channel else timedelta(),
     )  # fmt: skip
     instead = before_attempt(standing, now=tx.now)
     if instead is not None:
@@ -322,21 +328,27 @@ def hold_lapsed(tx: Tx, incident: incidents.Kept) -> list[Ended]:
     return ended
 
 
+def _longer(opened: Opened, channel: AnyChannel) -> timedelta:
+    """How much longer than words alone it may take to send."""
+    return channel.time_for(opened.rendering.pictures) - channel.deadline
+
+
 def _note(tx: Tx, asked: Mapping[str, Wanted], outcomes: Mapping[str, Outcome]) -> None:
     posts.turn(tx, [Turn(each.post, each.then) for each in outcomes.values()
                     if isinstance(each, Ended)])  # fmt: skip
     opened = [(each, asked[each.post.id]) for each in outcomes.values() if isinstance(each, Opened)]
     if not opened:
         return
+    ends = {each.post.id: wanted.lasts + _longer(each, wanted.channel) for each, wanted in opened}
     tx.connection.execute(insert(schema.attempts), [
         {"post_id": each.post.id, "number": each.number, "started_at": tx.now,
-         "send_before": tx.now + wanted.lasts, "lease_epoch": wanted.lease.epoch,
+         "send_before": tx.now + ends[each.post.id], "lease_epoch": wanted.lease.epoch,
          "edits": each.edits.remote_id if each.edits else None}
         for each, wanted in opened
     ])  # fmt: skip
     table = schema.posts.c
-    for lasts in {wanted.lasts for _, wanted in opened}:
-        alike = [each.post.id for each, wanted in opened if wanted.lasts == lasts]
+    for lasts in set(ends.values()):
+        alike = [id for id, mine in ends.items() if mine == lasts]
         tx.connection.execute(
             update(schema.posts)
             .where(table.id.in_(alike))

@@ -101,6 +101,7 @@ _WORKER = {
     "reply_decisions": "INSERT, UPDATE",
     "accounts": "INSERT, UPDATE",
     "account_secrets": "INSERT, UPDATE, DELETE",
+    "credential_warnings": "INSERT, UPDATE",
     "errands": "INSERT, UPDATE",
     "clock_steps": "INSERT, UPDATE",
     "people": "INSERT",  # and what else `broadcaster roster` writes: see `_rights`

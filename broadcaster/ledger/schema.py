@@ -754,8 +754,6 @@ accounts = Table(
     Column("serial", Integer, nullable=False),
     #: The last day that its credential is good for, where somebody knows it.
     Column("expires_on", Text),
-    #: Of how many days before that somebody was warned.
-    Column("warned", Integer),
     Column("added_by", Text, ForeignKey("people.id"), nullable=False),
     Column("added_at", Instant, nullable=False),
     Column("changed_by", Text, ForeignKey("people.id"), nullable=False),
@@ -769,6 +767,15 @@ account_secrets = Table(
     metadata,
     Column("channel", Text, ForeignKey("accounts.channel"), primary_key=True),
     Column("sealed", Text, nullable=False),
+)
+
+#: Of which last day of a channel's credential somebody was told, and how many days before it.
+credential_warnings = Table(
+    "credential_warnings",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("ends", Text, nullable=False),
+    Column("days", Integer, nullable=False),
 )
 
 #: How a channel fares, and what was ordered of it: a row once a process has sent on it.

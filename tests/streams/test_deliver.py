@@ -19,7 +19,7 @@ from broadcaster.delivery import InDoubt, LockedOut, PostState, Receipt, TryLate
 from broadcaster.errors import LedgerAway, LedgerSilent, Refusal
 from broadcaster.ledger import Tx, attempts, channels, leases, posts, problems, records, schema
 from broadcaster.ledger.attempts import Opened, Wanted
-from broadcaster.orders import stop_release
+from broadcaster.orders import ShowPicture, stop_release
 from broadcaster.outcome import Choice, tried
 from broadcaster.posting import Channels
 from broadcaster.record import Kind
@@ -38,6 +38,7 @@ from streams.lease import LASTS
 from streams.sweep import sweep
 from tests.connected.installation import until
 from tests.patience import PATIENCE
+from tests.pictures import kept_picture
 from tests.story import HOOK, PAGE, Story
 
 #: Seconds that it is watched for: one that does not pause writes hundreds of times in them.
@@ -152,6 +153,28 @@ async def test_a_process_that_stood_still_before_a_send_does_not_send(
         now = await until("it was noted", noted)
     assert answers.sent == 0
     assert now.why and "Nothing was sent" in now.why
+
+
+async def test_a_send_that_brings_a_picture_has_the_time_for_it(
+    story: Story, tmp_path: Path
+) -> None:
+    """On a channel on which there is no time but for that."""
+    there = HOOK.model_copy(update={"deadline": timedelta(), "upload": timedelta(seconds=PATIENCE)})
+    incident = await story.reported()
+    image = await kept_picture(story.ledger, incident, story.pio)
+    shown = ShowPicture(digest=image.digest, alt="A closed street.")
+    shows = await story.submitted(incident, channels=[there], pictures=(shown,))
+    _, planned = await story.gated(shows)
+    _, alone = await story.released(await story.reported("2026-2"), channels=[there])
+
+    async def unsent() -> bool:
+        return (await kept(story, alone[HOOK.name])).state is PostState.WAITING
+
+    answers = Answers(channel=there)
+    async with delivering(story, tmp_path, HOOK.name, answers=answers):
+        assert await ended(story, planned[HOOK.name]) is PostState.POSTED
+        await until("the words alone were not sent", unsent)
+    assert answers.posts == [planned[HOOK.name].id]
 
 
 async def test_a_channel_that_another_holds_keeps_back_its_own_posts_alone(
