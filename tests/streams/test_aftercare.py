@@ -397,7 +397,7 @@ async def test_what_the_public_reads_is_looked_at_three_times(story: Story, tmp_
 
 
 async def test_it_is_not_read_before_the_channel_may_show_it(story: Story, tmp_path: Path) -> None:
-    channel = PLATFORM.model_copy(update={"find_lag": timedelta(seconds=30)})
+    channel = PLATFORM.model_copy(update={"read_lag": timedelta(seconds=30)})
     platform = Platform(channel)
     _, planned = await story.released(await story.reported(), "Leave.", [channel])
     post = planned[HOOK.name]
