@@ -226,7 +226,7 @@ class Bluesky(Sender[W]):
                     )
                 self._session = _Session(str(said["did"]), now, str(said["accessJwt"]))
             except InDoubt as broke:
-                raise TryLater(f"We could not log in to Bluesky. {broke}") from None
+                raise TryLater(f"We could not log in to Bluesky. {broke}", broke.after) from None
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise TryLater("Bluesky's answer to our login cannot be read.") from None
         return self._session
@@ -279,8 +279,10 @@ class Bluesky(Sender[W]):
             http.prove(answer)
             said = answer.json
             return _Found(str(said["uri"]), str(said["value"]["text"]))
-        except (Refused, InDoubt) as broke:
-            raise TryLater(f"We could not look at Bluesky. {broke}") from None
+        except InDoubt as broke:
+            raise TryLater(f"We could not look at Bluesky. {broke}", broke.after) from None
+        except Refused as no:
+            raise TryLater(f"We could not look at Bluesky. {no}") from None
         except (ValueError, KeyError, TypeError):
             raise TryLater("What Bluesky shows of the post cannot be read.") from None
 

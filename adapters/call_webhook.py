@@ -58,7 +58,7 @@ class CallWebhook(Generic[W]):
                 "The app that calls people ended the subscription (410). Take it out of the "
                 "settings, or ask whoever runs it."
             )
-        http.prove(answer)
+        http.prove(answer, repeats=True)
         return Accepted(remote_id=call.id, at=self._clock.now())
 
     async def close(self) -> None:

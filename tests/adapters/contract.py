@@ -271,9 +271,9 @@ ANSWERS: list[tuple[int, dict[str, str], type[Exception] | None, timedelta | Non
     *((status, {}, Refused, None) for status in (400, 403, 404, 409, 410, 413, 422)),
     (401, {}, LockedOut, None),
     *((status, {}, InDoubt, None) for status in (408, 500, 501, 502, 503, 504, 599)),
-    (500, {"Retry-After": "7"}, InDoubt, None),
+    (500, {"Retry-After": "7"}, InDoubt, timedelta(seconds=7)),
     (503, {"Retry-After": "soon"}, InDoubt, None),
-    (503, {"Retry-After": "7"}, TryLater, timedelta(seconds=7)),
+    (503, {"Retry-After": "7"}, InDoubt, timedelta(seconds=7)),
     (429, {}, TryLater, None),
     (429, {"Retry-After": "0"}, TryLater, timedelta()),
     (429, {"Retry-After": "120"}, TryLater, timedelta(seconds=120)),
@@ -289,6 +289,14 @@ ANSWERS: list[tuple[int, dict[str, str], type[Exception] | None, timedelta | Non
     (429, {"X-RateLimit-Reset": f"{NOW.timestamp() - 90:.0f}"}, TryLater, timedelta()),
     (429, {"X-RateLimit-Reset": "9" * 5000}, TryLater, timedelta(days=7)),
     *((429, {"X-RateLimit-Reset": value}, TryLater, None) for value in ("-5", "", "soon", "²")),
+    # Of X's several limits those count that are at their end, and of those the one that lasts.
+    *((429, {"x-rate-limit-reset": "90", "x-rate-limit-remaining": left,
+             f"x-{whose}-limit-24hour-reset": "7200", f"x-{whose}-limit-24hour-remaining": "0"},
+       TryLater, timedelta(hours=2)) for whose in ("app", "user") for left in ("0", "88")),
+    (429, {"x-rate-limit-reset": "90", "x-rate-limit-remaining": "0",
+           "x-app-limit-24hour-reset": "7200", "x-app-limit-24hour-remaining": "9"},
+     TryLater, timedelta(seconds=90)),
+    (429, {"x-app-limit-24hour-reset": "7200"}, TryLater, None),
     (429, {"Retry-After": "7", "X-RateLimit-Reset": "90"}, TryLater, timedelta(seconds=7)),
     (503, {"X-RateLimit-Reset": "90"}, InDoubt, None),
     *((429, {"Retry-After": value}, TryLater, None) for value in ("-5", "1.5", "", "x", "²")),
@@ -517,7 +525,7 @@ class HttpFaults(ABC):
         told = await self._fails(self._made(), error, caplog)
         assert str(status) in str(told)
         assert len(self.sends) == 1, "whether and when to try again is not the adapter's to say"
-        if isinstance(told, TryLater):
+        if isinstance(told, TryLater | InDoubt):
             assert told.after == pause
 
     async def test_a_send_that_is_well_tells_no_secret(
