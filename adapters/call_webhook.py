@@ -51,7 +51,7 @@ class CallWebhook(Generic[W]):
         """Hands the call to the app. Raises TryLater, Refused or InDoubt."""
         meant_for(self, call)
         answer = await self._client.post_signed(
-            self._url, call.id, _body(call), key=self._key, deadline=self._deadline
+            self._url, call.id, _body(call), keys=[self._key], deadline=self._deadline
         )
         if answer.status == 410:
             raise Refused(

@@ -47,7 +47,8 @@ CALL_NETWORKS = "BROADCASTER_CALL_NETWORKS"
 #: Mastodon, X, Bluesky.
 LIMITS = ("X-RateLimit", "X-Rate-Limit", "RateLimit")
 
-#: X's limits of a day, which it tells beside the one of 15 minutes (docs.x.com, "Rate limits").
+#: X's limits of a day, told beside the one of 15 minutes (seen: node-twitter-api-v2 #495, #553; its
+#: own documentation does not name them).
 LIMITS_OF_A_DAY = ("x-app-limit-24hour", "x-user-limit-24hour")
 
 #: Of an answer no more than this is read; its status stands.
@@ -138,15 +139,15 @@ class Client:
             raise self._how_it_broke(problem) from None
 
     async def post_signed(
-        self, url: URL, message_id: str, body: bytes, *, key: bytes, deadline: timedelta
+        self, url: URL, message_id: str, body: bytes, *, keys: Sequence[bytes], deadline: timedelta
     ) -> Answer:
-        """Posts JSON, signed (Standard Webhooks 1.0). Raises as `post` does."""
+        """Posts JSON, signed by each key (Standard Webhooks 1.0). Raises as `post` does."""
         return await self.post(
             url,
             body=body,
             headers={
                 "Content-Type": "application/json",
-                **signed(message_id, body, key=key, at=self._clock.now()),
+                **signed(message_id, body, keys=keys, at=self._clock.now()),
             },
             deadline=deadline,
         )
@@ -183,8 +184,8 @@ def prove(answer: Answer, *, repeats: bool = False) -> None:
     not even with a time to come back at (RFC 9110 §15.6.4): proxies and time limits say it, too,
     of a server that broke off halfway, as they say 408 and the other 5xx; Varnish adds Retry-After
     to its own (builtin.vcl, vcl_backend_error), and no platform of ours documents that it did
-    nothing then. All of these are InDoubt, with the pause; what may be done about it follows from the
-    channel's class. Only for what does no harm twice (`repeats`) a 503 with a pause is TryLater.
+    nothing then. All of these are InDoubt, with the pause; what may be done about it follows from
+    the channel's class. Only of what does no harm twice (`repeats`) it is TryLater.
     The rest is Refused, and LockedOut where it does not know who we are (401, RFC 9110 §15.5.2).
     """
     status = answer.status
@@ -257,15 +258,20 @@ def legible() -> Iterator[None]:
         raise TryLater("The receiver showed something that cannot be read.") from None
 
 
-def signed(message_id: str, body: bytes, *, key: bytes, at: datetime) -> dict[str, str]:
-    """The headers that sign a body (Standard Webhooks 1.0); each try has the same `message_id`."""
+def signed(
+    message_id: str, body: bytes, *, keys: Sequence[bytes], at: datetime
+) -> dict[str, str]:  # fmt: skip
+    """The headers that sign a body (Standard Webhooks 1.0); each try has the same `message_id`.
+
+    A receiver takes it by whichever of the keys it knows.
+    """
     stamp = str(int(at.timestamp()))
     to_sign = f"{message_id}.{stamp}.".encode() + body
-    signature = base64.b64encode(hmac.digest(key, to_sign, hashlib.sha256)).decode()
+    signatures = (base64.b64encode(hmac.digest(key, to_sign, hashlib.sha256)) for key in keys)
     return {
         "webhook-id": message_id,
         "webhook-timestamp": stamp,
-        "webhook-signature": f"v1,{signature}",
+        "webhook-signature": " ".join(f"v1,{each.decode()}" for each in signatures),
     }
 
 

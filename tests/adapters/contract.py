@@ -182,6 +182,20 @@ class Contract(ABC):
         receipt = await adapter.send(message)
         assert await adapter.find(message) == receipt
 
+    async def test_what_cannot_be_done_to_a_post_is_said(self, adapter: Adapter[Exercise]) -> None:
+        """As the channel declares it: what it promises, its other tests try."""
+        wrong, right = await self.message("Leave."), await self.message("Stay inside.", 2)
+        there, channel = await adapter.send(wrong), adapter.channel
+        for can, act in (
+            (channel.mending is Mending.EDIT, partial(adapter.edit, right, there)),
+            (channel.mending is not Mending.FOLLOW_UP, partial(adapter.retract, there)),
+            (channel.reads_back, partial(adapter.read, there)),
+        ):
+            if not can:
+                with pytest.raises(Unsupported):
+                    await act()
+        assert [each.text for each in await self.posted()] == [wrong.rendering.text]
+
     async def test_it_may_be_closed_twice(self, adapter: Adapter[Exercise]) -> None:
         await adapter.send(await self.message("Stay inside."))
         await adapter.close()
@@ -221,13 +235,13 @@ class Platform(Contract):
         assert seen is not None and seen.text == message.rendering.text
         assert seen.headline in (message.rendering.headline, None)
 
-    async def test_it_edits_or_says_that_it_cannot(self, adapter: Adapter[Exercise]) -> None:
+    async def test_right_words_take_the_place_of_wrong_ones(
+        self, adapter: Adapter[Exercise]
+    ) -> None:
+        if adapter.channel.mending is not Mending.EDIT:
+            return
         first, right = await self.message("Leave."), await self.message("Stay inside.", 2)
         there = await adapter.send(first)
-        if adapter.channel.mending is not Mending.EDIT:
-            with pytest.raises(Unsupported):
-                await adapter.edit(right, there)
-            return
         edited = await adapter.edit(right, there)
         assert await adapter.edit(right, there) == edited
         seen = await adapter.read(edited)
@@ -314,6 +328,16 @@ BREAKS = [
     receiver.answers_half_and_waits,
     receiver.answers_half_a_head,
     receiver.babbles,
+]
+
+#: How an edit breaks that was sent, and what that means.
+EDITS: list[tuple[Way, type[Exception]]] = [
+    *((way, InDoubt) for way in BREAKS),
+    (answers(200, body=b"<h1>Welcome</h1>"), InDoubt),
+    (answers(503, {"Retry-After": "7"}), InDoubt),
+    (answers(429, {"Retry-After": "7"}), TryLater),
+    (answers(403), Refused),
+    (answers(401), LockedOut),
 ]
 
 #: Ways in which a look shows nothing: not that something is there, nor that it is gone.
@@ -489,12 +513,14 @@ class HttpFaults(ABC):
         return self._adapters[-1]
 
     async def _fails(
-        self, adapter: Adapter[Exercise], error: type[Exception], caplog: pytest.LogCaptureFixture
-    ) -> Exception:
-        """The error of one send, which must be of this type and hold no secret."""
+        self, adapter: Adapter[Exercise], error: type[Exception], caplog: pytest.LogCaptureFixture,
+        edits: Receipt | None = None,
+    ) -> Exception:  # fmt: skip
+        """The error of one send, or edit, which must be of this type and hold no secret."""
         caplog.set_level(logging.DEBUG)
+        message = await self.message("Stay inside.")
         with pytest.raises((TryLater, Refused, InDoubt)) as caught:
-            await adapter.send(await self.message("Stay inside."))
+            await (adapter.edit(message, edits) if edits else adapter.send(message))
         assert type(caught.value) is error, caught.value
         assert str(caught.value).endswith((".", "?"))
         told = "".join(
@@ -579,7 +605,30 @@ class HttpFaults(ABC):
         with pytest.raises((TryLater, Refused, InDoubt, Unsupported)):
             await adapter.retract(there)
 
+    async def test_a_look_that_was_put_off_says_for_how_long(self) -> None:
+        message, adapter = await self.message("Stay inside."), self._made()
+        there = await adapter.send(message)
+        self.there.ways = [answers(503, {"Retry-After": "7"}, acts=False)]
+        for look in (partial(adapter.find, message), partial(adapter.read, there)):
+            with pytest.raises((TryLater, Unsupported)) as said:
+                await look()
+            if isinstance(said.value, TryLater):
+                assert said.value.after == timedelta(seconds=7)
+
     # --- where it broke -----------------------------------------------------------------------
+
+    @pytest.mark.parametrize(("way", "error"), EDITS)
+    async def test_how_an_edit_ends(
+        self, way: Way, error: type[Exception], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        adapter = self._made()
+        if adapter.channel.mending is not Mending.EDIT:
+            return
+        there = await adapter.send(await self.message("Leave."))
+        self.suffers(way)
+        told = await self._fails(adapter, error, caplog, edits=there)
+        if "503" in str(told) or "429" in str(told):
+            assert getattr(told, "after", None) == timedelta(seconds=7)
 
     @pytest.mark.parametrize("way", BREAKS)
     async def test_broken_after_the_message_may_have_left(

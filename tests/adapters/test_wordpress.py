@@ -523,7 +523,12 @@ class TestWordPressFaults(HttpFaults):
         assert (first.method, first.json) == ("POST", {"status": "draft"})
         broken.clear()
         await adapter.retract(there)
-        assert [each.method for each in self.there.heard[-4:]] == ["POST", "GET", "DELETE", "DELETE"]
+        assert [each.method for each in self.there.heard[-4:]] == [
+            "POST",
+            "GET",
+            "DELETE",
+            "DELETE",
+        ]
         assert "posts" in self.there.heard[-1].path
 
     @pytest.mark.parametrize(("status", "body", "means"), DELETIONS)

@@ -243,7 +243,8 @@ REFUSALS: list[tuple[int, dict[str, str], dict[str, Any], type[Exception], str]]
     (429, {"x-rate-limit-reset": f"{NOW.timestamp() + 300:.0f}"}, {"title": "Too Many Requests"},
      TryLater, "429"),
     (500, {}, {"title": "Internal Server Error"}, InDoubt, "500"),
-    (503, {}, {"title": "Service Unavailable"}, InDoubt, "503"),
+    *((status, {}, {"title": "Service Unavailable"}, InDoubt, str(status))
+      for status in (502, 503, 504)),
     (200, {}, {"errors": [{"title": "Internal"}]}, InDoubt, "200"),
 ]  # fmt: skip
 
