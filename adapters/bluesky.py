@@ -82,6 +82,7 @@ class _Found:
 
     uri: str
     text: str
+    pictures: tuple[str, ...]  #: their descriptions
 
 
 class Bluesky(Sender[W]):
@@ -142,9 +143,17 @@ class Bluesky(Sender[W]):
                 )
 
     async def read(self, there: Receipt) -> Seen | None:
-        """The words of the post; None: it is gone. Raises TryLater."""
-        found = await self._found(*_place(there.remote_id))
-        return Seen(text=found.text) if found else None
+        """The words of the post; None: it is gone. Raises TryLater.
+
+        Nobody may answer it while its threadgate stands, and allows nobody.
+        """
+        repo, rkey = _place(there.remote_id)
+        found = await self._found(repo, rkey)
+        if found is None:
+            return None
+        gate = await self._record(repo, THREADGATE, rkey)
+        closed = gate is not None and gate[1].get("allow") == []
+        return Seen(text=found.text, answerable=not closed, pictures=found.pictures)
 
     async def close(self) -> None:
         await self._client.close()
@@ -253,7 +262,7 @@ class Bluesky(Sender[W]):
                     "the next try logs in again.",
                     timedelta(),
                 )
-        _prove(answer)
+        _prove(answer, method)
         return answer
 
     async def _call(
@@ -265,8 +274,20 @@ class Bluesky(Sender[W]):
         )  # fmt: skip
 
     async def _found(self, repo: str, rkey: str) -> _Found | None:
-        """What stands under a key; None: nothing does. Raises TryLater."""
-        record = {"repo": repo, "collection": POST, "rkey": rkey}
+        """The post that stands under a key; None: none does. Raises TryLater."""
+        record = await self._record(repo, POST, rkey)
+        if record is None:
+            return None
+        uri, post = record
+        with http.legible():
+            images = post.get("embed", {}).get("images", ())
+            return _Found(uri, str(post["text"]), tuple(str(each["alt"]) for each in images))
+
+    async def _record(
+        self, repo: str, collection: str, rkey: str
+    ) -> tuple[str, dict[str, Any]] | None:
+        """A record and its address; None: there is none. Raises TryLater."""
+        record = {"repo": repo, "collection": collection, "rkey": rkey}
         answer = await self._client.look(
             (self._xrpc / "com.atproto.repo.getRecord").with_query(record), headers={},
             deadline=self.channel.deadline,
@@ -275,14 +296,13 @@ class Bluesky(Sender[W]):
             return None
         try:
             http.prove(answer)
-            said = answer.json
-            return _Found(str(said["uri"]), str(said["value"]["text"]))
         except InDoubt as broke:
             raise TryLater(f"We could not look at Bluesky. {broke}", broke.after) from None
         except Refused as no:
             raise TryLater(f"We could not look at Bluesky. {no}") from None
-        except (ValueError, KeyError, TypeError):
-            raise TryLater("What Bluesky shows of the post cannot be read.") from None
+        with http.legible():
+            said = answer.json
+            return str(said["uri"]), dict(said["value"])
 
     def _receipt(self, uri: str) -> Receipt:
         _, rkey = _place(uri)
@@ -291,11 +311,16 @@ class Bluesky(Sender[W]):
         )
 
 
-def _prove(answer: http.Answer) -> None:
+def _prove(answer: http.Answer, method: str = "") -> None:
     """As `http.prove`, in better words where Bluesky says what is wrong."""
     if refusal := _REFUSALS.get(_error(answer)):
         locked_out = answer.status == 401
         raise (LockedOut if locked_out else Refused)(refusal.format(answer.status))
+    if method.endswith(".uploadBlob") and answer.status in (400, 413, 415):
+        raise Refused(
+            f"Bluesky does not take the picture ({answer.status}), and nothing was posted. Have "
+            "the words approved without it, or with a smaller one."
+        )
     http.prove(answer)
 
 

@@ -1,7 +1,8 @@
 """Statuses of an account on a Mastodon server (docs.joinmastodon.org/methods/statuses).
 
 Each is public and may be quoted by nobody; Mastodon cannot close replies (issue #14762). Its
-Idempotency-Key is the post's id, which the server knows for an hour. Read is what the public reads,
+Idempotency-Key is the post's id, which the server knows for an hour; some answer 500 to one that
+they know (issue #40399), so after a 500 the status is looked for. Read is what the public reads,
 the HTML `content`, and not `/source`: what the server makes of the words is part of them.
 
 A picture is brought before its status (docs.joinmastodon.org/methods/media, version 2). One that no
@@ -10,8 +11,9 @@ status shows is dropped by the server, so it is brought anew on each try.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
@@ -22,6 +24,7 @@ from adapters import http
 from broadcaster.accounts import MastodonAccount
 from broadcaster.channel import Channel
 from broadcaster.clock import Clock
+from broadcaster.counting import LINK_COUNTS
 from broadcaster.delivery import (
     InDoubt,
     LockedOut,
@@ -34,6 +37,7 @@ from broadcaster.delivery import (
     TryLater,
     meant_for,
 )
+from broadcaster.media import ENDINGS
 from broadcaster.world import W
 
 #: How many statuses are asked for at once (servers give no more), the bytes they may be, and how
@@ -69,6 +73,10 @@ class Mastodon(Sender[W]):
         answer = await self._ask(
             "POST", self._api / "statuses", status, {"Idempotency-Key": message.post_id}
         )
+        if answer.status == 500:
+            with contextlib.suppress(TryLater):
+                if there := await self.find(message):
+                    return there
         _prove(answer)
         return _receipt(answer)
 
@@ -112,7 +120,19 @@ class Mastodon(Sender[W]):
         """The words that the public reads; None: they are gone. Raises TryLater."""
         with http.legible():
             status = await self._look(f"statuses/{there.remote_id}")
-            return None if status is None else Seen(text=words(status))
+            if status is None:
+                return None
+            shown = tuple(each["description"] or "" for each in status["media_attachments"])
+            return Seen(text=words(status), pictures=shown)
+
+    async def differs(self) -> Sequence[str]:
+        """Limits of the server that are not those we count by. Raises TryLater.
+
+        They stand in its `configuration` (docs.joinmastodon.org/entities/Instance).
+        """
+        with http.legible():
+            server = (await self._look("instance", of=self._api.parent / "v2"))["configuration"]
+            return list(_differences(server, self.channel))
 
     async def close(self) -> None:
         await self._client.close()
@@ -129,6 +149,11 @@ class Mastodon(Sender[W]):
                     self._api.parent / "v2/media", body=body, deadline=self.channel.deadline,
                     headers={**self._proof(), "Content-Type": content_type},
                 )  # fmt: skip
+                if answer.status in (413, 422):
+                    raise Refused(
+                        f"Mastodon does not take the picture ({answer.status}), and nothing was "
+                        "posted. Have the words approved without it, or with a smaller one."
+                    )
                 _prove(answer)
                 brought.append(str(answer.json["id"]))
             if answer.status == 202:
@@ -137,10 +162,12 @@ class Mastodon(Sender[W]):
                 )
         return brought
 
-    async def _look(self, path: str, query: Mapping[str, str] | None = None) -> Any:
+    async def _look(
+        self, path: str, query: Mapping[str, str] | None = None, *, of: URL | None = None
+    ) -> Any:
         """What is there, as JSON; None: nothing is (any more). Raises TryLater."""
         answer = await self._client.look(
-            self._api.joinpath(path).with_query(query), headers=self._proof(),
+            (of or self._api).joinpath(path).with_query(query), headers=self._proof(),
             deadline=self.channel.deadline, most=LONGEST_PAGE,
         )  # fmt: skip
         return None if answer.status in (404, 410) else http.shown(answer)
@@ -183,8 +210,8 @@ def _prove(answer: http.Answer) -> None:
             )
         case 422:
             raise Refused(
-                "Mastodon found these words, their form or the picture invalid (422), and posted "
-                "nothing. Compare the limit in the settings with the server's, or shorten the text."
+                "Mastodon found these words or their form invalid (422), and posted nothing. "
+                "Compare the limit in the settings with the server's, or shorten the text."
             )
     http.prove(answer)
 
@@ -204,6 +231,29 @@ def _told(status: Any) -> Receipt:
 
 def _at(status: Any) -> datetime:
     return datetime.fromisoformat(status["created_at"])
+
+
+def _differences(server: Mapping[str, Any], ours: Channel[Any]) -> Iterator[str]:
+    texts, media = server["statuses"], server["media_attachments"]
+    if (longest := texts["max_characters"]) != ours.limit:
+        yield (
+            f"The server takes {longest:,} characters in a status, and the settings say "
+            f"{ours.limit:,}: put the server's number there, or add the channel anew with it."
+        )
+    if (link := texts["characters_reserved_per_url"]) != LINK_COUNTS:
+        yield (
+            f"The server counts a link as {link} characters, and we as {LINK_COUNTS}: a text "
+            "with links that just fits here may be refused there."
+        )
+    if (most := texts["max_media_attachments"]) < ours.pictures:
+        yield f"The server takes {most} pictures with a status, and we send {ours.pictures}."
+    if (size := media["image_size_limit"]) < ours.picture_bytes:
+        yield f"The server takes pictures of {size:,} bytes, and we send {ours.picture_bytes:,}."
+    # It is told from version 4.4 on.
+    if (alt := media.get("description_limit") or ours.longest_alt) < ours.longest_alt:
+        yield f"The server takes descriptions of {alt:,} characters, and we {ours.longest_alt:,}."
+    if refused := [each for each in ENDINGS if each not in media["supported_mime_types"]]:
+        yield f"The server takes no {' and no '.join(refused)}, which we send."
 
 
 # --- What the public reads ----------------------------------------------------------------------

@@ -18,8 +18,8 @@ caption is the description (v1.10). In one event, with the words for a caption, 
 captions would show no words. Its file stays on the homeserver when it is taken back: no request of
 ours deletes one.
 
-Before the first post of a process the room is looked at: one in which everybody may send anything
-gets none (389.5.1).
+Others set who may speak in the room. Before each post it is looked at: one in which everybody may
+send anything gets none (389.5.1). It is looked at again whenever a post is read back.
 """
 
 from __future__ import annotations
@@ -90,6 +90,18 @@ _REFUSALS = {
     "M_TOO_LARGE": ("The homeserver takes no message that long", "Shorten the text."),
 }  # fmt: skip
 
+#: What it means otherwise where a picture was brought (specification, "Content repository").
+_REFUSALS_OF_PICTURES = _REFUSALS | {
+    "M_FORBIDDEN": (
+        "The homeserver takes no such picture from our account",
+        "Ask whoever runs it which it takes, or have the words approved without it.",
+    ),
+    "M_TOO_LARGE": (
+        "The homeserver takes no picture that large",
+        "Have the words approved without it, or with a smaller one.",
+    ),
+}
+
 
 class Matrix(Sender[W]):
     """Posts to one room. The token is never shown."""
@@ -108,7 +120,6 @@ class Matrix(Sender[W]):
         }
         self._client = http.Client(networks, clock)
         self._user: str | None = None  #: who we are, once it was asked
-        self._only_we_speak = False  #: whether the room was looked at
 
     async def send(self, message: Message[W]) -> Receipt:
         """Posts the message. Raises TryLater, Refused or InDoubt."""
@@ -185,7 +196,15 @@ class Matrix(Sender[W]):
         """What the public reads there; None: it is gone. Raises TryLater."""
         with _looking():
             event = await self._event(there.remote_id)
-        return None if event is None or event.text is None else Seen(text=event.text)
+            if event is None or event.text is None:
+                return None
+            levels = await self._levels()
+            about = await self._related(there.remote_id, "m.reference")
+        pictures = [each.text for each in about if each.sender == event.sender and each.text]
+        return Seen(
+            text=event.text, answerable=bool(levels.open_to_all()),
+            pictures=tuple(reversed(pictures)),  # they are told the newest first
+        )  # fmt: skip
 
     async def close(self) -> None:
         await self._client.close()
@@ -193,16 +212,13 @@ class Matrix(Sender[W]):
     # --- looking ------------------------------------------------------------------------------
 
     async def _look_at_the_room(self) -> None:
-        """Raises Refused where the public may speak in the room, and TryLater; once."""
-        if self._only_we_speak:
-            return
+        """Raises Refused where the public may speak in the room, and TryLater."""
         levels = await self._levels()
         if open_to_all := levels.open_to_all():
             raise Refused(
                 "Everybody may speak in the room. Set these of its power levels above its "
                 f"users_default, which is {levels.users_default}: {', '.join(open_to_all[:5])}."
             )
-        self._only_we_speak = True
 
     async def _levels(self) -> _PowerLevels:
         answer = await self._ask(f"v3/{self._in_room}/state/m.room.power_levels")
@@ -247,7 +263,7 @@ class Matrix(Sender[W]):
                     body=message.file(picture), deadline=self.channel.deadline,
                     headers=self._headers | {"Content-Type": picture.type},
                 )  # fmt: skip
-                _prove(answer)
+                _prove(answer, _REFUSALS_OF_PICTURES)
                 brought.append((picture, _read(answer, _Brought, TryLater).content_uri))
         return brought
 
@@ -463,7 +479,9 @@ def _is_missing(answer: http.Answer) -> bool:
     return answer.status == 404 and _Error.of(answer).errcode == "M_NOT_FOUND"
 
 
-def _prove(answer: http.Answer) -> None:
+def _prove(
+    answer: http.Answer, refusals: Mapping[str, tuple[str, str]] = _REFUSALS
+) -> None:  # fmt: skip
     """Raises unless a request was granted, as `http.prove` does, with a homeserver's reasons."""
     try:
         http.prove(answer)
@@ -472,9 +490,9 @@ def _prove(answer: http.Answer) -> None:
         raise
     except Refused as refused:
         errcode = _Error.of(answer).errcode
-        if errcode not in _REFUSALS:
+        if errcode not in refusals:
             raise
-        what, do = _REFUSALS[errcode]
+        what, do = refusals[errcode]
         raise type(refused)(f"{what} ({answer.status}). {do}") from None
 
 

@@ -176,7 +176,10 @@ class WordPress(Sender[W]):
             raise TryLater(str(said)) from None
         except ValueError:
             _no_answer_of_its(answer)
-        return Seen(text=_text(post.content.rendered), headline=_text(post.title.rendered))
+        return Seen(
+            text=_text(post.content.rendered), headline=_text(post.title.rendered),
+            answerable=(post.comment_status, post.ping_status) != ("closed", "closed"),
+        )  # fmt: skip
 
     async def close(self) -> None:
         await self._client.close()

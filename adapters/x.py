@@ -129,7 +129,10 @@ class X(Sender[W]):
             # X answers 200 with an error in place of the post.
             if "data" not in shown and shown["errors"][0]["type"].endswith(GONE):
                 return None
-            return Seen(text=words(shown["data"]))
+            post = shown["data"]
+            settings = post.get("reply_settings")
+            answerable = None if settings is None else settings != "mentionedUsers"
+            return Seen(text=words(post), answerable=answerable)
 
     async def close(self) -> None:
         await self._client.close()

@@ -46,6 +46,7 @@ class Found(StrEnum):
     AS_APPROVED = "as approved"
     CHANGED = "changed"  #: the public reads something else there
     WRONG = "wrong again"  #: what it was to put right stands there again
+    ANSWERABLE = "open to answers"  #: the words are right, and the public can answer them there
     GONE = "gone"  #: it is there no more, and we did not take it down
     DOWN = "down"  #: we took it down
     STAYS = "stays"  #: we cannot take it down: somebody must, by hand
@@ -53,7 +54,7 @@ class Found(StrEnum):
     @property
     def alarms(self) -> bool:
         """Whether somebody must look: what the public reads is not as it was approved."""
-        return self in (Found.CHANGED, Found.WRONG, Found.GONE, Found.STAYS)
+        return self not in (Found.AS_APPROVED, Found.DOWN)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Then:
 
 
 def as_approved(seen: Seen, approved: Rendering) -> bool:
-    """Whether the public reads what was approved."""
+    """Whether the public reads the words that were approved."""
     return seen.text == approved.text and seen.headline in (None, approved.headline)
 
 
@@ -105,7 +106,7 @@ def after_read(
             anew = owed.found is not Found.GONE
             return Then(_next_read(owed), Found.GONE, why, Tell.PIO, alarms=anew)
         case Seen() if as_approved(how, approved):
-            return Then(_next_read(owed), Found.AS_APPROVED)
+            return _framed(how, approved, owed)
         case Seen() if any(as_approved(how, words) for words in wrong):
             why = "The wrong words stand there again, in the place of these."
             again = now + READ_AGAIN
@@ -117,6 +118,24 @@ def after_read(
             why = "What the public reads there is not what was approved."
             anew = (owed.found, owed.read) != (Found.CHANGED, _digest(how))
             return Then(_next_read(owed), Found.CHANGED, why, Tell.PIO, _digest(how), anew)
+
+
+def _framed(seen: Seen, approved: Rendering, owed: Owed) -> Then:
+    """What follows where the words are right: from what stands with them, and whether they can be
+    answered. What a channel does not tell is no alarm."""
+    if seen.pictures not in (None, tuple(each.alt for each in approved.pictures)):
+        found, why = Found.CHANGED, "The words are there, but not the picture that was approved."
+        if not approved.pictures:
+            why = "The words are there, and with them a picture that nobody approved."
+    elif seen.answerable:
+        found, why = Found.ANSWERABLE, (
+            "The public can answer it there, though that was to be closed (389.5.1). Close it "
+            "there by hand."
+        )  # fmt: skip
+    else:
+        return Then(_next_read(owed), Found.AS_APPROVED)
+    anew = (owed.found, owed.read) != (found, _digest(seen))
+    return Then(_next_read(owed), found, why, Tell.PIO, _digest(seen), anew)
 
 
 def after_retract(
@@ -142,7 +161,8 @@ def after_retract(
 
 
 def _digest(seen: Seen) -> str:
-    return hashlib.sha256(f"{seen.headline}\0{seen.text}".encode()).hexdigest()
+    pictures = "".join(f"\0{each}" for each in seen.pictures or ())
+    return hashlib.sha256(f"{seen.headline}\0{seen.text}{pictures}".encode()).hexdigest()
 
 
 def _next_read(owed: Owed) -> datetime | None:

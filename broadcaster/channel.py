@@ -41,6 +41,7 @@ class Replies(StrEnum):
     NOWHERE = "nowhere"  #: there is nowhere to answer
     CLOSED = "closed"  #: the platform closes them as we post
     APPROXIMATED = "approximated"  #: the platform closes them to nearly everybody
+    KEPT_CLOSED = "closed by hand, seen to be before each post"  #: by the adapter; else none goes
     BY_HAND = "by hand"  #: somebody closes them in the platform's own settings
     OPEN = "open"  #: nobody can close them
 
@@ -140,7 +141,7 @@ class Channel(Frozen, Generic[W]):
 
     def unfit(self, text: str) -> str | None:
         """Why the platform would change or refuse the text, however short; None: it would not."""
-        return verbatim.unfit(self.kind, text)
+        return verbatim.unfit(self.kind, text, self.handle)
 
     def unfit_pictures(self, pictures: Sequence[Picture]) -> str | None:
         """Why it cannot show these as they are; None: it can. It may show none at all."""
@@ -235,7 +236,7 @@ def matrix(world: W, name: str, title: str, handle: str | None = None) -> Channe
         idempotency=Idempotency.TAKES_OUR_KEY,
         key_life=timedelta(hours=23),
         find_lag=timedelta(),
-        replies=Replies.CLOSED,
+        replies=Replies.KEPT_CLOSED,
         mending=Mending.EDIT,
         pictures=1,
         reads_back=True,

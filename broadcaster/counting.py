@@ -78,7 +78,7 @@ def _graphemes(text: str) -> int:
 
 
 #: How long a link is on Mastodon (characters_reserved_per_url) and X (transformedURLLength).
-_LINK_COUNTS = 23
+LINK_COUNTS = 23
 
 #: Before what both take for a link, or X for a link without its https, stands none of these
 #: (twitter-text, validUrlPrecedingChars).
@@ -111,7 +111,7 @@ def _links(kind: regex.Pattern[str], text: str, weigh: Callable[[str], int]) -> 
 
     def counted(found: regex.Match[str]) -> str:
         sure = found["last"].lower() in _SURE and found[0].isascii()
-        return " " * (_LINK_COUNTS if sure else max(_LINK_COUNTS, weigh(found[0])))
+        return " " * (LINK_COUNTS if sure else max(LINK_COUNTS, weigh(found[0])))
 
     return str(kind.sub(counted, text))
 

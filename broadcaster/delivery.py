@@ -7,6 +7,7 @@ says what becomes of the post. Adapters never try again by themselves.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic, Protocol
@@ -131,6 +132,10 @@ class Seen(Frozen):
 
     text: str
     headline: str | None = None  #: None: the channel has none
+    #: Whether the public can answer it there (389.5.1). None: the channel does not tell.
+    answerable: bool | None = None
+    #: The descriptions of its pictures, in order. None: the channel does not tell.
+    pictures: tuple[str, ...] | None = None
 
 
 class TryLater(Exception):
@@ -198,6 +203,13 @@ class Adapter(Protocol[W]):
         """What the public reads there; None: it is gone. Raises Unsupported or TryLater."""
         ...
 
+    async def differs(self) -> Sequence[str]:
+        """What the platform says of itself, and the channel otherwise: a sentence each.
+
+        Raises TryLater.
+        """
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -217,6 +229,9 @@ class Sender(Generic[W]):
 
     async def read(self, there: Receipt) -> Seen | None:
         raise Unsupported(f"{self.channel.title} cannot be read by us.")
+
+    async def differs(self) -> Sequence[str]:
+        return ()
 
 
 def meant_for(channel: Channel[W], message: Message[W]) -> None:

@@ -6,7 +6,8 @@ tenacity's wait objects, and kept in the ledger as `next_look`.
 
 The law behind it (DESIGN.md rule 5): what may have arrived is sent again only where that cannot
 post twice, or after it was looked for and is not there; else a person chooses. An end is never
-guessed.
+guessed. A key that a server takes is no reason not to look: it may be slow to know the key
+(mastodon#21840), or know it and answer nothing but 500 (mastodon#40399).
 """
 
 from __future__ import annotations
@@ -284,6 +285,11 @@ class _It:
         until = self.trial.channel.resend_until(self.trial.first_tried_at)
         return until is not None and self._tried_again_at() <= until - self.trial.channel.deadline
 
+    def looks_first(self) -> bool:
+        """Whether it is looked for though its server takes our key."""
+        takes_key = self.trial.channel.idempotency is Idempotency.TAKES_OUR_KEY
+        return takes_key and self.can_look() and not self.trial.edits
+
     def may_be_there(self) -> bool:
         return self.trial.may_be_there
 
@@ -305,7 +311,7 @@ class _It:
         return self.trial.overtaken
 
     def tried_enough(self) -> bool:
-        return self.trial.doubts >= MOST_DOUBTS
+        return self.trial.doubts >= MOST_DOUBTS and not self.cannot_double()
 
     # What follows.
 
@@ -351,7 +357,7 @@ class _It:
 
     def send_again(self) -> Next:
         why = "It was looked for and is not there, so it is sent again."
-        return Next(PostState.WAITING, self.now, why, surely_not_there=True)
+        return Next(PostState.WAITING, self._tried_again_at(), why, surely_not_there=True)
 
     def send_for_safety(self) -> Next:
         why = "Nobody can say whether it arrived; for the safety of life it is sent again."
@@ -380,6 +386,7 @@ TABLE: tuple[Row, ...] = (
     (_SENDING, Met.LOCKED_OUT, _It.always, _It.wait_and_tell),
     (_SENDING, Met.UNSENT, _It.asks_for_long, _It.wait_and_tell),
     (_SENDING, Met.UNSENT, _It.always, _It.wait),
+    (_SENDING, Met.UNKNOWN, _It.looks_first, _It.look),
     (_SENDING, Met.UNKNOWN, _It.cannot_double, _It.wait),
     (_SENDING, Met.UNKNOWN, _It.can_look, _It.look),
     (_SENDING, Met.UNKNOWN, _It.is_sent_again, _It.count_down),

@@ -47,6 +47,9 @@ async def run(
 
     message = await ledger.write(started)
     told = {"channel": channel.name}
+    differs, why = await _once(adapter.differs(), channel.deadline)
+    if said := why or " ".join(differs or ()):
+        told["differs"] = said
     receipt, why = await _once(adapter.send(message), channel.deadline)
     told["sent"] = why or "posted"
     if receipt:

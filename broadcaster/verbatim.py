@@ -29,13 +29,39 @@ def _begins_with_a_mark(text: str) -> str | None:
 
 def _empty_lines(text: str) -> str | None:
     """Mastodon makes paragraphs by Rails' simple_format, X of its own accord."""
-    if regex.search(r"\n\s+\n", text):
-        return "Empty lines in a row, or a line of mere space, would be shown as one empty line."
+    if found := regex.search(r"(.{0,9})\n(\s)\s*\n", text):
+        return (
+            "Empty lines in a row, or a line of mere space, would be shown as one empty line: "
+            f"take out the {_named(found[2])} after “{found[1]}”."
+        )
     return None
 
 
 def _outer_space(text: str) -> str | None:
-    return "Space before or after the text would be cut off." if text != text.strip() else None
+    if text[:1].isspace():
+        return f"What the text begins with, {_named(text[0])}, would be cut off: take it out."
+    if text[-1:].isspace():
+        return f"What the text ends with, {_named(text[-1])}, would be cut off: take it out."
+    return None
+
+
+#: As Mastodon reads an account that is named with its server (Account::MENTION_RE).
+_ELSEWHERE = regex.compile(
+    r"(?<![\w=/])@[a-z0-9_]+(?:[a-z0-9_.-]*[a-z0-9_])?@(?P<server>[\w.-]*\w)", regex.IGNORECASE
+)
+
+
+def _of_its_own(text: str, home: str) -> str | None:
+    """Mastodon shows an account of its own by its name alone, so that it cannot be told whether the
+    public reads what was approved. Its accounts may be named by the domain above its own."""
+    for found in _ELSEWHERE.finditer(text):
+        server = found["server"]
+        if f".{home}".lower().endswith(f".{server}".lower()):
+            return (
+                f"Mastodon would show {found[0]} without its server, which is the channel's own: "
+                f"leave @{server} out."
+            )
+    return None
 
 
 def _composed(text: str) -> str | None:
@@ -80,8 +106,12 @@ def _bare_link(text: str) -> str | None:
     )
 
 
+#: What Unicode gives no name of its own, and a text may hold.
+_NAMES = {"\n": "LINE FEED", "\t": "TABULATION"}
+
+
 def _named(character: str) -> str:
-    name = unicodedata.name(character, "")
+    name = unicodedata.name(character, _NAMES.get(character, ""))
     return f"U+{ord(character):04X}" + (f" ({name})" if name else "")
 
 
@@ -93,6 +123,11 @@ _RULES: Mapping[str, Sequence[Rule]] = {
 }
 
 
-def unfit(kind: str, text: str) -> str | None:
-    """Why a kind of channel would not show this text as it is; None: it would."""
+def unfit(kind: str, text: str, home: str | None = None) -> str | None:
+    """Why a kind of channel would not show this text as it is; None: it would.
+
+    `home`: the server that its account is on, where that is known.
+    """
+    if kind == "mastodon" and home and (why := _of_its_own(text, home)):
+        return why
     return next((why for rule in _RULES.get(kind, ()) if (why := rule(text))), None)

@@ -50,6 +50,7 @@ STATES: dict[str, State] = {
     "retracted": State("back", "Retracted"),
     "changed": State("exclamation", "The public reads something else", "look"),
     "wrong again": State("exclamation", "The wrong words stand there again", "look"),
+    "open to answers": State("exclamation", "The public can answer", "look"),
     "gone": State("barred", "There no more", "look"),
     "stays": State("exclamation", "To be taken down by hand", "look"),
     "open": State("clock", "Waiting"),

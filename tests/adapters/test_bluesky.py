@@ -30,6 +30,7 @@ from broadcaster.world import Exercise
 from tests.adapters.bluesky_pds_server import Account, Pds, bluesky_pds
 from tests.adapters.contract import (
     LOOPBACK,
+    SHOWN,
     HttpFaults,
     Pictured,
     Platform,
@@ -68,6 +69,19 @@ ERRORS: list[tuple[str, int, str, type[Exception], str]] = [
     ("getRecord", 400, "InvalidRequest", TryLater, "could not look"),
     ("getRecord", 429, "RateLimitExceeded", TryLater, "come back later"),
     ("getRecord", 502, "UpstreamFailure", TryLater, "could not look"),
+    ("uploadBlob", 400, "InvalidRequest", Refused, "does not take the picture (400)"),
+    ("uploadBlob", 400, "InvalidToken", Refused, "session that it has just given us"),
+    ("uploadBlob", 401, "AuthMissing", LockedOut, "refused this (401)"),
+    ("uploadBlob", 413, "PayloadTooLarge", Refused, "does not take the picture (413)"),
+    ("uploadBlob", 415, "", Refused, "does not take the picture (415)"),
+    ("uploadBlob", 429, "RateLimitExceeded", TryLater, "come back later"),
+    ("uploadBlob", 500, "InternalServerError", TryLater, "only the picture"),
+    ("deleteRecord", 400, "InvalidRequest", Refused, "refused this (400)"),
+    ("deleteRecord", 400, "InvalidToken", Refused, "session that it has just given us"),
+    ("deleteRecord", 401, "AuthMissing", LockedOut, "refused this (401)"),
+    ("deleteRecord", 401, "AccountTakedown", LockedOut, "taken the account down"),
+    ("deleteRecord", 429, "RateLimitExceeded", TryLater, "come back later"),
+    ("deleteRecord", 500, "InternalServerError", InDoubt, "answered 500"),
     ("applyWrites", 400, "InvalidRequest", Refused, "refused this (400)"),
     ("applyWrites", 400, "InvalidSwap", Refused, "refused this (400)"),
     ("applyWrites", 400, "InvalidToken", Refused, "session that it has just given us"),
@@ -163,6 +177,31 @@ class TestBluesky(Platform):
         assert answers["post"] == quotes["post"] == receipt.remote_id
         disabled = [{"$type": f"{POSTGATE}#disableRule"}]
         return answers["allow"] == [] and quotes["embeddingRules"] == disabled
+
+    @pytest.mark.parametrize(
+        ("gate", "answerable"),
+        [
+            ({"allow": []}, False),
+            ({}, True),  # whoever likes (lexicon app.bsky.feed.threadgate)
+            ({"allow": [{"$type": f"{THREADGATE}#followingRule"}]}, True),
+            (None, True),
+        ],
+    )
+    async def test_whether_nobody_may_answer_is_read_back(
+        self, adapter: Bluesky[Exercise], pds: Pds, token: str,
+        gate: dict[str, object] | None, answerable: bool,
+    ) -> None:  # fmt: skip
+        receipt = await adapter.send(showing(await self.message("Stay inside.")))
+        rkey = receipt.remote_id.rpartition("/")[2]
+        at = {"repo": self.account.did, "collection": THREADGATE, "rkey": rkey}
+        pds.ask("com.atproto.repo.deleteRecord", at, token)
+        if gate is not None:
+            record = {"$type": THREADGATE, "post": receipt.remote_id, "createdAt": NOW.isoformat()}
+            said = pds.ask("com.atproto.repo.putRecord", at | {"record": record | gate}, token)
+            assert "error" not in said
+        assert await adapter.read(receipt) == Seen(
+            text="Stay inside.", answerable=answerable, pictures=(SHOWN.alt,)
+        )
 
     async def test_what_stands_there(self, adapter: Bluesky[Exercise]) -> None:
         text = "Gas leak – 🚒 see https://a.example/é."
@@ -283,7 +322,7 @@ class TestTexts:
         if not text or not BLUESKY.fits(text):
             return
         receipt = await adapter.send(approved(BLUESKY.name, text, next(_NUMBERS)))
-        assert await adapter.read(receipt) == Seen(text=text)
+        assert await adapter.read(receipt) == Seen(text=text, answerable=False, pictures=())
 
     @pytest.mark.parametrize(
         ("text", "more"),
@@ -377,7 +416,15 @@ class TestBlueskyFaults(HttpFaults):
         caplog: pytest.LogCaptureFixture,
     ) -> None:  # fmt: skip
         self.says(method, answers(status, body=json.dumps({"error": error}).encode()))
-        assert told in str(await self._fails(self._made(), raised, caplog))
+        if method == "deleteRecord":
+            with pytest.raises(raised, match=re.escape(told)):
+                await self._made().retract(Receipt(remote_id=f"at://{DID}/{POST}/3n2wmgnuijlts"))
+        elif method == "uploadBlob":
+            with pytest.raises(raised, match=re.escape(told)):
+                await self._made().send(showing(await self.message("Stay inside.")))
+            assert self.sends == []
+        else:
+            assert told in str(await self._fails(self._made(), raised, caplog))
 
     @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"\xff", b'{"did":1}', b'{"value":null}'])
     @pytest.mark.parametrize("method", ["createSession", "getRecord"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from datetime import timedelta
@@ -23,6 +24,7 @@ from broadcaster.media import digest_of
 from broadcaster.world import Exercise
 from tests.adapters.contract import (
     LOOPBACK,
+    SHOWN,
     HttpFaults,
     Pictured,
     Platform,
@@ -33,7 +35,7 @@ from tests.adapters.contract import (
 from tests.adapters.mastodon_mock_server import Server, mastodon
 from tests.adapters.prism import excerpt, prism
 from tests.adapters.special_texts import SPECIAL
-from tests.faults.receiver import Receiver, Request, answers
+from tests.faults.receiver import Receiver, Request, Way, answers, by
 from tests.story import EXERCISE, StillClock
 
 __all__ = ["mastodon"]
@@ -163,7 +165,24 @@ class TestMastodon(Platform):
         assume(CHANNEL.fits(text) and len(text) <= 500 and "~~" not in text)
         there = await adapter.send(await self.message(text, next(self.numbers)))
         assert await self.source(there.remote_id) == text
-        assert await adapter.read(there) == Seen(text=text)
+        assert await adapter.read(there) == Seen(text=text, pictures=())
+
+    async def test_the_picture_is_read_back_or_seen_to_be_missing(
+        self, adapter: Mastodon[Exercise]
+    ) -> None:
+        there = await adapter.send(showing(await self.message("Stay inside.")))
+        seen = await adapter.read(there)
+        assert seen == Seen(text="Stay inside.", pictures=(SHOWN.alt,))
+
+    async def test_it_says_where_the_server_counts_otherwise(
+        self, adapter: Mastodon[Exercise]
+    ) -> None:
+        assert await adapter.differs() == []
+        short = made(self.server.url)
+        short.channel = short.channel.model_copy(update={"limit": 300})
+        [said] = await short.differs()
+        assert "500 characters" in said and "300" in said
+        await short.close()
 
 
 class TestMastodonFaults(HttpFaults):
@@ -184,7 +203,7 @@ REFUSALS: list[tuple[int, dict[str, str], str, type[Exception], str]] = [
     (403, {}, "This action is outside the authorized scopes", Refused, "scope"),
     (403, {}, "Your login is currently disabled", Refused, "limited the account"),
     (410, {}, "The thing was there and is gone", Refused, "410"),
-    (422, {}, "Validation failed: Text can't be blank", Refused, "invalid"),
+    (422, {}, "Validation failed: Text can't be blank", Refused, "words"),
     (422, {}, "Validation failed: Text character limit of 500 exceeded", Refused, "limit"),
     (
         429,
@@ -226,6 +245,90 @@ async def test_what_it_answers_to_a_post_and_to_an_edit(
         assert told.value.after == timedelta(minutes=5)
     with pytest.raises(error):
         await double.edit(message, Receipt(remote_id="1"))
+
+
+#: What a server tells of itself (docs.joinmastodon.org/entities/Instance), as far as we ask.
+TOLD: dict[str, dict[str, Any]] = {
+    "statuses": {
+        "max_characters": 500, "max_media_attachments": 4, "characters_reserved_per_url": 23,
+    },
+    "media_attachments": {
+        "supported_mime_types": ["image/jpeg", "image/png", "video/mp4"],
+        "image_size_limit": 16_777_216, "description_limit": 1_500,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "said"),
+    [
+        ("statuses", "max_characters", 500, None),
+        ("statuses", "max_characters", 400, "takes 400 characters in a status.*500"),
+        ("statuses", "max_characters", 11_000, "takes 11,000 characters in a status.*500"),
+        ("statuses", "characters_reserved_per_url", 40, "a link as 40 characters, and we as 23"),
+        ("statuses", "max_media_attachments", 0, "takes 0 pictures"),
+        ("media_attachments", "image_size_limit", 500_000, "pictures of 500,000 bytes"),
+        ("media_attachments", "description_limit", 420, "descriptions of 420 characters"),
+        ("media_attachments", "description_limit", None, None),  # before 4.4
+        ("media_attachments", "supported_mime_types", ["image/png"], "no image/jpeg,"),
+    ],
+)
+async def test_what_its_server_does_otherwise(
+    part: str, name: str, value: object, said: str | None,
+    there: Receiver, double: Mastodon[Exercise],
+) -> None:  # fmt: skip
+    told = {**TOLD, part: {**TOLD[part], name: value}}
+    there.ways = [answers(200, body=json.dumps({"configuration": told}).encode())]
+    differs = await double.differs()
+    assert [bool(re.search(said or "", each)) for each in differs] == ([True] if said else [])
+    assert [each.path for each in there.heard] == ["/api/v2/instance"]
+    for body in (b"{}", b"[]", b"<p>Welcome</p>"):
+        there.ways = [answers(200, body=body)]
+        with pytest.raises(TryLater):
+            await double.differs()
+
+
+STATUS = {
+    "id": "7", "url": "https://mastodon.example/@police/7", "content": "<p>Stay inside.</p>",
+    "mentions": [], "media_attachments": [], "created_at": "2026-11-22T22:00:01.000Z",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("shown", "found"),
+    [([STATUS], True), ([], False), ([STATUS | {"content": "<p>Leave.</p>"}], False)],
+)
+async def test_a_500_to_a_key_that_the_server_knows_is_answered_by_a_look(
+    shown: list[dict[str, object]], found: bool, there: Receiver, double: Mastodon[Exercise]
+) -> None:
+    """As servers answer for as long as the key lives (mastodon#40399): the public has the post."""
+
+    def rule(request: Request) -> Way:
+        if request.method == "POST":
+            return answers(500)
+        body = {"id": "1"} if request.path.endswith("/verify_credentials") else shown
+        body = [] if "max_id" in request.path else body
+        return answers(200, body=json.dumps(body).encode(), acts=False)
+
+    there.ways = [by(rule)]
+    message = approved(CHANNEL.name, "Stay inside.")
+    if found:
+        receipt = await double.send(message)
+        assert receipt == Receipt(remote_id="7", url=str(STATUS["url"]))
+    else:
+        with pytest.raises(InDoubt, match="500"):
+            await double.send(message)
+    assert [each.method for each in there.heard].count("POST") == 1
+
+
+@pytest.mark.parametrize("status", [413, 422])
+async def test_a_picture_that_the_server_does_not_take(
+    status: int, there: Receiver, double: Mastodon[Exercise]
+) -> None:
+    there.ways = [answers(status, body=b'{"error": "Validation failed: File is invalid"}')]
+    with pytest.raises(Refused, match="does not take the picture"):
+        await double.send(showing(approved(CHANNEL.name, "Stay inside.")))
+    assert [each.path for each in there.heard] == ["/api/v2/media"]
 
 
 async def test_a_correction_puts_its_own_picture_in_the_place_of_the_other_or_none(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
@@ -88,6 +89,10 @@ class There:
     def takes_of(self, user: User, kind: str, content: dict[str, Any]) -> int:
         """How the room answers what a user sends."""
         return self.synapse.status("PUT", f"{self.path}/send/{kind}/t", user, content)
+
+
+def seen(text: str, *pictures: str, answerable: bool = False) -> Seen:
+    return Seen(text=text, answerable=answerable, pictures=pictures)
 
 
 def _replaced(event: dict[str, Any]) -> dict[str, Any]:
@@ -224,7 +229,7 @@ class TestMatrix(Platform):
         receipt = await adapter.send(await self.message("Leave."))
         right = await self.message(longest, 2)
         assert await adapter.edit(right, receipt) == receipt
-        assert await adapter.read(receipt) == Seen(text=longest)
+        assert await adapter.read(receipt) == seen(longest)
 
     @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(text=TEXTS)
@@ -233,7 +238,7 @@ class TestMatrix(Platform):
     ) -> None:
         message = approved(CHANNEL.name, text)
         message = message.model_copy(update={"post_id": str(uuid.uuid5(uuid.NAMESPACE_URL, text))})
-        assert await adapter.read(await adapter.send(message)) == Seen(text=text)
+        assert await adapter.read(await adapter.send(message)) == seen(text)
 
     async def test_a_restart_of_the_server_forgets_no_key(self, adapter: Matrix[Exercise]) -> None:
         message = await self.message("Stay inside.")
@@ -254,7 +259,7 @@ class TestMatrix(Platform):
         other = self.there.adapter(self.there.synapse.sign_in(us))
         assert await same.find(message) == await same.send(message) == receipt
         assert await other.find(message) is None
-        assert await other.read(receipt) == Seen(text="Stay inside.")
+        assert await other.read(receipt) == seen("Stay inside.")
         await same.close()
         await other.close()
 
@@ -334,6 +339,33 @@ class TestMatrix(Platform):
             await adapter.send(await self.message("Stay inside."))
         assert await self.posted() == []
         await adapter.close()
+
+    async def test_a_room_that_was_opened_since_is_told_and_gets_nothing_more(self) -> None:
+        self.there.room = self.there.synapse.room(self.there.us)
+        adapter = self.there.adapter()
+        receipt = await adapter.send(await self.message("Stay inside."))
+        assert await adapter.read(receipt) == seen("Stay inside.")
+        path = f"{self.there.path}/state/m.room.power_levels"
+        levels = self.there.synapse.ask("GET", path, self.there.us)
+        self.there.synapse.ask("PUT", path, self.there.us, levels | {"events_default": 0})
+        assert await adapter.read(receipt) == seen("Stay inside.", answerable=True)
+        with pytest.raises(Refused, match="Everybody may speak"):
+            await adapter.send(await self.message("Leave.", 2))
+        assert [each.text for each in await self.posted()] == ["Stay inside."]
+        await adapter.close()
+
+    async def test_whether_its_picture_is_there_is_read_too(
+        self, adapter: Matrix[Exercise]
+    ) -> None:
+        receipt = await adapter.send(showing(await self.message("Stay inside.")))
+        assert await adapter.read(receipt) == seen("Stay inside.", SHOWN.alt)
+        right = showing(await self.message("Stay.", 2), 2)
+        await adapter.edit(right, receipt)
+        assert await adapter.read(receipt) == seen("Stay.", f"{ALT} 2")
+        [shown] = [each for each in self.there.events() if each["content"]["msgtype"] == "m.image"]
+        event = quote(shown["event_id"], safe="")
+        self.there.synapse.ask("PUT", f"{self.there.path}/redact/{event}/t", self.there.us, {})
+        assert await adapter.read(receipt) == seen("Stay.")
 
     async def test_a_room_that_we_are_not_in(self, adapter: Matrix[Exercise]) -> None:
         receipt = await adapter.send(await self.message("Stay inside."))
@@ -429,11 +461,32 @@ class TestMatrixFaults(HttpFaults):
         )
         assert send.json == {"msgtype": "m.text", "body": "Stay inside."}
 
-    async def test_the_room_is_looked_at_once(self) -> None:
+    async def test_the_room_is_looked_at_before_each_post(self) -> None:
+        """And who we are is asked once."""
         adapter = self._made()
         for _ in range(2):
             await adapter.send(await self.message("Stay inside."))
-        assert [request.method for request in self.there.heard] == ["GET", "GET", "PUT", "PUT"]
+        asked = [request.path.rpartition("/")[2] for request in self.there.heard]
+        post = (await self.message("Stay inside.")).post_id
+        assert asked == ["m.room.power_levels", "whoami", post, "m.room.power_levels", post]
+
+    @pytest.mark.parametrize(
+        ("status", "errcode", "means"),
+        [
+            (413, "M_TOO_LARGE", "no picture that large (413). Have the words approved without"),
+            (403, "M_FORBIDDEN", "takes no such picture from our account (403)"),
+            (401, "M_UNKNOWN_TOKEN", "does not know our token"),
+            (403, "M_RESOURCE_LIMIT_EXCEEDED", "its own limits"),
+        ],
+    )
+    async def test_what_a_homeserver_refuses_of_a_picture(
+        self, status: int, errcode: str, means: str
+    ) -> None:
+        refuses = says(status, errcode)
+        self.there.ways = [by(lambda at: refuses if self.is_upload(at) else self.well(at))]
+        with pytest.raises(LockedOut if status == 401 else Refused, match=re.escape(means)):
+            await self._made().send(showing(await self.message("Stay inside.")))
+        assert self.sends == []
 
     @pytest.mark.parametrize(("status", "errcode", "means"), REFUSALS)
     async def test_what_a_homeserver_refuses(

@@ -218,7 +218,8 @@ class TestWordPress(Platform):
         message = await self.message(text, next(self._numbers))
         rendering = message.rendering.model_copy(update={"headline": headline})
         receipt = await adapter.send(message.model_copy(update={"rendering": rendering}))
-        assert await adapter.read(receipt) == Seen(text=text, headline=headline)
+        seen = Seen(text=text, headline=headline, answerable=False)
+        assert await adapter.read(receipt) == seen
         assert receipt.url
         return receipt.url
 
@@ -265,9 +266,13 @@ class TestWordPress(Platform):
         assert len(looks) == 2 and len(await self.posted()) == 1
 
     @pytest.mark.parametrize(("change", "seen"), [
-        ({"title": "Party"}, Seen(text="Stay inside.", headline="Party")),
-        ({"content": "<p>It&#8217;s <b>over</b></p>"}, Seen(text="It’s over",
-                                                            headline="Gas leak – Oak St")),
+        ({"title": "Party"}, Seen(text="Stay inside.", headline="Party", answerable=False)),
+        ({"content": "<p>It&#8217;s <b>over</b></p>"},
+         Seen(text="It’s over", headline="Gas leak – Oak St", answerable=False)),
+        ({"comment_status": "open"},
+         Seen(text="Stay inside.", headline="Gas leak – Oak St", answerable=True)),
+        ({"ping_status": "open"},
+         Seen(text="Stay inside.", headline="Gas leak – Oak St", answerable=True)),
         ({"status": "draft"}, None),
         ({"status": "private"}, None),
     ])  # fmt: skip

@@ -323,6 +323,23 @@ async def test_a_timeline_without_an_end_is_not_looked_through(
         await double.find(approved(CHANNEL.name, "Stay inside."))
 
 
+@pytest.mark.parametrize(
+    ("shown", "answerable"),
+    [
+        ({"reply_settings": "mentionedUsers"}, False),
+        ({"reply_settings": "everyone"}, True),
+        ({"reply_settings": "following"}, True),
+        ({}, None),
+    ],
+)
+async def test_it_is_read_who_may_answer(
+    shown: dict[str, str], answerable: bool | None, there: Receiver, double: X[Exercise]
+) -> None:
+    there.ways = [_says(200, {"data": {"id": "1", "text": "Stay inside."} | shown})]
+    seen = await double.read(Receipt(remote_id="1"))
+    assert seen == Seen(text="Stay inside.", answerable=answerable)
+
+
 async def test_it_is_gone(there: Receiver, double: X[Exercise]) -> None:
     there.ways = [answers(404)]
     assert await double.read(Receipt(remote_id="1")) is None

@@ -19,11 +19,14 @@ from broadcaster.aftercare import (
     after_retract,
 )
 from broadcaster.delivery import InDoubt, Refused, Seen, TryLater, Unsupported
+from broadcaster.media import Picture
 from broadcaster.outcome import Tell
 from broadcaster.update import Rendering
 from tests.story import HOOK, NOW
 
 APPROVED = Rendering(channel=HOOK.name, headline="Gas leak", text="Stay inside.")
+MAP = Picture(digest="0" * 64, type="image/png", width=9, height=9, size=9, alt="A map of Oak St.")
+DRAWN = APPROVED.model_copy(update={"pictures": (MAP,)})
 HOUR = timedelta(hours=1)
 
 
@@ -48,6 +51,44 @@ def test_what_the_public_reads_is_what_was_approved_or_somebody_hears(
     then = after_read(seen, APPROVED, owed(), now=NOW)
     assert (then.found, then.tell, then.due_at) == (found, tell, NOW + READ_AFTER[1])
     assert (then.why is not None) == found.alarms
+
+
+@pytest.mark.parametrize(
+    ("answerable", "found"),
+    [(None, Found.AS_APPROVED), (False, Found.AS_APPROVED), (True, Found.ANSWERABLE)],
+)
+def test_whether_the_public_can_answer_is_read_too(answerable: bool | None, found: Found) -> None:
+    seen = Seen(text="Stay inside.", answerable=answerable)
+    then = after_read(seen, APPROVED, owed(), now=NOW)
+    assert (then.found, then.alarms, then.due_at) == (found, found.alarms, NOW + READ_AFTER[1])
+    assert found is Found.AS_APPROVED or (then.why and "389.5.1" in then.why)
+    again = after_read(seen, APPROVED, owed(found=then.found, read=then.read), now=NOW)
+    assert not again.alarms, "who has seen it has seen it"
+    wrong = after_read(Seen(text="Go.", answerable=True), APPROVED, owed(), now=NOW)
+    assert wrong.found is Found.CHANGED, "other words come first"
+
+
+@pytest.mark.parametrize(
+    ("pictures", "approved", "why"),
+    [
+        (None, DRAWN, None),
+        ((), APPROVED, None),
+        ((MAP.alt,), DRAWN, None),
+        ((), DRAWN, "not the picture that was approved"),
+        (("Another.",), DRAWN, "not the picture that was approved"),
+        ((MAP.alt, "Another."), DRAWN, "not the picture that was approved"),
+        ((MAP.alt,), APPROVED, "a picture that nobody approved"),
+    ],
+)
+def test_whether_its_picture_is_there_is_read_too(
+    pictures: tuple[str, ...] | None, approved: Rendering, why: str | None
+) -> None:
+    then = after_read(Seen(text="Stay inside.", pictures=pictures), approved, owed(), now=NOW)
+    assert then.found is (Found.CHANGED if why else Found.AS_APPROVED)
+    assert then.alarms == bool(why) and (why or "") in (then.why or "")
+    gone = after_read(Seen(text="Stay inside.", pictures=()), DRAWN,
+                      owed(found=then.found, read=then.read), now=NOW)  # fmt: skip
+    assert gone.alarms == (then.read != gone.read)
 
 
 @pytest.mark.parametrize(("reads", "due"), [(0, NOW + HOUR), (1, NOW + 24 * HOUR), (2, None)])

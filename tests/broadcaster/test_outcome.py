@@ -61,6 +61,7 @@ A, B, C, D = (of_class(letter) for letter in "ABCD")
 #: Mastodon's: its server knows a key for an hour.
 A_HOUR = of_class("A", key_life=timedelta(hours=1))
 A_HOUR_SEEN = of_class("A", key_life=timedelta(hours=1), find_lag=timedelta())
+A_SEEN = of_class("A", find_lag=timedelta())
 
 
 def trial(channel: AnyChannel = D, **fields: object) -> Trial:
@@ -186,6 +187,9 @@ ROWS: list[tuple[PostState, object, Sequence[AnyChannel], dict[str, object],
      IN_DOUBT, NEVER, Tell.PIO),
     (SENDING, UNKNOWN, [A_HOUR_SEEN], {"first_tried_at": NOW - timedelta(hours=1)},
      IN_DOUBT, 2, Tell.PIO),
+    # A key that is taken, and a post that can be looked for: it is looked for first.
+    (SENDING, UNKNOWN, [A_SEEN, A_HOUR_SEEN], {}, IN_DOUBT, 2, Tell.PIO),
+    (SENDING, UNKNOWN, [A_SEEN, A_HOUR_SEEN], {"edits": True}, WAITING, SOON, None),
     (SENDING, UNKNOWN, [C], {}, IN_DOUBT, 2, Tell.PIO),
     (SENDING, UNKNOWN, [D], {}, IN_DOUBT, NEVER, Tell.PIO),
     (SENDING, UNKNOWN, [D], {"sent_again": True}, IN_DOUBT, 60, Tell.PIO),
@@ -193,10 +197,14 @@ ROWS: list[tuple[PostState, object, Sequence[AnyChannel], dict[str, object],
     (SENDING, UNKNOWN, [C], {"sent_again": True}, IN_DOUBT, 2, Tell.PIO),
     (IN_DOUBT, RECEIPT, [A, B, C, D], {}, POSTED, NEVER, None),
     (IN_DOUBT, None, [C], {"looks": 1}, IN_DOUBT, 5, None),
-    (IN_DOUBT, None, [C], SEEN_LATE, WAITING, 0, None),
+    (IN_DOUBT, None, [C], SEEN_LATE, WAITING, SOON, None),
     (IN_DOUBT, None, [C], SEEN_LATE | {"overtaken": True}, REPLACED, NEVER, None),
     (IN_DOUBT, None, [C], SEEN_LATE | TWICE, IN_DOUBT, NEVER, Tell.PIO),
-    (IN_DOUBT, None, [A_HOUR_SEEN], {"looks": 1}, WAITING, 0, None),
+    (IN_DOUBT, None, [A_HOUR_SEEN], {"looks": 1}, WAITING, SOON, None),
+    # While its server knows our key it is there once, however often it is sent.
+    (IN_DOUBT, None, [A_SEEN, A_HOUR_SEEN], {"doubts": 9}, WAITING, SOON, None),
+    (IN_DOUBT, None, [A_HOUR_SEEN], {"doubts": 9, "first_tried_at": NOW - timedelta(hours=1)},
+     IN_DOUBT, NEVER, Tell.PIO),
     (IN_DOUBT, TryLater("away"), [C], {"looks": 1}, IN_DOUBT, 5, None),
     (IN_DOUBT, TryLater("away", 90 * SECONDS), [C], {"looks": 1}, IN_DOUBT, 90, None),
     (IN_DOUBT, TryLater("away"), [C], {"looks": 999, "doubt_since": NOW - LOOKED_FOR - SECONDS},
@@ -235,6 +243,12 @@ def test_each_row_of_the_table_is_tried_above() -> None:
     assert {(row[0], row[1]) for row in TABLE} - {each[:2] for each in used} == {
         (IN_DOUBT, Met.PROVED)  # a receipt that comes late: the ledger's tests have it
     }
+
+
+def test_what_was_looked_for_and_is_sent_again_and_again_is_sent_with_pauses() -> None:
+    often = trial(A_SEEN, attempts=20, doubts=20, looks=1)
+    pauses = [after(IN_DOUBT, looked(None), often, now=NOW).next_look for _ in range(20)]
+    assert max(each - NOW for each in pauses if each) > SECONDS
 
 
 def test_a_look_comes_after_2_5_15_60_seconds_and_then_each_minute() -> None:
@@ -303,7 +317,7 @@ def test_nothing_waits_longer_than_it_lives(pause: timedelta | None, attempts: i
 
 ENDS = st.sampled_from([TryLater("away"), TryLater("busy", 9 * SECONDS), InDoubt("?")])
 SIGHTS = st.sampled_from([None, TryLater("away"), Unsupported("blind")])
-CHANNELS = st.sampled_from([A, B, C, D, A_HOUR, A_HOUR_SEEN])
+CHANNELS = st.sampled_from([A, B, C, D, A_HOUR, A_SEEN, A_HOUR_SEEN])
 
 
 @given(

@@ -330,9 +330,7 @@ async def test_words_in_anothers_place_are_looked_for_there(story: Story, tmp_pa
 async def test_what_may_have_been_posted_alone_is_not_put_in_anothers_place_as_well(
     story: Story, tmp_path: Path
 ) -> None:
-    channel = EDITS.model_copy(
-        update={"idempotency": Idempotency.TAKES_OUR_KEY, "key_life": timedelta(hours=1)}
-    )
+    channel = EDITS.model_copy(update={"idempotency": Idempotency.WE_CHOOSE_THE_ID})
     fails = [("send", InDoubt("?")), ("find", TryLater("away")), *[("send", InDoubt("?"))] * 2]
     platform = Platform(channel, *fails)
     incident = await story.reported()
