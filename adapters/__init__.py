@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeVar
 
 from adapters.bluesky import Bluesky
@@ -42,6 +43,8 @@ class Parts:
     delivered: Delivered  #: who has what goes out by mail
     accounts: Mapping[str, Account] = field(default_factory=dict)  #: by channel name
     keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)  #: that sign webhooks
+    #: Those that signed before, and until when they do so, too.
+    keys_before: Mapping[str, tuple[bytes, datetime]] = field(default_factory=dict, repr=False)
     networks: Networks = ()  #: that channels may be sent to
     clock: Clock = field(default_factory=SystemClock)
 
@@ -53,7 +56,7 @@ def _public_page(channel: Channel[W], parts: Parts) -> Adapter[W]:
 def _webhook(channel: Channel[W], parts: Parts) -> Adapter[W]:
     return Webhook(
         channel, _account(channel, parts, WebhookAccount), key=parts.keys[channel.name],
-        networks=parts.networks, clock=parts.clock,
+        before=parts.keys_before.get(channel.name), networks=parts.networks, clock=parts.clock,
     )  # fmt: skip
 
 

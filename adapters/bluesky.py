@@ -117,11 +117,9 @@ class Bluesky(Sender[W]):
         return self._receipt(found.uri)
 
     async def find(self, message: Message[W]) -> Receipt | None:
-        """The post, if it is there with these words. Raises TryLater."""
+        """The post of our key, whatever it says by now. Raises TryLater."""
         found = await self._found(self._account.user, key(message))
-        if found is None or found.text != message.rendering.text:
-            return None
-        return self._receipt(found.uri)
+        return None if found is None else self._receipt(found.uri)
 
     async def retract(self, there: Receipt) -> None:
         """Deletes the post, then its gates: what is gone already may be deleted again.
@@ -236,7 +234,7 @@ class Bluesky(Sender[W]):
                     )
                 self._session = _Session(str(said["did"]), now, str(said["accessJwt"]))
             except InDoubt as broke:
-                raise TryLater(f"We could not log in to Bluesky. {broke}") from None
+                raise TryLater(f"We could not log in to Bluesky. {broke}", broke.after) from None
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise TryLater("Bluesky's answer to our login cannot be read.") from None
         return self._session
@@ -302,8 +300,10 @@ class Bluesky(Sender[W]):
             return None
         try:
             http.prove(answer)
-        except (Refused, InDoubt) as broke:
-            raise TryLater(f"We could not look at Bluesky. {broke}") from None
+        except InDoubt as broke:
+            raise TryLater(f"We could not look at Bluesky. {broke}", broke.after) from None
+        except Refused as no:
+            raise TryLater(f"We could not look at Bluesky. {no}") from None
         with http.legible():
             said = answer.json
             return str(said["uri"]), dict(said["value"])

@@ -103,7 +103,7 @@ class CallPush(Generic[W]):
                 f"The push service does not accept our key or contact ({answer.status}). Look "
                 "whether the key is the one that this browser subscribed with."
             )
-        http.prove(answer)
+        http.prove(answer, repeats=True)
         return Accepted(remote_id=call.id, at=self._clock.now())
 
     async def close(self) -> None:

@@ -97,7 +97,7 @@ class CallSms(Generic[W]):
         said = _said(answer.body)
         if 400 <= answer.status < 500:
             _explain(answer.status, said.get("code"))
-        http.prove(answer)
+        http.prove(answer, repeats=True)
         sid = said.get("sid")
         if not isinstance(sid, str):
             raise InDoubt(f"What answered {answer.status} did not answer as Twilio does.")

@@ -51,14 +51,14 @@ class CallWebhook(Generic[W]):
         """Hands the call to the app. Raises TryLater, Refused or InDoubt."""
         meant_for(self, call)
         answer = await self._client.post_signed(
-            self._url, call.id, _body(call), key=self._key, deadline=self._deadline
+            self._url, call.id, _body(call), keys=[self._key], deadline=self._deadline
         )
         if answer.status == 410:
             raise Refused(
                 "The app that calls people ended the subscription (410). Take it out of the "
                 "settings, or ask whoever runs it."
             )
-        http.prove(answer)
+        http.prove(answer, repeats=True)
         return Accepted(remote_id=call.id, at=self._clock.now())
 
     async def close(self) -> None:

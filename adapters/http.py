@@ -44,8 +44,13 @@ DEADLINE = timedelta(seconds=CONNECT + READ)
 #: The setting that holds the networks that calls may be sent to.
 CALL_NETWORKS = "BROADCASTER_CALL_NETWORKS"
 
-#: The headers in which servers tell when a limit ends: Mastodon, X, Bluesky.
-LIMIT_ENDS = ("X-RateLimit-Reset", "X-Rate-Limit-Reset", "RateLimit-Reset")
+#: The headers in which servers tell of a limit what `-Remaining` is and when it ends (`-Reset`):
+#: Mastodon, X, Bluesky.
+LIMITS = ("X-RateLimit", "X-Rate-Limit", "RateLimit")
+
+#: X's limits of a day, told beside the one of 15 minutes (seen: node-twitter-api-v2 #495, #553; its
+#: own documentation does not name them).
+LIMITS_OF_A_DAY = ("x-app-limit-24hour", "x-user-limit-24hour")
 
 #: Of an answer no more than this is read; its status stands.
 LONGEST_ANSWER = 65_536
@@ -138,24 +143,23 @@ class Client:
             ):
                 said = await _read(response, most)
                 now, told = self._clock.now(), response.headers
-                ends = next((told[name] for name in LIMIT_ENDS if name in told), None)
                 return Answer(
                     response.status, retry_after(told.get("Retry-After"), now),
-                    limit_ends(ends, now), said,
+                    limit_over(told, now), said,
                 )  # fmt: skip
         except (aiohttp.ClientError, OSError, TimeoutError) as problem:
             raise self._how_it_broke(problem) from None
 
     async def post_signed(
-        self, url: URL, message_id: str, body: bytes, *, key: bytes, deadline: timedelta
+        self, url: URL, message_id: str, body: bytes, *, keys: Sequence[bytes], deadline: timedelta
     ) -> Answer:
-        """Posts JSON, signed (Standard Webhooks 1.0). Raises as `post` does."""
+        """Posts JSON, signed by each key (Standard Webhooks 1.0). Raises as `post` does."""
         return await self.post(
             url,
             body=body,
             headers={
                 "Content-Type": "application/json",
-                **signed(message_id, body, key=key, at=self._clock.now()),
+                **signed(message_id, body, keys=keys, at=self._clock.now()),
             },
             deadline=deadline,
         )
@@ -185,23 +189,26 @@ class Client:
                 return InDoubt("The connection broke before the whole answer was there.")
 
 
-def prove(answer: Answer) -> None:
+def prove(answer: Answer, *, repeats: bool = False) -> None:
     """Raises unless the answer says that the message was taken (2xx).
 
-    TryLater where the server says that it did nothing: 429 (RFC 6585 §4), and 503 with a time to
-    come back at (RFC 9110 §15.6.4). A bare 503 is no such word: proxies and time limits say it
-    too of a server that broke off halfway, as they say 408 and the other 5xx. All of these are
-    InDoubt; what may be done about it follows from the channel's class. The rest is Refused, and
-    LockedOut where it does not know who we are (401, RFC 9110 §15.5.2).
+    TryLater where the server says that it did nothing: 429 (RFC 6585 §4). A 503 is no such word,
+    not even with a time to come back at (RFC 9110 §15.6.4): proxies and time limits say it, too,
+    of a server that broke off halfway, as they say 408 and the other 5xx; Varnish adds Retry-After
+    to its own (builtin.vcl, vcl_backend_error), and no platform of ours documents that it did
+    nothing then. All of these are InDoubt, with the pause; what may be done about it follows from
+    the channel's class. Only of what does no harm twice (`repeats`) it is TryLater.
+    The rest is Refused, and LockedOut where it does not know who we are (401, RFC 9110 §15.5.2).
     """
     status = answer.status
     if 200 <= status < 300:
         return
-    if status == 429 or (status == 503 and answer.retry_after is not None):
+    if status == 429 or (status == 503 and answer.retry_after is not None and repeats):
         pause = answer.limit_ends if answer.retry_after is None else answer.retry_after
         raise TryLater(f"The receiver asked us to come back later ({status}).", pause)
     if status < 200 or status == 408 or status >= 500:
-        raise InDoubt(f"The receiver answered {status}, which leaves open what it did.")
+        why = f"The receiver answered {status}, which leaves open what it did."
+        raise InDoubt(why, answer.retry_after)
     if status < 400:
         raise Refused(
             f"The receiver answered {status}, a redirect, and none is followed. "
@@ -215,7 +222,9 @@ def shown(answer: Answer) -> Any:
     """The JSON that a look showed. Raises TryLater where it showed none, ValueError on no JSON."""
     try:
         prove(answer)
-    except (InDoubt, Refused) as no:
+    except InDoubt as no:
+        raise TryLater(str(no), no.after) from None
+    except Refused as no:
         raise TryLater(str(no)) from None
     return answer.json
 
@@ -227,7 +236,9 @@ def posts_nothing() -> Iterator[None]:
     try:
         yield
     except InDoubt as broke:
-        raise TryLater(f"{broke} It was only the picture; nothing was posted.") from None
+        raise TryLater(
+            f"{broke} It was only the picture; nothing was posted.", broke.after
+        ) from None
     except (ValueError, TypeError, LookupError, AttributeError):
         raise TryLater(
             "What the receiver said of the picture cannot be read. Nothing was posted."
@@ -259,15 +270,20 @@ def legible() -> Iterator[None]:
         raise TryLater("The receiver showed something that cannot be read.") from None
 
 
-def signed(message_id: str, body: bytes, *, key: bytes, at: datetime) -> dict[str, str]:
-    """The headers that sign a body (Standard Webhooks 1.0); each try has the same `message_id`."""
+def signed(
+    message_id: str, body: bytes, *, keys: Sequence[bytes], at: datetime
+) -> dict[str, str]:  # fmt: skip
+    """The headers that sign a body (Standard Webhooks 1.0); each try has the same `message_id`.
+
+    A receiver takes it by whichever of the keys it knows.
+    """
     stamp = str(int(at.timestamp()))
     to_sign = f"{message_id}.{stamp}.".encode() + body
-    signature = base64.b64encode(hmac.digest(key, to_sign, hashlib.sha256)).decode()
+    signatures = (base64.b64encode(hmac.digest(key, to_sign, hashlib.sha256)) for key in keys)
     return {
         "webhook-id": message_id,
         "webhook-timestamp": stamp,
-        "webhook-signature": f"v1,{signature}",
+        "webhook-signature": " ".join(f"v1,{each.decode()}" for each in signatures),
     }
 
 
@@ -286,8 +302,17 @@ def retry_after(value: str | None, now: datetime) -> timedelta | None:
     return _until(at, now)
 
 
+def limit_over(told: Mapping[str, str], now: datetime) -> timedelta | None:
+    """The pause that a server's limits ask for: of those at their end the longest, or the first of
+    LIMITS where none says how much is left. `told`: the headers, in whatever case."""
+    ends = {each: limit_ends(told.get(f"{each}-Reset"), now) for each in LIMITS + LIMITS_OF_A_DAY}
+    over = [end for each, end in ends.items()
+            if end is not None and told.get(f"{each}-Remaining", "").strip() == "0"]  # fmt: skip
+    return max(over, default=next((ends[each] for each in LIMITS if ends[each] is not None), None))
+
+
 def limit_ends(value: str | None, now: datetime) -> timedelta | None:
-    """The pause that one of LIMIT_ENDS asks for, in any of its three forms.
+    """The pause that the end of one of LIMITS asks for, in any of its three forms.
 
     Epoch seconds (X, Bluesky), an ISO 8601 time (Mastodon), or seconds from now (the IETF's draft);
     a number of more than the longest pause is an epoch. None and bounds as above.

@@ -49,7 +49,7 @@ class InformWebhook(Generic[W]):
     async def inform(self, change: StateChange[W]) -> None:
         """Hands the change to the app. Raises TryLater, Refused or InDoubt."""
         answer = await self._client.post_signed(
-            self._url, change.id, _body(change), key=self._key, deadline=self._deadline
+            self._url, change.id, _body(change), keys=[self._key], deadline=self._deadline
         )
         http.prove(answer)
 

@@ -348,7 +348,10 @@ def _after_the_words() -> Iterator[None]:
     try:
         yield
     except (TryLater, Refused) as no:
-        raise InDoubt(f"The words are in the room, their picture perhaps not. {no}") from None
+        pause = no.after if isinstance(no, TryLater) else None
+        raise InDoubt(
+            f"The words are in the room, their picture perhaps not. {no}", pause
+        ) from None
 
 
 # --- What is heard ----------------------------------------------------------------------------
@@ -446,7 +449,7 @@ def _understood(answer: http.Answer, model: type[_Model]) -> _Model:
     try:
         _prove(answer)
     except InDoubt as unclear:
-        raise TryLater(str(unclear)) from None
+        raise TryLater(str(unclear), unclear.after) from None
     return _read(answer, model, TryLater)
 
 

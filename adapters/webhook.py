@@ -21,14 +21,19 @@
 A picture can be fetched from its url (in an exercise with the feeds' password) while its update is
 out, and is the one that was approved if its SHA-256 is `sha256`.
 
-A receiver answers 2xx once it has taken the message, 410 to end the subscription, and 429 or 503
-with Retry-After to be asked again later. A webhook cannot be asked what it holds.
+A receiver answers 2xx once it has taken the message, 410 to end the subscription, and 429 to be
+asked again later, with Retry-After if it knows when. Any 5xx leaves open what it did, for a proxy
+may have said it: one that acts once on one `webhook-id` gets it again, after Retry-After. A webhook
+cannot be asked what it holds.
+
+While its secret is changed the one before signs, too, for a day: `webhook-signature` then holds two
+signatures, separated by a space, and either is good.
 """
 
 from __future__ import annotations
 
 import json
-from datetime import UTC
+from datetime import UTC, datetime
 
 from yarl import URL
 
@@ -45,18 +50,21 @@ class Webhook(Sender[W]):
 
     def __init__(
         self, channel: Channel[W], account: WebhookAccount, *, key: bytes,
-        networks: http.Networks, clock: Clock,
+        before: tuple[bytes, datetime] | None = None, networks: http.Networks, clock: Clock,
     ) -> None:  # fmt: skip
+        """`before`: the key before this one, and until when it signs, too."""
         self.channel = channel
         self._url = URL(str(account.url))
         self._key = key
+        self._before = before
+        self._clock = clock
         self._client = http.Client(networks, clock)
 
     async def send(self, message: Message[W]) -> Receipt:
         """Posts the message. Raises TryLater, Refused or InDoubt."""
         meant_for(self.channel, message)
         answer = await self._client.post_signed(
-            self._url, message.post_id, _body(message), key=self._key,
+            self._url, message.post_id, _body(message), keys=self._keys(),
             deadline=self.channel.deadline,
         )  # fmt: skip
         if answer.status == 410:
@@ -69,6 +77,11 @@ class Webhook(Sender[W]):
 
     async def close(self) -> None:
         await self._client.close()
+
+    def _keys(self) -> list[bytes]:
+        if self._before is None or self._clock.now() >= self._before[1]:
+            return [self._key]
+        return [self._key, self._before[0]]
 
 
 def _body(message: Message[W]) -> bytes:

@@ -1,7 +1,9 @@
 """A post of a WordPress site (REST API handbook, "Posts"), by an application password.
 
-Its slug is our id of the post, so that it can be looked for; WordPress itself would make a
-second post of the same slug (`…-2`). The title is the headline, the content one Verse block: text
+Its slug is our id of the post, so that it can be looked for, and what stands at it is our post,
+whatever somebody made of it since. WordPress itself makes a second post of the same slug (`…-2`):
+of one that was sent again while the site was still at the first, that one is taken down. The title
+is the headline, the content one Verse block: text
 that keeps its line breaks, in the site's own type. Comments and pings are closed.
 
 WordPress makes typographic quotes, dashes and crosses of plain ones, and runs what stands in square
@@ -10,7 +12,8 @@ as `&#91;` (`wp_kses_normalize_entities`). So each sign goes in by its number, a
 
 A picture goes into the media library before its post (REST API handbook, "Media"), by a slug of our
 own, so that it is there once however often it is brought, and stands in an image block after the
-words. It is deleted with its post. One that a correction took out stays in the library.
+words. It is deleted with its post, once nobody can read that. One that a correction took out stays
+in the library.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from typing import NoReturn
 
@@ -54,9 +58,8 @@ _TOUCHED = re.compile(r"[!-/:-@\[-`{-~\U00010000-\U0010ffff]|(?<=[0-9])x|W(?=ord
 
 
 class _Words(BaseModel):
-    """`rendered` is what the public reads; `raw`, what is kept, only its authors do."""
+    """What the public reads, in HTML."""
 
-    raw: str = ""
     rendered: str = ""
 
 
@@ -73,14 +76,16 @@ class _Post(BaseModel):
 
     id: int
     link: str
+    slug: str
     status: str
     title: _Words
     content: _Words
     comment_status: str = "closed"
     ping_status: str = "closed"
 
-    def kept(self) -> Seen:
-        return Seen(text=_text(self.content.raw), headline=_text(self.title.raw))
+    @property
+    def public(self) -> bool:
+        return self.status == "publish"
 
 
 _POST, _POSTS = TypeAdapter(_Post), TypeAdapter(list[_Post])
@@ -108,19 +113,24 @@ class WordPress(Sender[W]):
         """Publishes the post, unless it is there. Raises TryLater, Refused or InDoubt."""
         meant_for(self.channel, message)
         if there := await self._look(message):
-            if why := _not_as_approved(there, message):
-                raise Refused(f"The site holds this post already, but {why}. Nothing was sent; "
-                              "look at it there, and mend or delete it.")  # fmt: skip
+            if not there.public:
+                raise Refused("The site holds this post already, but it is not public there. "
+                              "Nothing was sent; publish or delete it there.")  # fmt: skip
             return _receipt(there)
-        return await self._publish(message, self._url(), {"slug": message.post_id})
+        made = await self._publish(message, self._url(), {"slug": message.post_id})
+        return _receipt(await self._only(made, message))
 
     async def find(self, message: Message[W]) -> Receipt | None:
-        """The post, if it is public there in the approved words. Raises TryLater."""
+        """The post of our slug. Raises TryLater.
+
+        Whatever it says by now, and though it may be public no more: it is read back, which tells
+        of that, and corrections reach it.
+        """
         try:
             there = await self._look(message)
         except Refused as refused:
             raise TryLater(str(refused)) from None
-        return None if there is None or _not_as_approved(there, message) else _receipt(there)
+        return None if there is None else _receipt(there)
 
     async def edit(self, message: Message[W], there: Receipt) -> Receipt:
         """Puts the words into a post, which keeps its address, and is public again if it was not.
@@ -128,13 +138,26 @@ class WordPress(Sender[W]):
         Raises as `send`, or NotThere.
         """
         meant_for(self.channel, message)
-        return await self._publish(message, self._url(there.remote_id), {})
+        return _receipt(await self._publish(message, self._url(there.remote_id), {}))
 
     async def retract(self, there: Receipt) -> None:
-        """Deletes the post's pictures, then the post, past the trash. Raises as `send` does."""
-        for picture in await self._pictures(there.remote_id):
-            await self._delete(f"media/{picture}")
-        await self._delete(f"posts/{there.remote_id}")
+        """Makes a draft of the post, then deletes its pictures, and then it, past the trash.
+
+        In this order nobody reads the words while a picture cannot be deleted, and the post still
+        tells which that is. Raises as `send` does.
+        """
+        answer = await self._ask("POST", self._url(there.remote_id), b'{"status": "draft"}')
+        if _gone(answer):
+            return
+        _prove(answer)
+        try:
+            draft = _POST.validate_json(answer.body)
+        except ValueError:
+            raise _no_answer_to_our_change(answer) from None
+        with _once_the_words_are_down():
+            for picture in await self._pictures(draft):
+                await self._delete(f"media/{picture}")
+            await self._delete(f"posts/{there.remote_id}")
 
     async def read(self, there: Receipt) -> Seen | None:
         """What anybody reads there, without our login. Raises TryLater."""
@@ -147,7 +170,9 @@ class WordPress(Sender[W]):
         try:
             http.prove(answer)
             post = _POST.validate_json(answer.body)
-        except (Refused, InDoubt) as said:
+        except InDoubt as said:
+            raise TryLater(str(said), said.after) from None
+        except Refused as said:
             raise TryLater(str(said)) from None
         except ValueError:
             _no_answer_of_its(answer)
@@ -171,26 +196,44 @@ class WordPress(Sender[W]):
             _prove(answer)
             found = _POSTS.validate_json(answer.body)
         except InDoubt as broke:
-            raise TryLater(f"{broke} It was only asked for the post; nothing was sent.") from None
+            raise TryLater(
+                f"{broke} It was only asked for the post; nothing was sent.", broke.after
+            ) from None
         except ValueError:
             _no_answer_of_its(answer)
         return found[0] if found else None
 
-    async def _pictures(self, post: str) -> list[int]:
-        """Our own pictures that a post shows. Raises TryLater or Refused."""
+    async def _only(self, made: _Post, message: Message[W]) -> _Post:
+        """The post that stays, of one that was made and perhaps of another that is there, too.
+
+        A site of which something makes slugs of its own has one. Raises InDoubt where it may have
+        two.
+        """
+        if not re.fullmatch(f"{re.escape(message.post_id)}-[0-9]+", made.slug):
+            return made
         try:
-            answer = await self._ask("GET", self._url(post))
-            if _gone(answer):
-                return []
-            _prove(answer)
-            shown = _SHOWS.findall(_POST.validate_json(answer.body).content.rendered)
-            if not shown:
-                return []
+            first = await self._look(message)
+            if first is None or not first.public:
+                return made
+            await self._delete(f"posts/{made.id}")
+        except (TryLater, Refused, InDoubt) as no:
+            raise InDoubt(
+                f"The site may show this post twice, since it was still at an earlier try: if so, "
+                f"delete {made.link} there by hand. {no}"
+            ) from None
+        return first
+
+    async def _pictures(self, post: _Post) -> list[int]:
+        """Our own pictures that a post shows. Raises TryLater or Refused."""
+        shown = _SHOWS.findall(post.content.rendered)
+        if not shown:
+            return []
+        try:
             answer = await self._ask("GET", self._media(include=",".join(shown)))
             _prove(answer)
             found = _MEDIAS.validate_json(answer.body)
         except InDoubt as broke:
-            raise TryLater(f"{broke} It was only asked for the post.") from None
+            raise TryLater(f"{broke} It was only asked for the picture.", broke.after) from None
         except ValueError:
             _no_answer_of_its(answer)
         return [each.id for each in found if each.slug.startswith(_OURS)]
@@ -226,10 +269,15 @@ class WordPress(Sender[W]):
                 },
                 deadline=self.channel.time_for([picture]),
             )  # fmt: skip
+            if answer.status == 413 or (_code(answer) or "").startswith("rest_upload_"):
+                raise Refused(
+                    f"The site does not take the picture ({answer.status}), and nothing was "
+                    "posted. Have the words approved without it, or with a smaller one."
+                )
             _prove(answer)
             return _MEDIA.validate_json(answer.body)
 
-    async def _publish(self, message: Message[W], url: URL, more: Mapping[str, str]) -> Receipt:
+    async def _publish(self, message: Message[W], url: URL, more: Mapping[str, str]) -> _Post:
         content = (
             '<!-- wp:verse -->\n<pre class="wp-block-verse">'
             f"{_html(message.rendering.text)}</pre>\n<!-- /wp:verse -->"
@@ -251,13 +299,12 @@ class WordPress(Sender[W]):
         try:
             post = _POST.validate_json(answer.body)
         except ValueError:
+            raise _no_answer_to_our_change(answer) from None
+        if not post.public:
             raise InDoubt(
-                f"The site answered {answer.status}, but not as WordPress does. Look whether the "
-                "post is there."
-            ) from None
-        if why := _not_as_approved(post, message):
-            raise InDoubt(f"The site took the post, but {why}. Look at it there, and mend it.")
-        return _receipt(post)
+                "The site took the post, but it is not public there. Publish or delete it there."
+            )
+        return post
 
     async def _ask(self, method: str, url: URL, body: bytes | None = None) -> http.Answer:
         kind = {} if body is None else {"Content-Type": "application/json"}
@@ -284,16 +331,16 @@ def _receipt(post: _Post) -> Receipt:
     return Receipt(remote_id=str(post.id), url=post.link)
 
 
-def _not_as_approved(post: _Post, message: Message[W]) -> str | None:
-    """What is wrong with a post that the site holds, read with our login; None: nothing."""
-    if post.status != "publish":
-        return "it is not public there"
-    approved = message.rendering
-    if post.kept() != Seen(text=approved.text, headline=approved.headline):
-        return "it says other words than were approved"
-    if (post.comment_status, post.ping_status) != ("closed", "closed"):
-        return "its comments are open"
-    return None
+@contextmanager
+def _once_the_words_are_down() -> Iterator[None]:
+    """Says so in what is raised."""
+    try:
+        yield
+    except (TryLater, Refused, InDoubt) as no:
+        no.args = (
+            f"The words are down, the post being a draft there, but it is not deleted. {no}",
+        )
+        raise
 
 
 def _block(there: _Media, picture: Picture) -> str:
@@ -342,7 +389,7 @@ def _gone(answer: http.Answer) -> bool:
     return (answer.status, _code(answer)) in ends
 
 
-#: What WordPress calls a user's lack of a right; the second is about the media library.
+#: What WordPress calls a user's lack of a right; the second is about the media library (400).
 _NOT_OURS = frozenset({
     "rest_cannot_publish", "rest_cannot_create", "rest_cannot_edit", "rest_cannot_delete",
 })  # fmt: skip
@@ -356,7 +403,7 @@ def _prove(answer: http.Answer) -> None:
             f"The site does not know our login ({status}). Correct user and application password "
             "in the settings, or have its web server hand on the Authorization header."
         )
-    if status == 403 and code in _NOT_OURS:
+    if status in (400, 403) and code in _NOT_OURS:
         raise Refused(
             f"Our user may not do this on the site ({status}). Give it the role Author there."
         )
@@ -366,6 +413,13 @@ def _prove(answer: http.Answer) -> None:
             "in the settings, or switch the API on."
         )
     http.prove(answer)
+
+
+def _no_answer_to_our_change(answer: http.Answer) -> InDoubt:
+    return InDoubt(
+        f"The site answered {answer.status}, but not as WordPress does. Look whether the post is "
+        "there."
+    )
 
 
 def _no_answer_of_its(answer: http.Answer) -> NoReturn:

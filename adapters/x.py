@@ -121,7 +121,9 @@ class X(Sender[W]):
 
     async def read(self, there: Receipt) -> Seen | None:
         """The words that the public reads; None: they are gone. Raises TryLater."""
-        answer = await self._look(f"tweets/{there.remote_id}", {"post.fields": "entities"})
+        answer = await self._look(
+            f"tweets/{there.remote_id}", {"post.fields": "entities,reply_settings"}
+        )
         if answer.status == 404:
             return None
         with http.legible():

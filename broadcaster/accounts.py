@@ -7,14 +7,16 @@ shown or logged.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
     HttpUrl,
+    PlainSerializer,
     SecretStr,
     TypeAdapter,
     ValidationError,
@@ -60,6 +62,18 @@ class _Account(BaseModel):
         return {**made, "handle": self.handle} if self.handle else made
 
 
+class Before(BaseModel):
+    """The secret that another took the place of, and until when it signs, too.
+
+    A receiver changes at its own time, and may do so before us or after us.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    secret: Annotated[SecretStr, PlainSerializer(SecretStr.get_secret_value)]
+    until: Annotated[AwareDatetime, PlainSerializer(datetime.isoformat)]
+
+
 class WebhookAccount(_Account):
     """A signed webhook to another party's systems."""
 
@@ -74,6 +88,9 @@ class WebhookAccount(_Account):
     kind: Literal["webhook"]
     url: HttpUrl = Field(description="where the receiver listens")
     secret: SecretStr = Field(description="the secret that signs (whsec_…)")
+    before: Before | None = Field(
+        None, description="while it is changed: the `secret` before, and `until` when it signs, too"
+    )
     dedupes: bool = Field(
         False, description="whether the receiver is known to act once on one webhook-id"
     )
@@ -177,6 +194,7 @@ class XAccount(_Account):
     checklist = (
         "The app has the right Read and write, and the token was made after it got that.",
         "The account is the department's, with a second factor; its direct messages are closed.",
+        "The account is labelled as automated (X, Settings, Your account, Automation).",
     )
     place = ("url", "user_id")
 

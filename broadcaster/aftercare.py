@@ -150,7 +150,7 @@ def after_retract(
         case None:
             return Then(None, Found.DOWN)
         case TryLater() | InDoubt():
-            again = _again(how.after if isinstance(how, TryLater) else None, owed, now)
+            again = _again(how.after, owed, now)
             if owed.reads or now <= owed.since + TAKE_DOWN_WITHIN:
                 return Then(again, why=str(how))
             why = f"{how} It is tried again, and quicker taken down by hand."

@@ -116,6 +116,8 @@ class Channel(Frozen, Generic[W]):
     key_life: timedelta | None = None
     #: How long after a send it may be before we see the post there. None: we cannot look.
     find_lag: timedelta | None = None
+    #: How long after the proof that it is there it may be before everybody reads it there.
+    read_lag: timedelta = timedelta()
     mending: Mending = Mending.FOLLOW_UP
     #: Whether we can read there what the public reads.
     reads_back: bool = False
@@ -277,6 +279,7 @@ def mastodon(
         idempotency=Idempotency.TAKES_OUR_KEY,
         key_life=timedelta(hours=1),
         find_lag=timedelta(seconds=30),
+        read_lag=timedelta(seconds=30),
         replies=Replies.OPEN,
         mending=Mending.EDIT,
         pace=60,
@@ -324,7 +327,12 @@ def bluesky(world: W, name: str, title: str, handle: str | None = None) -> Chann
 
 
 def wordpress(world: W, name: str, title: str, handle: str | None = None) -> Channel[W]:
-    """A post of a WordPress site. Its slug is ours, and it can be looked for by that."""
+    """A post of a WordPress site. Its slug is ours, and it can be looked for by that.
+
+    PHP goes on with a post after we gave it up: for 30 s of its own (`max_execution_time`; it does
+    not count what it waits for), and the database waits up to 50 s for a lock
+    (`innodb_lock_wait_timeout`). What is sent again before is there twice.
+    """
     return Channel(
         name=name,
         kind="wordpress",
@@ -333,7 +341,8 @@ def wordpress(world: W, name: str, title: str, handle: str | None = None) -> Cha
         count_rule=CountRule.CHARACTERS,
         limit=None,
         idempotency=Idempotency.CAN_LOOK,
-        find_lag=timedelta(seconds=5),
+        find_lag=timedelta(seconds=90),
+        read_lag=timedelta(seconds=5),
         replies=Replies.CLOSED,
         mending=Mending.EDIT,
         pictures=1,
@@ -356,6 +365,7 @@ def x(world: W, name: str, title: str) -> Channel[W]:
         limit=280,
         idempotency=Idempotency.CAN_LOOK,
         find_lag=timedelta(seconds=30),
+        read_lag=timedelta(seconds=30),
         replies=Replies.APPROXIMATED,
         mending=Mending.DELETE,
         pace=6,  # 100 in 15 minutes (docs.x.com, rate limits)

@@ -4,10 +4,10 @@ by which accounts."""
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from broadcaster.accounts import Account, plain, read
+from broadcaster.accounts import Account, Before, WebhookAccount, plain, read
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
 from broadcaster.ledger import Tx, accounts
@@ -16,6 +16,9 @@ from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, require
 from broadcaster.sealing import Sealer
 from broadcaster.world import World
+
+#: For so long a webhook is signed by the secret before, too, once it was changed.
+BOTH_SIGN = timedelta(hours=24)
 
 
 def add(
@@ -63,11 +66,21 @@ def change(
                 field=member,
             )  # fmt: skip
     _not_over(tx, expires_on)
-    account = read({**plain(before), **given})
+    account = _signing(read({**plain(before), **given}), before, tx.now)
     accounts.change(tx, name, sealer.seal(plain(account), _about(tx.world, name)),
                     expires_on=expires_on, by=person.id)  # fmt: skip
     tx.record(Kind.CHANNEL_CREDENTIAL_CHANGED, actor=actor, channel=name, by=person.id,
               expires_on=expires_on and expires_on.isoformat())  # fmt: skip
+
+
+def _signing(account: Account, before: Account, now: datetime) -> Account:
+    """A webhook whose secret was changed has the one before sign for a while, too."""
+    if not isinstance(account, WebhookAccount) or not isinstance(before, WebhookAccount):
+        return account
+    if account.secret == before.secret:
+        return account
+    signs = Before(secret=before.secret, until=now + BOTH_SIGN)
+    return account.model_copy(update={"before": signs})
 
 
 def remove(tx: Tx, name: str, *, person: Person, actor: str) -> None:

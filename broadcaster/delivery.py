@@ -139,7 +139,7 @@ class Seen(Frozen):
 
 
 class TryLater(Exception):
-    """Provably not posted: could not connect, 429, a 5xx that did nothing. `after`: a pause."""
+    """Provably not posted: it could not connect, or was told 429. `after`: a pause."""
 
     def __init__(self, why: str, after: timedelta | None = None) -> None:
         super().__init__(why)
@@ -155,7 +155,11 @@ class LockedOut(Refused):
 
 
 class InDoubt(Exception):
-    """It was sent, and no trustworthy answer came back."""
+    """It was sent, and no trustworthy answer came back. `after`: a pause that was asked for."""
+
+    def __init__(self, why: str, after: timedelta | None = None) -> None:
+        super().__init__(why)
+        self.after = after
 
 
 class Unsupported(Exception):

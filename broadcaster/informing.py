@@ -79,5 +79,5 @@ _WAIT = wait_exponential(multiplier=1, max=60)
 
 def next_try(how: TryLater | Refused | InDoubt, tries: int, now: datetime) -> datetime:
     """When a change that was tried so often is told again. A refusal, too, may be mended."""
-    asked = how.after if isinstance(how, TryLater) else None
+    asked = None if isinstance(how, Refused) else how.after
     return now + max(asked or timedelta(), pause(_WAIT, tries))

@@ -216,7 +216,7 @@ def tried(how: Receipt | TryLater | Refused | InDoubt | NotThere) -> Happened:
         case Refused():
             return Happened(Met.REFUSED, why=str(how))
         case InDoubt():
-            return Happened(Met.UNKNOWN, why=str(how))
+            return Happened(Met.UNKNOWN, why=str(how), pause=how.after)
 
 
 def looked(how: Receipt | TryLater | Unsupported | None) -> Happened:

@@ -122,12 +122,15 @@ class Channels:
             account = self._account(name)
         except Refusal as refusal:
             return Locked(made, refusal.in_words)
-        keys = {}
+        keys, before = {}, {}
         if isinstance(account, WebhookAccount):
             keys[name] = signature.key(account.secret.get_secret_value())
+            if account.before:
+                old = signature.key(account.before.secret.get_secret_value())
+                before[name] = old, account.before.until
         return adapters.build(made, world, adapters.Parts(
             page=_Page(self._ledger), delivered=self._mails,
-            accounts={name: account} if account else {}, keys=keys,
+            accounts={name: account} if account else {}, keys=keys, keys_before=before,
             networks=self._settings.channel_networks,
         ))  # fmt: skip
 

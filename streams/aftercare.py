@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -97,8 +96,7 @@ def seen(tx: Tx, channel: AnyChannel | None, opened: Opened) -> None:
 
 def _owe_a_read(tx: Tx, channel: AnyChannel, opened: Opened) -> None:
     if channel.reads_back:
-        lag = channel.find_lag or timedelta()  # before, what is there may not be seen yet
-        errands.owe(tx, opened.post.id, Errand.READ_BACK, lag)
+        errands.owe(tx, opened.post.id, Errand.READ_BACK, channel.read_lag)
 
 
 def _mend(tx: Tx, channel: AnyChannel | None, opened: Opened) -> None:

@@ -221,6 +221,8 @@ class HttpCallContract(CallContract):
     ) -> None:
         if status == 204 and self.taken != b"{}":
             error = InDoubt  # an answer without what the provider always says is not the provider's
+        if status == 503 and pause:
+            error = TryLater  # to call somebody twice does no harm, and not at all may
         leaky = f"{self.secrets[0]} {self.address_at(self.port)} {LINK}".encode()
         self.there.ways = [answers(status, headers, body=leaky if error else self.taken)]
         if error is None:
@@ -228,7 +230,7 @@ class HttpCallContract(CallContract):
             return
         told = await self.fails(Gone if status in self.ended else error, caplog)
         assert str(status) in str(told)
-        if isinstance(told, TryLater):
+        if isinstance(told, TryLater | InDoubt):
             assert told.after == pause
 
     @pytest.mark.parametrize("way", BREAKS)

@@ -182,6 +182,20 @@ class Contract(ABC):
         receipt = await adapter.send(message)
         assert await adapter.find(message) == receipt
 
+    async def test_what_cannot_be_done_to_a_post_is_said(self, adapter: Adapter[Exercise]) -> None:
+        """As the channel declares it: what it promises, its other tests try."""
+        wrong, right = await self.message("Leave."), await self.message("Stay inside.", 2)
+        there, channel = await adapter.send(wrong), adapter.channel
+        for can, act in (
+            (channel.mending is Mending.EDIT, partial(adapter.edit, right, there)),
+            (channel.mending is not Mending.FOLLOW_UP, partial(adapter.retract, there)),
+            (channel.reads_back, partial(adapter.read, there)),
+        ):
+            if not can:
+                with pytest.raises(Unsupported):
+                    await act()
+        assert [each.text for each in await self.posted()] == [wrong.rendering.text]
+
     async def test_it_may_be_closed_twice(self, adapter: Adapter[Exercise]) -> None:
         await adapter.send(await self.message("Stay inside."))
         await adapter.close()
@@ -221,13 +235,13 @@ class Platform(Contract):
         assert seen is not None and seen.text == message.rendering.text
         assert seen.headline in (message.rendering.headline, None)
 
-    async def test_it_edits_or_says_that_it_cannot(self, adapter: Adapter[Exercise]) -> None:
+    async def test_right_words_take_the_place_of_wrong_ones(
+        self, adapter: Adapter[Exercise]
+    ) -> None:
+        if adapter.channel.mending is not Mending.EDIT:
+            return
         first, right = await self.message("Leave."), await self.message("Stay inside.", 2)
         there = await adapter.send(first)
-        if adapter.channel.mending is not Mending.EDIT:
-            with pytest.raises(Unsupported):
-                await adapter.edit(right, there)
-            return
         edited = await adapter.edit(right, there)
         assert await adapter.edit(right, there) == edited
         seen = await adapter.read(edited)
@@ -271,9 +285,9 @@ ANSWERS: list[tuple[int, dict[str, str], type[Exception] | None, timedelta | Non
     *((status, {}, Refused, None) for status in (400, 403, 404, 409, 410, 413, 422)),
     (401, {}, LockedOut, None),
     *((status, {}, InDoubt, None) for status in (408, 500, 501, 502, 503, 504, 599)),
-    (500, {"Retry-After": "7"}, InDoubt, None),
+    (500, {"Retry-After": "7"}, InDoubt, timedelta(seconds=7)),
     (503, {"Retry-After": "soon"}, InDoubt, None),
-    (503, {"Retry-After": "7"}, TryLater, timedelta(seconds=7)),
+    (503, {"Retry-After": "7"}, InDoubt, timedelta(seconds=7)),
     (429, {}, TryLater, None),
     (429, {"Retry-After": "0"}, TryLater, timedelta()),
     (429, {"Retry-After": "120"}, TryLater, timedelta(seconds=120)),
@@ -289,6 +303,14 @@ ANSWERS: list[tuple[int, dict[str, str], type[Exception] | None, timedelta | Non
     (429, {"X-RateLimit-Reset": f"{NOW.timestamp() - 90:.0f}"}, TryLater, timedelta()),
     (429, {"X-RateLimit-Reset": "9" * 5000}, TryLater, timedelta(days=7)),
     *((429, {"X-RateLimit-Reset": value}, TryLater, None) for value in ("-5", "", "soon", "²")),
+    # Of X's several limits those count that are at their end, and of those the one that lasts.
+    *((429, {"x-rate-limit-reset": "90", "x-rate-limit-remaining": left,
+             f"x-{whose}-limit-24hour-reset": "7200", f"x-{whose}-limit-24hour-remaining": "0"},
+       TryLater, timedelta(hours=2)) for whose in ("app", "user") for left in ("0", "88")),
+    (429, {"x-rate-limit-reset": "90", "x-rate-limit-remaining": "0",
+           "x-app-limit-24hour-reset": "7200", "x-app-limit-24hour-remaining": "9"},
+     TryLater, timedelta(seconds=90)),
+    (429, {"x-app-limit-24hour-reset": "7200"}, TryLater, None),
     (429, {"Retry-After": "7", "X-RateLimit-Reset": "90"}, TryLater, timedelta(seconds=7)),
     (503, {"X-RateLimit-Reset": "90"}, InDoubt, None),
     *((429, {"Retry-After": value}, TryLater, None) for value in ("-5", "1.5", "", "x", "²")),
@@ -306,6 +328,16 @@ BREAKS = [
     receiver.answers_half_and_waits,
     receiver.answers_half_a_head,
     receiver.babbles,
+]
+
+#: How an edit breaks that was sent, and what that means.
+EDITS: list[tuple[Way, type[Exception]]] = [
+    *((way, InDoubt) for way in BREAKS),
+    (answers(200, body=b"<h1>Welcome</h1>"), InDoubt),
+    (answers(503, {"Retry-After": "7"}), InDoubt),
+    (answers(429, {"Retry-After": "7"}), TryLater),
+    (answers(403), Refused),
+    (answers(401), LockedOut),
 ]
 
 #: Ways in which a look shows nothing: not that something is there, nor that it is gone.
@@ -481,12 +513,14 @@ class HttpFaults(ABC):
         return self._adapters[-1]
 
     async def _fails(
-        self, adapter: Adapter[Exercise], error: type[Exception], caplog: pytest.LogCaptureFixture
-    ) -> Exception:
-        """The error of one send, which must be of this type and hold no secret."""
+        self, adapter: Adapter[Exercise], error: type[Exception], caplog: pytest.LogCaptureFixture,
+        edits: Receipt | None = None,
+    ) -> Exception:  # fmt: skip
+        """The error of one send, or edit, which must be of this type and hold no secret."""
         caplog.set_level(logging.DEBUG)
+        message = await self.message("Stay inside.")
         with pytest.raises((TryLater, Refused, InDoubt)) as caught:
-            await adapter.send(await self.message("Stay inside."))
+            await (adapter.edit(message, edits) if edits else adapter.send(message))
         assert type(caught.value) is error, caught.value
         assert str(caught.value).endswith((".", "?"))
         told = "".join(
@@ -517,7 +551,7 @@ class HttpFaults(ABC):
         told = await self._fails(self._made(), error, caplog)
         assert str(status) in str(told)
         assert len(self.sends) == 1, "whether and when to try again is not the adapter's to say"
-        if isinstance(told, TryLater):
+        if isinstance(told, TryLater | InDoubt):
             assert told.after == pause
 
     async def test_a_send_that_is_well_tells_no_secret(
@@ -571,7 +605,30 @@ class HttpFaults(ABC):
         with pytest.raises((TryLater, Refused, InDoubt, Unsupported)):
             await adapter.retract(there)
 
+    async def test_a_look_that_was_put_off_says_for_how_long(self) -> None:
+        message, adapter = await self.message("Stay inside."), self._made()
+        there = await adapter.send(message)
+        self.there.ways = [answers(503, {"Retry-After": "7"}, acts=False)]
+        for look in (partial(adapter.find, message), partial(adapter.read, there)):
+            with pytest.raises((TryLater, Unsupported)) as said:
+                await look()
+            if isinstance(said.value, TryLater):
+                assert said.value.after == timedelta(seconds=7)
+
     # --- where it broke -----------------------------------------------------------------------
+
+    @pytest.mark.parametrize(("way", "error"), EDITS)
+    async def test_how_an_edit_ends(
+        self, way: Way, error: type[Exception], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        adapter = self._made()
+        if adapter.channel.mending is not Mending.EDIT:
+            return
+        there = await adapter.send(await self.message("Leave."))
+        self.suffers(way)
+        told = await self._fails(adapter, error, caplog, edits=there)
+        if "503" in str(told) or "429" in str(told):
+            assert getattr(told, "after", None) == timedelta(seconds=7)
 
     @pytest.mark.parametrize("way", BREAKS)
     async def test_broken_after_the_message_may_have_left(

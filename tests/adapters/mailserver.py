@@ -76,6 +76,8 @@ class MailServer:
 
     def _knows(self, _s: SMTP, _o: Session, _e: Envelope, _m: str, login: object) -> AuthResult:
         assert isinstance(login, LoginPassword)
+        if (answer := self._at.get("AUTH")) is not None:
+            return AuthResult(success=False, handled=False, message=answer)
         known = (login.login.decode(), login.password.decode()) == self._login
         return AuthResult(success=known, handled=known)
 

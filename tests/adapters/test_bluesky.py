@@ -218,11 +218,13 @@ class TestBluesky(Platform):
         assert facet["features"][0]["uri"] == "https://a.example/é"
 
     async def test_other_words_in_its_place(self, adapter: Bluesky[Exercise]) -> None:
-        await adapter.send(await self.message("Leave."))
+        """They are found, being ours by their key: so they are read back, and corrections reach
+        them."""
+        there = await adapter.send(await self.message("Leave."))
         message = await self.message("Stay inside.")
         with pytest.raises(Refused, match="Other words"):
             await adapter.send(message)
-        assert await adapter.find(message) is None
+        assert await adapter.find(message) == there
         assert [each.text for each in await self.posted()] == ["Leave."]
 
     async def test_sent_twice_at_once(self, pds: Pds, adapter: Bluesky[Exercise]) -> None:
@@ -476,6 +478,14 @@ class TestBlueskyFaults(HttpFaults):
         await adapter.retract(there)
         all_three = [POST, THREADGATE, POSTGATE]
         assert asked == all_three[: left + 1] + all_three
+
+    async def test_other_words_under_our_key_are_found(self) -> None:
+        message = await self.message("Stay inside.")
+        uri = json.loads(self.taken)["results"][0]["uri"]
+        other = {"uri": uri, "value": {"text": "Leave.", "createdAt": "2026-11-22T22:00:00Z"}}
+        self.says("getRecord", answers(200, body=json.dumps(other).encode()))
+        found = await self._made().find(message)
+        assert found is not None and found.remote_id == uri
 
     async def test_looking_changes_nothing(self) -> None:
         """And needs no session: the public may look."""

@@ -166,6 +166,13 @@ async def forgets_the_pause(_: Webhook[Exercise], send: Do, message: Posting) ->
         raise TryLater(str(later)) from None
 
 
+async def forgets_the_pause_in_doubt(_: Webhook[Exercise], send: Do, message: Posting) -> Any:
+    try:
+        return await send(message)
+    except InDoubt as doubt:
+        raise InDoubt(str(doubt)) from None
+
+
 async def outlives_its_cancelling(_: Webhook[Exercise], send: Do, message: Posting) -> Any:
     try:
         return await send(message)
@@ -351,6 +358,8 @@ FAULTS = [
           "test_what_an_answer_means", answer(204)),
     Fault("forgets when to come back", HOOK, around(Webhook, "send", forgets_the_pause),
           "test_what_an_answer_means", answer(429, Retry_After="120")),
+    Fault("forgets it in doubt", HOOK, around(Webhook, "send", forgets_the_pause_in_doubt),
+          "test_what_an_answer_means", answer(503, Retry_After="7")),
     Fault("has no deadline", HOOK, around(http.Client, "request", has_all_day),
           "test_it_ends_at_its_deadline", fails=TimeoutError),
     Fault("is not to be cancelled", HOOK, around(Webhook, "send", outlives_its_cancelling),
@@ -393,7 +402,7 @@ FAULTS = [
     Fault("takes a refusal to retract for done", X_FAULTS, around(X, "retract", takes_no_for_done),
           "test_a_retraction_without_an_answer_is_not_done", BLIND[1]),
     Fault("edits by posting anew", ON_X, around(X, "edit", edits_by_posting_anew),
-          "test_it_edits_or_says_that_it_cannot"),
+          "test_what_cannot_be_done_to_a_post_is_said"),
 ]  # fmt: skip
 
 

@@ -19,7 +19,15 @@ from adapters import http, mail
 from adapters.mail import Fate, Mail
 from broadcaster import channel
 from broadcaster.accounts import MailAccount
-from broadcaster.delivery import InDoubt, Message, Receipt, Refused, TryLater, Unsupported
+from broadcaster.delivery import (
+    InDoubt,
+    LockedOut,
+    Message,
+    Receipt,
+    Refused,
+    TryLater,
+    Unsupported,
+)
 from broadcaster.errors import LedgerAway, Refusal
 from broadcaster.media import digest_of
 from broadcaster.posting import Channels
@@ -355,6 +363,34 @@ async def test_nobody_is_there() -> None:
         port = there.port
     said = await tried(an_adapter(port, [ANN, BOB]))
     assert isinstance(said, TryLater) and "could not be reached" in str(said)
+
+
+@pytest.mark.parametrize(
+    ("greeting", "end"), [("421 busy", TryLater), ("554 no service here", Refused)]
+)
+async def test_a_server_that_greets_with_a_no(greeting: str, end: type[Exception]) -> None:
+    """RFC 5321 §3.1, §3.8."""
+
+    async def greets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"{greeting}\r\n".encode())
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(greets, "127.0.0.1", 0) as server:
+        said = await tried(an_adapter(server.sockets[0].getsockname()[1], [ANN]))
+    assert type(said) is end and greeting[:3] in str(said)
+
+
+@pytest.mark.parametrize(
+    ("no", "end"), [("454 4.7.0 later", TryLater), ("535 5.7.8 wrong", LockedOut)]
+)
+async def test_a_server_that_does_not_take_our_login(no: str, end: type[Exception]) -> None:
+    """RFC 4954 §6: it says so, too, where it cannot look who we are just now (454)."""
+    theirs, trust = certified()
+    async with MailServer({"AUTH": no}, theirs, False, ("alerts", PASSWORD)) as there:
+        made = an_adapter(there.port, tls="starttls", user="alerts", password=PASSWORD, trust=trust)
+        said = await tried(made)
+        assert type(said) is end and no[:3] in str(said) and there.mails == []
 
 
 @pytest.mark.usefixtures("hurried")

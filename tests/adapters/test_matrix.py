@@ -445,6 +445,10 @@ class TestMatrixFaults(HttpFaults):
             return answers(200, body=json.dumps(US).encode(), acts=False)
         if request.path.endswith("/m.room.power_levels"):
             return answers(200, body=json.dumps(CLOSED).encode(), acts=False)
+        if "/event/" in request.path:
+            there = {"event_id": "$event", "sender": US["user_id"], "origin_server_ts": 0,
+                     "content": {"body": "Leave."}}  # fmt: skip
+            return answers(200, body=json.dumps(there).encode(), acts=False)
         return super().well(request)
 
     async def test_it_speaks_as_documented(self) -> None:

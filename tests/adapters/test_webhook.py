@@ -13,7 +13,15 @@ from adapters.webhook import Webhook
 from broadcaster.accounts import WebhookAccount
 from broadcaster.delivery import Message, Refused
 from broadcaster.world import Exercise
-from tests.adapters.contract import Contract, HttpFaults, Pictured, Posted, approved, showing
+from tests.adapters.contract import (
+    LOOPBACK,
+    Contract,
+    HttpFaults,
+    Pictured,
+    Posted,
+    approved,
+    showing,
+)
 from tests.faults.receiver import Request, answers, answers_without_end
 from tests.story import HOOK, StillClock
 
@@ -89,6 +97,25 @@ class TestWebhook(Contract, HttpFaults):
         moved = int(second.headers["webhook-timestamp"]) - int(first.headers["webhook-timestamp"])
         assert moved == 600
         assert len(await self.posted()) == 2
+
+    async def test_while_the_secret_is_changed_the_one_before_signs_too(self) -> None:
+        """So that a receiver may change at its own time (Standard Webhooks, "Signature scheme")."""
+        message, clock = await self.message("Stay inside."), StillClock()
+        account = WebhookAccount(
+            kind="webhook", name=HOOK.name, title=HOOK.title, url=self.url(), secret="whsec_"
+        )  # fmt: skip
+        before = b"the key of before, 26 bytes"
+        self._adapters.append(Webhook(
+            HOOK, account, key=KEY, before=(before, clock.now() + timedelta(hours=24)),
+            networks=LOOPBACK, clock=clock,
+        ))  # fmt: skip
+        await self._adapters[-1].send(message)
+        clock.move(hours=24)
+        await self._adapters[-1].send(message)
+        for heard, keys in zip(self.there.heard, ([KEY, before], [KEY]), strict=True):
+            stamp = datetime.fromtimestamp(int(heard.headers["webhook-timestamp"]), UTC)
+            signed = [Judge(key).sign(message.post_id, stamp, heard.body.decode()) for key in keys]
+            assert heard.headers["webhook-signature"] == " ".join(signed)
 
     async def test_a_long_answer_is_not_read_to_its_end(self) -> None:
         self.suffers(answers_without_end)

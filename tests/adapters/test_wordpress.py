@@ -223,26 +223,47 @@ class TestWordPress(Platform):
         assert receipt.url
         return receipt.url
 
-    @pytest.mark.parametrize(("change", "why"), [
-        ({"title": "Party tonight"}, "other words"),
-        ({"content": "Leave."}, "other words"),
-        ({"status": "draft"}, "not public"),
-        ({"comment_status": "open"}, "comments are open"),
-        ({"ping_status": "open"}, "comments are open"),
-        (None, "not public"),
+    @pytest.mark.parametrize("change", [
+        {"title": "Party tonight"}, {"content": "Leave."}, {"comment_status": "open"},
+        {"ping_status": "open"}, {"status": "draft"}, None,
     ])  # fmt: skip
-    async def test_what_somebody_changed_there_is_not_taken_for_ours(
-        self, adapter: WordPress[Exercise], change: dict[str, str] | None, why: str
+    async def test_what_somebody_changed_there_is_still_our_post(
+        self, adapter: WordPress[Exercise], change: dict[str, str] | None
     ) -> None:
-        """Nor is it posted beside it: not even what somebody took down again (None)."""
+        """It is found, so that corrections reach it, even what somebody took down (None); and
+        nothing is posted beside it."""
         message = await self.message("Stay inside.")
         receipt = await adapter.send(message)
         method = "DELETE" if change is None else "POST"
         assert await self.site.ask(method, receipt.remote_id, user=ADMINISTRATOR, json=change)
-        assert await adapter.find(message) is None
-        with pytest.raises(Refused, match=why):
-            await adapter.send(message)
-        assert len(await self.posted()) == (why != "not public")
+        found = await adapter.find(message)
+        assert found is not None and found.remote_id == receipt.remote_id
+        if change is None or "status" in change:
+            with pytest.raises(Refused, match="not public"):
+                await adapter.send(message)
+            assert await self.posted() == []
+        else:
+            assert await adapter.send(message) == receipt
+            assert len(await self.posted()) == 1
+        right = await self.message("Go back.", 2)
+        assert (await adapter.edit(right, found)).remote_id == receipt.remote_id
+        assert [each.text for each in await self.posted()] == ["Go back."]
+        await adapter.retract(found)
+        assert await self.posted() == []
+
+    async def test_a_second_post_is_taken_down(self, adapter: WordPress[Exercise]) -> None:
+        """As where the site ends a send that we gave up, after we looked whether it is there."""
+        message = await self.message("Stay inside.")
+        first = await self.of(AUTHOR).send(message)
+
+        async def nothing(_: object) -> None:
+            looks.append(1)
+            return None if len(looks) == 1 else await look(message)
+
+        looks: list[int] = []
+        look, adapter._look = adapter._look, nothing  # type: ignore[method-assign,assignment]
+        assert await adapter.send(message) == first
+        assert len(looks) == 2 and len(await self.posted()) == 1
 
     @pytest.mark.parametrize(("change", "seen"), [
         ({"title": "Party"}, Seen(text="Stay inside.", headline="Party", answerable=False)),
@@ -285,6 +306,8 @@ class TestWordPress(Platform):
         for forbidden in (adapter.edit(message, there), adapter.retract(there)):
             with pytest.raises(Refused, match="role Author"):
                 await forbidden
+        with pytest.raises(Refused, match="role Author"):
+            await adapter.send(showing(await self.message("Stay inside.", 2)))
 
     async def test_a_wrong_password(self) -> None:
         adapter = self.of(AUTHOR, password="wrong")
@@ -305,12 +328,17 @@ class TestWordPress(Platform):
         assert await self.posted() == []
 
 
+#: The slug of what is sent to the scripted site.
+SLUG = approved(SITE.name, "-").post_id
+
+
 def post(**fields: object) -> bytes:
     """A post, as the site tells it to its author."""
     there: dict[str, Any] = {
         "id": 7, "link": "https://city.example/x", "status": "publish", "comment_status": "closed",
-        "ping_status": "closed", "title": {"raw": "Gas leak – Oak St"},
-        "content": {"raw": "Stay inside."},
+        "slug": SLUG,
+        "ping_status": "closed", "title": {"rendered": "Gas leak – Oak St"},
+        "content": {"rendered": "Stay inside."},
     }  # fmt: skip
     return json.dumps(there | fields).encode()
 
@@ -336,8 +364,32 @@ ERRORS: list[tuple[int, bytes, type[Exception], str]] = [
     (200, b"<html>Are you a robot?</html>", InDoubt, "not as WordPress does"),
     (201, b"[]", InDoubt, "not as WordPress does"),
     (201, post(status="pending"), InDoubt, "not public"),
-    (201, post(content={"raw": "Stay"}), InDoubt, "other words"),
-    (201, post(comment_status="open"), InDoubt, "comments are open"),
+]
+
+#: What is said of a picture (class-wp-rest-attachments-controller.php), and what it means.
+UPLOADS: list[tuple[int, bytes, type[Exception], str]] = [
+    (400, error("rest_upload_file_too_big"), Refused, "does not take the picture"),
+    (400, error("rest_upload_limited_space"), Refused, "does not take the picture"),
+    (413, b"<h1>Request Entity Too Large</h1>", Refused, "does not take the picture"),
+    (500, error("rest_upload_sideload_error"), Refused, "does not take the picture"),
+    (400, error("rest_cannot_create"), Refused, "role Author"),
+    (401, error("rest_cannot_create"), LockedOut, "login"),
+    (500, error("internal_server_error"), TryLater, "nothing was posted"),
+    (503, b"", TryLater, "nothing was posted"),
+    (201, b"[]", TryLater, "cannot be read"),
+]
+
+#: A deletion: status, body, and what it means; None: it is gone.
+DELETIONS: list[tuple[int, bytes, type[Exception] | None]] = [
+    (200, json.dumps({"deleted": True}).encode(), None),
+    (404, error("rest_post_invalid_id"), None),
+    (410, error("rest_already_trashed"), None),
+    (404, error("rest_no_route"), Refused),
+    (404, b"<h1>Not found</h1>", Refused),
+    (403, error("rest_cannot_delete"), Refused),
+    (401, error("rest_cannot_delete"), LockedOut),
+    (500, error("rest_cannot_delete"), InDoubt),
+    (200, b"<html>Are you a robot?</html>", InDoubt),
 ]
 
 #: The look before it, in the same way: whatever it says, nothing was sent.
@@ -391,11 +443,113 @@ class TestWordPressFaults(HttpFaults):
             await self._made().find(await self.message("Stay inside."))
         assert self.sends == []
 
+    @pytest.mark.parametrize(("status", "body", "means", "said"), UPLOADS)
+    async def test_what_wordpress_says_of_a_picture(
+        self, status: int, body: bytes, means: type[Exception], said: str
+    ) -> None:
+        def rule(request: Request) -> Way:
+            uploads = request.method == "POST" and self.is_upload(request)
+            return answers(status, body=body) if uploads else self.well(request)
+
+        self.there.ways = [by(rule)]
+        with pytest.raises((TryLater, Refused)) as caught:
+            await self._made().send(showing(await self.message("Stay inside.")))
+        assert type(caught.value) is means and said in str(caught.value)
+        assert self.sends == []
+
     async def test_an_update_of_the_site_itself(self, caplog: pytest.LogCaptureFixture) -> None:
-        """WordPress says how long it is being maintained (wp_maintenance)."""
-        self.suffers(answers(503, {"Retry-After": "600"}, b"<p>Briefly unavailable</p>"))
+        """WordPress says how long it is being maintained (wp_maintenance), to the look before."""
+        self.there.ways = [answers(503, {"Retry-After": "600"}, b"<p>Briefly unavailable</p>")]
         told = await self._fails(self._made(), TryLater, caplog)
         assert isinstance(told, TryLater) and told.after == timedelta(minutes=10)
+        assert self.sends == []
+
+    @pytest.mark.parametrize("fields", [
+        {"content": {"rendered": "Stay"}}, {"title": {"rendered": "Party"}},
+        {"comment_status": "open"},
+    ])  # fmt: skip
+    async def test_what_a_site_makes_of_the_words_is_posted(self, fields: dict[str, Any]) -> None:
+        """So that it is read back, which tells of it, and corrections reach it."""
+        message, adapter = await self.message("Stay inside."), self._made()
+        self.suffers(answers(201, body=post(**fields)))
+        receipt = await adapter.send(message)
+        assert receipt.remote_id == "7"
+        assert await adapter.edit(message, receipt) == receipt
+
+    async def test_a_site_that_makes_its_own_slugs(self) -> None:
+        self.suffers(answers(201, body=post(slug="gas-leak-oak-st")))
+        assert (await self._made().send(await self.message("Stay inside."))).remote_id == "7"
+        assert [each.method for each in self.there.heard] == ["GET", "POST"]
+
+    @pytest.mark.parametrize(("status", "body", "means"), DELETIONS)
+    async def test_what_wordpress_says_of_a_second_post(
+        self, status: int, body: bytes, means: type[Exception] | None,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:  # fmt: skip
+        """It gives it another slug, `…-2`: a send that we gave up has ended meanwhile."""
+        first, second = post(id=6), post(slug=f"{SLUG}-2", link="https://city.example/x-2")
+
+        def rule(request: Request) -> Way:
+            if request.method == "GET":
+                done = [each for each in self.there.heard if each.method == "POST"]
+                return answers(200, body=b"[%s]" % first if done else b"[]")
+            if request.method == "POST":
+                return answers(201, body=second)
+            return answers(status, body=body)
+
+        self.there.ways = [by(rule)]
+        if means is None:
+            assert (await self._made().send(await self.message("Stay inside."))).remote_id == "6"
+            assert [each.method for each in self.there.heard] == ["GET", "POST", "GET", "DELETE"]
+            assert "/posts/7" in self.there.heard[-1].path.replace("%2F", "/")
+        else:
+            told = await self._fails(self._made(), InDoubt, caplog)
+            assert "twice" in str(told) and "https://city.example/x-2" in str(told)
+
+    async def test_words_are_taken_down_before_their_picture(self) -> None:
+        """Whatever becomes of the picture, nobody reads them; and what is left is tried again."""
+        shown = post(content={"rendered": '<img class="wp-image-9"/>'})
+        media = [{"id": 9, "slug": "picture-x", "source_url": "https://city.example/x.png"}]
+        broken = {"DELETE media": answers(500)}
+
+        def rule(request: Request) -> Way:
+            what = "media" if "media" in request.path else "posts"
+            if (way := broken.get(f"{request.method} {what}")) is not None:
+                return way
+            if request.method == "DELETE":
+                return answers(200, body=b'{"deleted": true}')
+            return answers(200, body=json.dumps(media).encode() if what == "media" else shown)
+
+        self.there.ways = [by(rule)]
+        adapter, there = self._made(), Receipt(remote_id="7")
+        with pytest.raises(InDoubt, match="words are down"):
+            await adapter.retract(there)
+        first, *_ = self.there.heard
+        assert (first.method, first.json) == ("POST", {"status": "draft"})
+        broken.clear()
+        await adapter.retract(there)
+        assert [each.method for each in self.there.heard[-4:]] == [
+            "POST",
+            "GET",
+            "DELETE",
+            "DELETE",
+        ]
+        assert "posts" in self.there.heard[-1].path
+
+    @pytest.mark.parametrize(("status", "body", "means"), DELETIONS)
+    async def test_what_wordpress_says_of_a_deletion(
+        self, status: int, body: bytes, means: type[Exception] | None
+    ) -> None:
+        adapter, there = self._made(), Receipt(remote_id="7")
+        gone = answers(status, body=body)
+        self.there.ways = [
+            by(lambda it: gone if it.method == "DELETE" else answers(200, body=post()))
+        ]
+        if means is None:
+            return await adapter.retract(there)
+        with pytest.raises((TryLater, Refused, InDoubt)) as caught:
+            await adapter.retract(there)
+        assert type(caught.value) is means
 
     async def test_a_site_without_comments(self) -> None:
         whole = json.loads(post())

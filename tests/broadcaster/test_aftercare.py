@@ -152,6 +152,9 @@ def test_wrong_words_are_taken_down_or_a_person_hears() -> None:
         assert (then.found, then.tell) == (Found.STAYS, Tell.PIO) and then.due_at
         then = after_retract(how, owed(Errand.RETRACT, reads=1), now=late)
         assert (then.found, then.tell) == (None, None) and then.due_at, "it was told once"
+    asked = timedelta(hours=1)
+    for how in (TryLater("Away.", asked), InDoubt("Away.", asked)):
+        assert after_retract(how, retract, now=NOW).due_at == NOW + asked
     for end in (Refused("Not allowed."), Unsupported("It cannot.")):
         then = after_retract(end, retract, now=NOW)
         assert (then.found, then.tell, then.due_at) == (Found.STAYS, Tell.PIO, None)

@@ -49,6 +49,7 @@ def test_a_channel_that_asks_for_a_pause_is_asked_nothing_before_its_end() -> No
     assert not busy.failures and busy.why == "429"
     assert busy.room(MOST, now=NOW + 29 * SECOND) == 0
     assert busy.room(MOST, now=NOW + 30 * SECOND) == MOST
+    assert Breaker().after(tried(InDoubt("429", timedelta(seconds=30))), now=NOW) == busy
     shorter = busy.after(tried(TryLater("429", timedelta(seconds=5))), now=NOW)
     assert shorter.again_at == busy.again_at, "the longer one holds"
     sent_before = busy.after(PROVED, now=NOW + SECOND)

@@ -19,7 +19,7 @@ from tests.story import NOW
     [
         (InDoubt("?"), 1, 1), (InDoubt("?"), 2, 2), (Refused("no"), 4, 8), (InDoubt("?"), 40, 60),
         (TryLater("busy"), 1, 1), (TryLater("busy", timedelta(seconds=90)), 1, 90),
-        (TryLater("busy", timedelta()), 3, 4),
+        (TryLater("busy", timedelta()), 3, 4), (InDoubt("503", timedelta(seconds=90)), 1, 90),
     ],
 )  # fmt: skip
 def test_it_is_told_later_and_later(

@@ -159,6 +159,7 @@ def test_a_key_that_its_server_may_have_forgotten_is_not_used_again(
 SENDING, IN_DOUBT, WAITING = PostState.SENDING, PostState.IN_DOUBT, PostState.WAITING
 POSTED, REFUSED, REPLACED = PostState.POSTED, PostState.REFUSED, PostState.REPLACED
 UNKNOWN, BUSY = InDoubt("?"), TryLater("busy", timedelta(minutes=15))
+OVERLOADED = InDoubt("503", timedelta(minutes=15))
 LONG = TryLater("come back", timedelta(minutes=16))
 TWICE: dict[str, object] = {"attempts": 2, "doubts": 2}
 SEEN_LATE: dict[str, object] = {"doubt_since": NOW - 10 * SECONDS, "looks": 3}
@@ -179,6 +180,9 @@ ROWS: list[tuple[PostState, object, Sequence[AnyChannel], dict[str, object],
     (SENDING, BUSY, [A, B, C, D], {}, WAITING, 900, None),
     (SENDING, LONG, [A, B, C, D], {}, WAITING, 960, Tell.OPERATOR),
     (SENDING, UNKNOWN, [A, B, A_HOUR], {}, WAITING, SOON, None),
+    (SENDING, OVERLOADED, [A, B, A_HOUR], {}, WAITING, 900, None),
+    (SENDING, OVERLOADED, [C], {}, IN_DOUBT, 900, Tell.PIO),
+    (SENDING, OVERLOADED, [D], {}, IN_DOUBT, NEVER, Tell.PIO),
     (SENDING, UNKNOWN, [A_HOUR], {"first_tried_at": NOW - timedelta(hours=1)},
      IN_DOUBT, NEVER, Tell.PIO),
     (SENDING, UNKNOWN, [A_HOUR_SEEN], {"first_tried_at": NOW - timedelta(hours=1)},

@@ -419,7 +419,7 @@ async def test_a_post_that_the_public_can_answer_all_at_once_stands_on_the_board
 
 
 async def test_it_is_not_read_before_the_channel_may_show_it(story: Story, tmp_path: Path) -> None:
-    channel = PLATFORM.model_copy(update={"find_lag": timedelta(seconds=30)})
+    channel = PLATFORM.model_copy(update={"read_lag": timedelta(seconds=30)})
     platform = Platform(channel)
     _, planned = await story.released(await story.reported(), "Leave.", [channel])
     post = planned[HOOK.name]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 
+from broadcaster import control
 from broadcaster.breaker import OPENS_AFTER, PROBE_EVERY
 from broadcaster.channel import Channel, Idempotency
 from broadcaster.clock import Watch
@@ -578,6 +579,24 @@ async def test_a_channel_that_fails_is_asked_by_one_post_at_a_time(
         for post in several:
             assert await ended(story, post) is PostState.POSTED
     assert await told(story, Kind.CHANNEL_RECOVERED)
+
+
+async def has_answered(story: Story) -> bool:
+    [fare] = (await story.ledger.read(channels.several)).values()
+    return fare.breaker.why is not None
+
+
+async def test_no_metric_tells_what_a_channel_said(story: Story, tmp_path: Path) -> None:
+    """What kept a post back is kept for whoever sees to the channel, and may repeat anything."""
+    await story.released(await story.reported(), channels=[HOOK])
+    said = "whsec_of-ours: away"
+    answers = Answers(ends=[TryLater(said, timedelta(hours=1))])
+    async with delivering(story, tmp_path, HOOK.name, answers=answers):
+        await until("it is noted", lambda: has_answered(story))
+        [fare] = (await story.ledger.read(channels.several)).values()
+        families = await story.ledger.read(lambda tx: list(control._ledger_metrics(tx)))
+    told = control._exposition(families).decode()
+    assert fare.breaker.why == said and HOOK.name in told and "whsec" not in told
 
 
 async def test_a_slow_channel_is_shared_fairly_and_life_goes_first(

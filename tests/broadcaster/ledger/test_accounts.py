@@ -10,7 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from broadcaster import channel_accounts
-from broadcaster.accounts import Account, channel_of, read
+from broadcaster.accounts import Account, WebhookAccount, channel_of, read
 from broadcaster.channel import AnyChannel
 from broadcaster.errors import Refusal
 from broadcaster.ledger import Tx, accounts, people, problems
@@ -74,6 +74,36 @@ async def test_it_is_added_changed_and_removed(story: Story) -> None:
     await add(story, chief, token="third")
     [again] = await story.ledger.read(accounts.standing)
     assert again.serial == 3 and await story.ledger.read(token) == "third"
+
+
+async def test_a_webhook_is_signed_by_the_secret_before_for_a_day(story: Story) -> None:
+    def account(tx: Tx) -> WebhookAccount:
+        [kept] = accounts.standing(tx)
+        found = channel_accounts.opened(kept, accounts.sealed(tx)["city"], SEALER, tx.world)
+        assert isinstance(found, WebhookAccount)
+        return found
+
+    chief = await somebody(story)
+    hook = read({"kind": "webhook", "name": "city", "title": "City", "secret": "first",
+                 "url": "https://m.example"})  # fmt: skip
+    await story.ledger.write(lambda tx: channel_accounts.add(
+        tx, hook, SEALER, taken=(), expires_on=None, person=chief, actor="operator",
+    ))  # fmt: skip
+    assert (await story.ledger.read(account)).before is None
+    for secret, before in (("second", "first"), ("third", "second")):
+        await change(story, chief, secret=secret)
+        changed_at = story.clock.now()
+        now = await story.ledger.read(account)
+        assert now.secret.get_secret_value() == secret and now.before is not None
+        assert now.before.secret.get_secret_value() == before and before not in repr(now)
+        assert now.before.until == changed_at + timedelta(hours=24)
+        story.clock.move(hours=1)
+        await story.ledger.write(lambda tx: channel_accounts.reseal(tx, SEALER))
+        assert await story.ledger.read(account) == now
+    await change(story, chief, secret="third")
+    assert await story.ledger.read(account) == now, "nothing else was given"
+    await change(story, chief, before=None)
+    assert (await story.ledger.read(account)).before is None, "as where somebody else has it"
 
 
 @pytest.mark.parametrize(
