@@ -629,7 +629,8 @@ def _open_due(
     read = watch.read(tx.clock)
     now = read.wall
     if by := watch.set_by(read):
-        clocks.stepped(tx, by)
+        if clocks.stepped(tx, by):
+            _call_about_the_clock(tx, by)
         tx.record(Kind.CLOCK_STEPPED, actor=ACTOR, seconds=round(by.total_seconds(), 1))
     if clocks.unconfirmed(tx):
         return _Begun({}, (), (), None, read, held=True)
@@ -657,6 +658,15 @@ def _open_due(
               for name, ask in by_channel.items() if name in waits and not ask.pace]  # fmt: skip
     later = [at for at in (dues.next_look, next_errand, *opens) if at and at > now]
     return _Begun(outcomes, doubtful, owed, min(later, default=None), read)
+
+
+def _call_about_the_clock(tx: Tx, by: timedelta) -> None:
+    """Has the Chief or designee and the Watch Commander called: nothing is sent meanwhile."""
+    problems.note(tx, problems.Place(source="clock"), Refusal(
+        calls.CLOCK_SET, f"The clock was set by {by.total_seconds():+,.0f} s. Nothing is sent.",
+        "Compare it with another, set it right, and press The clock is right on any page.",
+    ))  # fmt: skip
+    tx.changed("calls")
 
 
 def _room(ask: _Ask, fare: channels.Kept, now: datetime) -> int:

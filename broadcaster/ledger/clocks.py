@@ -21,12 +21,14 @@ class Step:
     by: timedelta
 
 
-def stepped(tx: Tx, by: timedelta) -> None:
-    """Notes that the clock was set, unless that is being looked at already."""
-    if unconfirmed(tx) is None:
-        row = {"at": tx.now, "seconds": by.total_seconds()}
-        tx.connection.execute(insert(schema.clock_steps).values(row))
-        tx.changed("board", "clock")
+def stepped(tx: Tx, by: timedelta) -> bool:
+    """Notes that the clock was set; whether that is news: it may be looked at already."""
+    if unconfirmed(tx) is not None:
+        return False
+    row = {"at": tx.now, "seconds": by.total_seconds()}
+    tx.connection.execute(insert(schema.clock_steps).values(row))
+    tx.changed("board", "clock")
+    return True
 
 
 def unconfirmed(tx: Tx) -> Step | None:
