@@ -67,7 +67,7 @@ class CallWebhook(Generic[W]):
 
 def _body(call: Call[W]) -> bytes:
     where = {"request_id": call.about_id} if call.about is About.REQUEST else {}
-    if call.about not in (About.REQUEST, About.LOCKED_OUT):
+    if call.about not in (About.REQUEST, About.LOCKED_OUT, About.CLOCK_SET):
         where = {"incident_id": call.incident_id}
     fields = {
         "version": 1,

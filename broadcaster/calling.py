@@ -100,10 +100,11 @@ class About(StrEnum):
     OFFERED = "command offered"
     OFFER_ENDED = "offer ended"
     LOCKED_OUT = "channel locked out"  #: a platform knows our credential no more
+    CLOCK_SET = "clock set"  #: nothing is sent before somebody has looked at it
 
     def page(self, about_id: str, incident_id: str) -> str:
         """The path of the page that a call leads to."""
-        if self is About.LOCKED_OUT:
+        if self in (About.LOCKED_OUT, About.CLOCK_SET):
             return "/channels"
         return f"/a/{about_id}" if self is About.REQUEST else f"/incidents/{incident_id}"
 
@@ -119,6 +120,7 @@ WORDS: dict[About, str] = {
     About.OFFERED: "Command of an incident is offered to you",
     About.OFFER_ENDED: "An offer of command has ended",
     About.LOCKED_OUT: "A channel is paused: it knows our credential no more",
+    About.CLOCK_SET: "Nothing is sent before somebody says that the clock is right",
 }
 
 

@@ -43,6 +43,7 @@ from broadcaster.ledger import (
     Tx,
     approvals,
     assents,
+    attempts,
     authorities,
     exercises,
     fallbacks,
@@ -474,7 +475,7 @@ def take_back(tx: Tx, release_id: str, person: Person) -> Submitted:
             "already_taken_back", "This was taken back already.",
             "Look at the incident's page for what stands now.", kind=Sort.CONFLICT,
         )  # fmt: skip
-    out = [post.channel for post in posts.of_release(tx, release_id) if post.state.out]
+    out = to_take_back(tx, posts.of_release(tx, release_id))
     if not out or not base.retraction:
         raise Refusal(
             "nothing_to_take_back",
@@ -504,6 +505,17 @@ def take_back(tx: Tx, release_id: str, person: Person) -> Submitted:
               digest=revision.digest, channels=list(revision.channels),
               private={f"text_{r.channel}": r.text for r in revision.renderings})  # fmt: skip
     return Submitted(revision, request)
+
+
+def to_take_back(tx: Tx, several: Sequence[posts.Kept]) -> list[str]:
+    """The channels that take a release back, of its posts; none where nothing of it can be out.
+
+    Those, too, where it may begin before the gate has the order: where it then did not, nothing is
+    taken back.
+    """
+    if not attempts.may_be_out(tx, several):
+        return []
+    return [post.channel for post in several if post.state.stands_or_may]
 
 
 def ask_to_keep(tx: Tx, release_id: str, person: Person) -> ApprovalRequest:

@@ -162,7 +162,8 @@ def _against(standing: Standing, now: datetime) -> Next | None:
     if standing.nothing_to_correct:
         return Next(PostState.STOPPED, why="What it is about never went out here.")
     if now >= standing.release_expires_at:
-        return Next(PostState.EXPIRED, why="Its time ran out before it could be sent.")
+        why = "Its time ran out before it could be sent."
+        return Next(PostState.EXPIRED, why=why, tell=Tell.PIO)
     if standing.replies_open:
         return Next(
             PostState.HELD,

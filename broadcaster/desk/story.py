@@ -201,8 +201,8 @@ def _chosen(line: _Line) -> str:
 
 
 def _alarm_seen(line: _Line) -> str:
-    stays = line["found"] == "stays"
-    seen = "it cannot be taken down" if stays else f"it is {line['found']}"
+    special = {"stays": "it cannot be taken down", "expired": "it was not sent in time"}
+    seen = special.get(line["found"], f"it is {line['found']}")
     return _post(f"has seen that {seen}")(line)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -27,6 +27,7 @@ from sqlalchemy import (
 
 from broadcaster.aftercare import Errand
 from broadcaster.channel import AnyChannel, Mending
+from broadcaster.clock import BELIEVED
 from broadcaster.delivery import InDoubt, PostState, Receipt
 from broadcaster.incident import Handling
 from broadcaster.ledger import (
@@ -68,6 +69,13 @@ def of_post(tx: Tx, post_id: str) -> list[Attempt]:
         Attempt(row.number, row.started_at, row.send_before, row.ended_at, row.outcome, row.why)
         for row in rows
     ]
+
+
+def may_be_out(tx: Tx, several: Sequence[Kept]) -> bool:
+    """Whether the public may read one of some posts: it is out, or a try of it told nothing."""
+    doubts = _doubts(tx, several)
+    return any(post.state.out or (not post.state.ended and doubts[post.id].stands)
+               for post in several)  # fmt: skip
 
 
 # --- Before the send --------------------------------------------------------------------------
@@ -384,7 +392,11 @@ def _doubts(tx: Tx, several: Sequence[Kept]) -> dict[str, _Doubts]:
             doubtful = row.outcome == InDoubt.__name__
             edits = row.edits is not None
             tried[row.post_id].append(_Try(row.started_at, row.ended_at, doubtful, edits))
-    return {post.id: _left_open(post, tried[post.id], post.id in begun) for post in several}
+    return {post.id: _left_open(post, tried[post.id], post.id in begun, tx.now)
+            for post in several}  # fmt: skip
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class _Try(NamedTuple):
@@ -394,11 +406,16 @@ class _Try(NamedTuple):
     edits: bool
 
 
-def _left_open(post: Kept, tried: Sequence[_Try], begun: bool) -> _Doubts:
+def _left_open(post: Kept, tried: Sequence[_Try], begun: bool, now: datetime) -> _Doubts:
+    """Times of the future are of a clock that was ahead: such settle nothing that may have come
+    after them, and how old a key of then is cannot be known."""
     ends = [each.ended_at for each in tried if each.doubtful and each.ended_at]
-    settled, chosen = post.not_there_at, post.chosen_at
+    latest = now + BELIEVED
+    settled = post.not_there_at if post.not_there_at and post.not_there_at <= latest else None
+    chosen = post.chosen_at if post.chosen_at and post.chosen_at <= latest else None
+    first = tried[0].started_at if tried else None
     return _Doubts(
-        first_tried_at=tried[0].started_at if tried else None,
+        first_tried_at=first if first is None or first <= latest else _LONG_AGO,
         count=sum(chosen is None or end > chosen for end in ends),
         since=max(ends, default=None),
         stands=begun or any(settled is None or end > settled for end in ends),
@@ -424,7 +441,8 @@ def trials(tx: Tx, several: Mapping[str, AnyChannel], *, ending: bool) -> dict[s
             channel=several[post.id], attempts=post.attempts,
             doubts=doubts[post.id].count + ending, looks=0 if ending else post.looks + 1,
             first_tried_at=doubts[post.id].first_tried_at or tx.now,
-            doubt_since=(None if ending else doubts[post.id].since) or tx.now,
+            # One of the future is of a clock that was ahead: it is as old as can be known.
+            doubt_since=min((None if ending else doubts[post.id].since) or tx.now, tx.now),
             expires_at=expiries[post.release_id], overtaken=post.id in overtaken,
             sent_again=post.id in lively, may_be_there=doubts[post.id].stands,
             edits=doubts[post.id].edits,

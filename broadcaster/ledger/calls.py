@@ -47,6 +47,7 @@ from broadcaster.ledger import (
     guidelines,
     incidents,
     people,
+    problems,
     schema,
 )
 from broadcaster.ledger.tx import Tx
@@ -120,8 +121,13 @@ def _kept_reaches(tx: Tx, *of: ColumnElement[bool]) -> list[tuple[str, Reach]]:
 #: What the id of a problem is told from others by.
 _PROBLEM = "problem-"
 
-#: The code of the problem of a channel that knows our credential no more.
+#: The codes of the problems of a channel that knows our credential no more, and of a clock that was
+#: set.
 CREDENTIAL_DEAD = "credential_dead"
+CLOCK_SET = "clock_set"
+
+#: What is told of problems, by their code.
+_TOLD = {CREDENTIAL_DEAD: About.LOCKED_OUT, CLOCK_SET: About.CLOCK_SET}
 
 
 # --- Whom to call -----------------------------------------------------------------------------
@@ -203,13 +209,13 @@ def _telling(
 
 
 def _troubles(tx: Tx) -> Sequence[Row[Any]]:
-    """Channels of which somebody is to be told that nothing can be posted there."""
+    """Of what somebody is to be told since nothing can be posted, on a channel or at all."""
     if exercises.ended(tx):
         return ()
     table = schema.problems.c
     return tx.connection.execute(
         select(schema.problems)
-        .where(table.code == CREDENTIAL_DEAD, table.state == "open", table.at > tx.now - WORTH)
+        .where(table.code.in_(_TOLD), table.state == "open", table.at > tx.now - WORTH)
         .order_by(table.id)
     ).all()  # fmt: skip
 
@@ -218,15 +224,20 @@ def _warning(
     tx: Tx, trouble: Row[Any], everybody: Iterable[Person],
     reaches: Mapping[str, tuple[Reach, ...]], address: str,
 ) -> AnyAsking:  # fmt: skip
-    """To whoever may give the channel another credential."""
+    """To whoever may give the channel another credential; of the clock to the Watch Commander, too,
+    who may say that it is right."""
+    about = _TOLD[trouble.code]
     fields: dict[str, Any] = {
-        "about": About.LOCKED_OUT, "about_id": f"{_PROBLEM}{trouble.id}", "incident_id": "",
-        "world": tx.world, "url": address + About.LOCKED_OUT.page("", ""),
+        "about": about, "about_id": f"{_PROBLEM}{trouble.id}", "incident_id": "",
+        "world": tx.world, "url": address + about.page("", ""),
         "opened_at": trouble.at, "expires_at": trouble.at + WORTH,
         "people": tuple(
             Callee(person_id=person.id, rung=Rung.APPROVER, reaches=reaches[person.id])
             for person in everybody
-            if person.id in reaches and person.may(Act.KEEP_CHANNELS)
+            if person.id in reaches and (
+                person.may(Act.KEEP_CHANNELS)
+                or (about is About.CLOCK_SET and Role.WATCH_COMMANDER in person.roles)
+            )
         ),
     }  # fmt: skip
     return Asking(**fields)
@@ -433,7 +444,7 @@ def _made(row: Row[Any]) -> Made:
 
 def _leads_to(call: AnyCall) -> dict[str, object]:
     """The column that says what a call is about."""
-    if call.about is About.LOCKED_OUT:
+    if call.about in _TOLD.values():
         return {"problem_id": int(call.about_id.removeprefix(_PROBLEM))}
     return {"request_id" if call.about is About.REQUEST else "move_id": call.about_id}
 
@@ -462,7 +473,8 @@ def _note(
         public["request_id"] = call.request_id
     elif call.problem_id is not None:
         incident_id, tx.trace = None, None
-        public |= {"problem": call.problem_id, "about": str(About.LOCKED_OUT)}
+        about = _TOLD[problems.get(tx, call.problem_id).code]
+        public |= {"problem": call.problem_id, "about": str(about)}
     else:
         moves = schema.command_moves.c
         query = select(moves.incident_id, moves.about).where(moves.id == call.move_id)

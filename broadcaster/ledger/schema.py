@@ -716,7 +716,8 @@ errands = Table(
           postgresql_where=text("due_at IS NOT NULL")),
 )  # fmt: skip
 
-#: Who has seen which alarm of an errand: the desk writes it. A later one is another alarm.
+#: Who has seen which alarm of an errand: the desk writes it. A later one is another alarm. That a
+#: post expired is seen as alarm 0 of `send`.
 alarms_seen = Table(
     "alarms_seen",
     metadata,

@@ -24,18 +24,33 @@ from broadcaster.delivery import (
     Sender,
     TryLater,
     Unsupported,
+    post_id,
 )
 from broadcaster.errors import Refusal
-from broadcaster.ledger import errands, posts, records, schema
-from broadcaster.orders import stop_release
-from broadcaster.outcome import Choice
+from broadcaster.ledger import (
+    Tx,
+    approvals,
+    attempts,
+    errands,
+    leases,
+    posts,
+    records,
+    releases,
+    schema,
+)
+from broadcaster.ledger.attempts import Ended, Opened, Outcome, Wanted
+from broadcaster.ledger.leases import Lease
+from broadcaster.ledger.posts import Turn
+from broadcaster.orders import stop_release, take_back
+from broadcaster.outcome import Choice, Next, tried
 from broadcaster.record import Kind
 from broadcaster.settling import choose, see_alarm
 from broadcaster.world import Exercise
-from streams.deliver import Deliver
+from streams.deliver import Deliver, _note_ends, _Sent
+from streams.gate import judge_decision
 from streams.sweep import sweep
 from tests.connected.installation import until
-from tests.story import HOOK, Story
+from tests.story import EXERCISE, HOOK, INCIDENT_URL, PAGE, Story
 from tests.streams.test_deliver import delivering, ended, entries, kept, moving
 
 PLATFORM = HOOK.model_copy(
@@ -365,6 +380,53 @@ async def test_what_is_found_after_its_correction_was_corrected_is_taken_down(
             assert await ended(story, planned[HOOK.name]) is PostState.POSTED
         await moving(story, worker, wrong, PostState.RETRACTED)
     assert list(platform.there.values()) == ["EXERCISE, NOT REAL. Right words."]
+
+
+@pytest.mark.parametrize("channel", [DELETES, HOOK], ids=["deletes", "follows up"])
+async def test_what_was_taken_back_and_proves_to_be_there_after_all_comes_down_by_itself(
+    channel: Channel[Exercise], story: Story
+) -> None:
+    """Its retraction was not sent there, since it seemed never to have gone out. Taking down needs
+    no words; where the channel cannot, a person is told."""
+    release, planned = await story.released(await story.reported(), channels=[PAGE, channel])
+    wrong, lasts = planned[HOOK.name], timedelta(seconds=30)
+
+    def opened_on(tx: Tx, post_id: str, by: Channel[Exercise]) -> tuple[Outcome, Lease]:
+        [lease] = leases.take(tx, [f"channel:{by.name}"], "test", lasts).values()
+        [outcome] = attempts.open_(tx, [Wanted(post_id, lease, lasts, by)]).values()
+        return outcome, lease
+
+    def sent(tx: Tx, post_id: str, by: Channel[Exercise]) -> _Sent:
+        opened, lease = opened_on(tx, post_id, by)
+        assert isinstance(opened, Opened)
+        return _Sent(opened, lease, tried(Receipt(remote_id=post_id)), by)
+
+    def taken_back(tx: Tx) -> tuple[_Sent, str]:
+        _note_ends(tx, [sent(tx, planned[PAGE.name].id, PAGE)], fares=False)
+        answer_on_its_way = sent(tx, wrong.id, channel)
+        return answer_on_its_way, take_back(tx, release.id, story.pio).request.id
+
+    answer, request_id = await story.ledger.write(taken_back)
+    story.clock.move(seconds=1)
+
+    def released(tx: Tx) -> None:
+        decision = approvals.decision_of(tx, request_id)
+        assert decision is not None
+        judge_decision(decision.decision.id, EXERCISE, INCIDENT_URL)(tx)
+        posts.turn(tx, [Turn(wrong, Next(PostState.REPLACED, surely_not_there=True))])
+        [newest, *_] = releases.of_incident(tx, wrong.incident_id)
+        instead, _ = opened_on(tx, post_id(newest.id, channel.name), channel)
+        assert isinstance(instead, Ended) and instead.then.state is PostState.STOPPED
+        _note_ends(tx, [answer], fares=False)
+
+    await story.ledger.write(released)
+    assert (await kept(story, wrong)).state is PostState.POSTED
+    down = (await owed(story, wrong))[Errand.RETRACT]
+    if channel is DELETES:
+        assert down.due_at and not down.found
+    else:
+        assert (down.due_at, down.found) == (None, Found.STAYS)
+        assert down.why and "cannot be taken down" in down.why
 
 
 # --- Read back --------------------------------------------------------------------------------

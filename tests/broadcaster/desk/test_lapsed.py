@@ -275,7 +275,7 @@ async def test_what_is_out_is_taken_back_from_its_page(
     seen = await shown(client, persons.pio, address)
     assert "Released" in seen and said in seen
     [retraction, _] = await ledger.read(lambda tx: releases.of_incident(tx, released.incident_id))
-    assert (retraction.revision_id, retraction.channels) == (newest.id, ("public_page",))
+    assert (retraction.revision_id, retraction.channels) == (newest.id, released.channels)
     assert "taken back by Sgt Cole" in await shown(
         client, persons.pio, f"/releases/{retraction.id}"
     )
