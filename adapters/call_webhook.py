@@ -69,6 +69,8 @@ def _body(call: Call[W]) -> bytes:
     where = {"request_id": call.about_id} if call.about is About.REQUEST else {}
     if call.about not in (About.REQUEST, About.LOCKED_OUT):
         where = {"incident_id": call.incident_id}
+    if call.request_id is not None:
+        where["request_id"] = call.request_id
     fields = {
         "version": 1,
         "type": "call",

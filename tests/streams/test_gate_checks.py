@@ -373,7 +373,7 @@ async def not_attested(scene: Scene) -> None:
 
 async def a_minute_late(scene: Scene) -> None:
     await scene.decide()
-    scene.story.clock.move(seconds=61)
+    scene.story.clock.move(seconds=60)
 
 
 async def the_update_ran_out(scene: Scene) -> None:
@@ -1197,7 +1197,7 @@ CHECKS = [
     Check(DECIDE, "case.revision.world != world", "False", of_the_live_world, "wrong_world"),
     Check(DECIDE, "refusal := _policy(case.revision, contact)", "refusal := None", a_number,
           "policy_blocked"),
-    Check(DECIDE, "now - case.at > GATE_MAY_BE_LATE", "False", a_minute_late, "gate_late"),
+    Check(DECIDE, "now - case.at >= GATE_MAY_BE_LATE", "False", a_minute_late, "gate_late"),
     Check(DECIDE, "now >= case.revision.expires_at", "False", the_update_ran_out,
           "update_expired"),
     Check(STILL, "_time, ", "", the_request_ran_out, "request_expired"),
