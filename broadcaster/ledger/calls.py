@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, func, insert, or_, select, update
 
 from broadcaster import calling
 from broadcaster.approval import ApprovalRequest, Assent
@@ -358,9 +358,8 @@ def unopened(
     without those about what they have opened already."""
     table, moves = schema.calls.c, schema.command_moves.c
     told = moves.request_id == request_id if request_id else moves.incident_id == incident_id
-    leads = table.move_id.in_(select(moves.id).where(told))
-    if request_id:
-        leads |= table.request_id == request_id
+    of_it = table.move_id.in_(select(moves.id).where(told))
+    leads = or_(of_it, table.request_id == request_id) if request_id else of_it
     about = func.coalesce(table.request_id, table.move_id).label("about")
     rows = tx.connection.execute(
         select(table.id, about, table.opened_at).where(table.person_id == person_id, leads)

@@ -164,9 +164,7 @@ async def test_a_refusal_calls_who_decided_and_who_wrote_it_once(story: Story) -
     names = await on_phones(story)
     submitted = await story.submitted(await story.reported(), contact="Tips: 760-329-2904",
                                       text="Call 760-329-2904.")  # fmt: skip
-    assert await called(story, names) == {
-        ("Commander", About.REQUEST, page(submitted.request.id))
-    }
+    assert await called(story, names) == {("Commander", About.REQUEST, page(submitted.request.id))}
     assert await judged(story, submitted) == "policy_blocked"
     assert await called(story, names) == {
         (who, About.REFUSED, page(submitted.request.id)) for who in ("Commander", "PIO")
