@@ -35,7 +35,7 @@ from broadcaster.update import (
 )
 from broadcaster.world import Exercise, Frozen, Live, W
 
-#: A gate that comes this late asks again instead of releasing (security facts §1).
+#: A gate that comes so late or later asks again instead of releasing (security facts §1).
 GATE_MAY_BE_LATE = timedelta(seconds=60)
 GATE_LATE = "gate_late"
 
@@ -242,7 +242,7 @@ def decide(
         )
     if refusal := _policy(case.revision, contact):
         raise refusal
-    if now - case.at > GATE_MAY_BE_LATE:
+    if now - case.at >= GATE_MAY_BE_LATE:
         raise Refusal(
             GATE_LATE,
             f"The approval was given {int((now - case.at).total_seconds())} s ago and could not be "

@@ -7,6 +7,7 @@ made.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -24,6 +25,7 @@ from broadcaster.approval import (
     not_prepared,
     take_back,
 )
+from broadcaster.calling import About
 from broadcaster.delivery import plan
 from broadcaster.errors import Refusal
 from broadcaster.handover import commander_name
@@ -32,6 +34,7 @@ from broadcaster.ledger import (
     Tx,
     approvals,
     assents,
+    calls,
     exercises,
     fallbacks,
     guidelines,
@@ -48,11 +51,14 @@ from broadcaster.passkey import Site, id_of
 from broadcaster.record import Kind
 from broadcaster.roster import Person
 from broadcaster.subscribers import update_released
-from broadcaster.update import Revision, UpdateKind
+from broadcaster.update import Revision, UpdateKind, lapses_by
 from broadcaster.voice import Settled, Voice
 from broadcaster.world import W
 
 ACTOR = "gate"
+
+#: What whoever reads of a late approval is told, once the same words are asked for anew.
+ASKED_AGAIN = "The same words are asked for again: what was true then may not be true now."
 
 
 def judge_decision(
@@ -88,7 +94,7 @@ def judge_decision(
             else:
                 release = decide(case, decision_id, world, now=tx.now, contact=contact)
         except Refusal as refusal:
-            _refused(tx, kept, incident, refusal)
+            _refused(tx, kept, case, incident, refusal)
             return True
         if releases.of_revision(tx, revision.id) is not None:
             _let_go(tx, kept, release)
@@ -210,13 +216,54 @@ def _command_then(kept: approvals.KeptDecision, now: Command) -> Command:
 
 
 def _refused(
-    tx: Tx, kept: approvals.KeptDecision, incident: incidents.Kept, refusal: Refusal
+    tx: Tx, kept: approvals.KeptDecision, case: Case, incident: incidents.Kept, refusal: Refusal
 ) -> None:
-    """Nothing is released; the decision says why, and both pages move."""
-    approvals.judged(tx, kept.decision.id, refusal.code, f"{refusal.why} {refusal.do}")
-    if refusal.code == GATE_LATE and (request := approvals.request(tx, kept.decision.request_id)):
-        # Nothing was wrong with it but the time: it can be renewed by one button.
-        approvals.end_request(tx, request.request, RequestState.EXPIRED, refusal.why)
+    """Nothing is released: the decision says why, both pages move, and whoever decided or wrote
+    the words is called. What came late is asked again, where nothing has moved but the time."""
+    late = refusal.code == GATE_LATE
+    moved = _moved_since(tx, kept, case, incident) if late else None
+    again = late and moved is None
+    do = ASKED_AGAIN if again else f"{moved} {refusal.do}" if moved else refusal.do
+    approvals.judged(tx, kept.decision.id, refusal.code, f"{refusal.why} {do}")
+    if late:
+        approvals.end_request(tx, case.request, RequestState.EXPIRED, refusal.why)
     tx.record(Kind.RELEASE_REFUSED, actor=ACTOR, incident_id=incident.incident.id,
               decision_id=kept.decision.id, code=refusal.code)  # fmt: skip
+    decided = {kept.decision.person_id, *([case.assent.person_id] if case.assent else [])}
+    concerned = decided | case.revision.writers
+    if again:
+        _ask_again(tx, case, incident)
+        concerned -= decided  # the new request calls them
+    calls.tell(tx, About.REFUSED, str(uuid.uuid4()), incident.incident.id, sorted(concerned),
+               request_id=case.request.id)  # fmt: skip
     tx.changed("board", f"incident:{incident.incident.id}", f"request:{kept.decision.request_id}")
+
+
+def _moved_since(
+    tx: Tx, kept: approvals.KeptDecision, case: Case, incident: incidents.Kept
+) -> str | None:
+    """Why an approval that came late is not asked for again by itself; None: it can be.
+
+    That the words are the newest, the gate has seen before it looks at the time.
+    """
+    if case.by_guideline:
+        return "No person had approved it, whom the gate could ask."
+    if incident.incident.command.epoch != kept.command.epoch:
+        return "Command has moved since."
+    if changes := lapses_by(case.revision, case.facts):
+        return f"The incident has changed ({'; '.join(each.in_words for each in changes)})."
+    if releases.of_revision(tx, case.revision.id) is not None:
+        return "These words were released before, and what is held of them stays held."
+    if tx.now >= case.revision.expires_at:
+        return "The update's own time has run out, too."
+    if approvals.open_requests(tx, incident.incident.id):
+        return "Another update waits for a decision."
+    return None
+
+
+def _ask_again(tx: Tx, case: Case, incident: incidents.Kept) -> None:
+    """Puts the same words before the same command; nothing that was signed so far proves it."""
+    approvals.renewed(tx, case.request)
+    request = approvals.open_request(tx, case.revision, incident.incident.command)
+    tx.record(Kind.REQUEST_RENEWED, actor=ACTOR, incident_id=incident.incident.id,
+              request_id=request.id, renews=case.request.id, digest=request.digest)  # fmt: skip

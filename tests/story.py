@@ -141,11 +141,11 @@ class Story:
             lambda tx: submit_revision(tx, order, self.pio, list(channels), contact=contact)
         )
 
-    async def approved(self, submitted: Submitted) -> KeptDecision:
+    async def approved(self, submitted: Submitted, keeps: str | None = None) -> KeptDecision:
         order = Decide(
             request_id=submitted.request.id, verdict=Verdict.APPROVED,
             revision_id=submitted.revision.id, digest=submitted.revision.digest,
-            idempotency_key=f"key-{submitted.request.id}",
+            idempotency_key=f"key-{submitted.request.id}", keeps=keeps,
         )  # fmt: skip
         answer = await self.ledger.write(lambda tx: tapped(tx, order, self.commander))
         assert isinstance(answer, KeptDecision), answer

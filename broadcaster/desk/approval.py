@@ -370,7 +370,7 @@ async def _page(
         at=seen.at,
         may_stop=person.may(Act.STOP),
         may_compile=person.may(seen.writing),
-        may_ask_again=expired and person.may(seen.writing),
+        may_ask_again=expired and not seen.newer and person.may(seen.writing),
         asked=asked_in_words(command, seen.at.names, seen.assent),
         gave=seen.assent is not None and seen.assent.person_id == person.id,
         others=[seen.at.names.get(each) for each in command.commanders if each != person.id],

@@ -1,4 +1,4 @@
-"""How people are reached, who was called for a decision or about command, and what came of it.
+"""How people are reached, who was called for a decision or to be told, and what came of it.
 
 An address is a person's own: it stands in `reaches` alone, never on the record. What was sent, what
 a provider took, delivered or refused, and whether the page was opened, is on the record.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, func, insert, or_, select, update
 
 from broadcaster import calling
 from broadcaster.approval import ApprovalRequest, Assent
@@ -134,12 +134,16 @@ _TOLD = {CREDENTIAL_DEAD: About.LOCKED_OUT, CLOCK_SET: About.CLOCK_SET}
 
 
 def tell(
-    tx: Tx, about: About, move_id: str, incident_id: str, concerned: Sequence[str], *, by: str
-) -> None:
-    """Leaves it to notify to call whoever a move of command concerns: persons by id, offices."""
+    tx: Tx, about: About, move_id: str, incident_id: str, concerned: Sequence[str], *,
+    by: str | None = None, request_id: str | None = None,
+) -> None:  # fmt: skip
+    """Leaves it to notify to call whoever a move concerns: persons by id, offices.
+
+    `by`: who made it; None: the gate, or a report. `request_id`: the one that it is about.
+    """
     tx.connection.execute(
         insert(schema.command_moves).values(
-            id=move_id, incident_id=incident_id, about=str(about),
+            id=move_id, incident_id=incident_id, about=str(about), request_id=request_id,
             concerned=json.dumps(concerned), by=by, at=tx.now,
         )
     )  # fmt: skip
@@ -172,7 +176,7 @@ def state(tx: Tx, means: Collection[Means], address: str) -> Calls:
 
 
 def _moves(tx: Tx) -> Sequence[Row[Any]]:
-    """What is still to be told about command. An offer that does not stand any more is not."""
+    """What is still to be told of incidents. An offer that does not stand any more is not."""
     if exercises.ended(tx):
         return ()
     table = schema.command_moves.c
@@ -202,7 +206,8 @@ def _telling(
     about = About(move.about)
     fields: dict[str, Any] = {
         "about": about, "about_id": move.id, "incident_id": move.incident_id, "world": tx.world,
-        "url": address + about.page(move.id, move.incident_id),
+        "request_id": move.request_id,
+        "url": address + about.page(move.id, move.incident_id, move.request_id),
         "opened_at": move.at, "expires_at": move.at + WORTH, "people": callees,
     }  # fmt: skip
     return Asking(**fields)
@@ -362,11 +367,12 @@ def report(tx: Tx, call_id: str, progress: Progress) -> None:
 def unopened(
     tx: Tx, person_id: str, *, request_id: str | None = None, incident_id: str | None = None
 ) -> list[str]:
-    """The calls of a person that lead to a request, or to an incident where command moved; without
-    those about what they have opened already."""
+    """The calls of a person that lead to a request, or to an incident of which something was told;
+    without those about what they have opened already."""
     table, moves = schema.calls.c, schema.command_moves.c
-    of_it = select(moves.id).where(moves.incident_id == incident_id)
-    leads = table.request_id == request_id if request_id else table.move_id.in_(of_it)
+    told = moves.request_id == request_id if request_id else moves.incident_id == incident_id
+    of_it = table.move_id.in_(select(moves.id).where(told))
+    leads = or_(of_it, table.request_id == request_id) if request_id else of_it
     about = func.coalesce(table.request_id, table.move_id).label("about")
     rows = tx.connection.execute(
         select(table.id, about, table.opened_at).where(table.person_id == person_id, leads)
@@ -401,8 +407,10 @@ class Kept:
 
 
 def of_request(tx: Tx, request_id: str) -> list[Kept]:
-    """The calls about a request, the oldest first."""
-    return _of(tx, schema.calls.c.request_id == request_id)
+    """The calls for a decision on a request, or about what became of it; the oldest first."""
+    moves = schema.command_moves.c
+    told = select(moves.id).where(moves.request_id == request_id)
+    return _of(tx, (schema.calls.c.request_id == request_id) | schema.calls.c.move_id.in_(told))
 
 
 def of_newest_move(tx: Tx, incident_id: str) -> list[Kept]:
@@ -410,7 +418,7 @@ def of_newest_move(tx: Tx, incident_id: str) -> list[Kept]:
     moves = schema.command_moves.c
     newest = (
         select(moves.id)
-        .where(moves.incident_id == incident_id)
+        .where(moves.incident_id == incident_id, moves.request_id.is_(None))
         .order_by(moves.at.desc(), moves.id)
         .limit(1)
     )
@@ -477,9 +485,14 @@ def _note(
         public |= {"problem": call.problem_id, "about": str(about)}
     else:
         moves = schema.command_moves.c
-        query = select(moves.incident_id, moves.about).where(moves.id == call.move_id)
-        incident_id, about = tx.connection.execute(query).one()
+        query = select(moves.incident_id, moves.about, moves.request_id)
+        incident_id, about, request_id = tx.connection.execute(
+            query.where(moves.id == call.move_id)
+        ).one()
         tx.changed(f"incident:{incident_id}")
+        if request_id is not None:
+            tx.changed(f"request:{request_id}")
+            public["request_id"] = request_id
         public |= {"move_id": call.move_id, "about": about}
     tx.record(kind, actor=actor, incident_id=incident_id, call_id=call.id, private=None,
               **public)  # fmt: skip

@@ -79,6 +79,7 @@ _WORKER = {
     "reports": "INSERT, UPDATE",
     "incidents": "INSERT, UPDATE",
     "suggestions": "INSERT",
+    "command_moves": "INSERT",
     "approval_requests": "INSERT, UPDATE",
     "request_changes": "INSERT, UPDATE",
     "reaches": "INSERT, UPDATE",

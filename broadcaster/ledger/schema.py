@@ -467,7 +467,8 @@ approval_requests = Table(
     Column("next_look", Instant, index=True),
 )
 
-#: What whoever is concerned is called about beside requests: command moved, or is offered.
+#: What whoever is concerned is called about beside requests that wait: command moved, or is
+#: offered; the gate released nothing; words lapsed.
 command_moves = Table(
     "command_moves",
     metadata,
@@ -476,8 +477,10 @@ command_moves = Table(
     Column("about", Text, nullable=False),
     #: Whom it concerns: persons by id, and offices. JSON.
     Column("concerned", Text, nullable=False),
+    #: The request that it is about.
+    Column("request_id", Text, ForeignKey("approval_requests.id"), index=True),
     #: Who did it, and so is not called.
-    Column("by", Text, ForeignKey("people.id"), nullable=False),
+    Column("by", Text, ForeignKey("people.id")),
     Column("at", Instant, nullable=False, index=True),
 )
 

@@ -392,7 +392,7 @@ async def not_attested(scene: Scene) -> None:
 
 async def a_minute_late(scene: Scene) -> None:
     await scene.decide()
-    scene.story.clock.move(seconds=61)
+    scene.story.clock.move(seconds=60)
 
 
 async def dated_ahead(scene: Scene) -> None:
@@ -1353,7 +1353,7 @@ CHECKS = [
     Check(DECIDE, "case.revision.world != world", "False", of_the_live_world, "wrong_world"),
     Check(DECIDE, "refusal := _policy(case.revision, contact)", "refusal := None", a_number,
           "policy_blocked"),
-    Check(DECIDE, "now - case.at > GATE_MAY_BE_LATE", "False", a_minute_late, "gate_late"),
+    Check(DECIDE, "now - case.at >= GATE_MAY_BE_LATE", "False", a_minute_late, "gate_late"),
     Check(DECIDE, "case.at - now > CLOCKS_DIFFER", "False", dated_ahead, "decided_ahead"),
     Check(SIGNED, "until=self.expires_at", "until=self.created_at + timedelta(minutes=10)",
           kept_for_later, "passkey_not_proven"),
