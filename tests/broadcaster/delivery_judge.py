@@ -53,7 +53,7 @@ class Step:
     channels: set[str] | None = None  #: those alone; None: whatever there is
     #: On which channels somebody settled what was left open, and the posts that they have to note.
     settled: set[str] = field(default_factory=set)
-    noting: set[str] = field(default_factory=set)
+    noting: set[str] = field(default_factory=set)  #: or being sent by a worker that lives
     #: On which channels somebody looked for what is due, and by which lease.
     looked: dict[str, int] = field(default_factory=dict)
 

@@ -247,6 +247,7 @@ class Worker:
     looks: list[Look] = field(default_factory=list)
     woken: bool = True
     next_look: datetime | None = None
+    caught_up: set[str] = field(default_factory=set)
 
     def under_way(self, channel: str) -> int:
         return sum(each.channel == channel for each in self.flights)
@@ -440,7 +441,7 @@ class World:
         for flight in worker.flights:  # a process that goes on waits for no answer any longer
             if flight.happened is None and self.at >= flight.until:
                 self.answers(flight, "says nothing", NOTHING, NOTHING)
-        self.step.noting = {each.opened.post.id for each in worker.flights if each.happened}
+        self.step.noting = {each.opened.post.id for each in worker.flights}
         for name, lease in list(worker.leaving.items()):
             if worker.under_way(name):
                 self.write(lambda tx, it=lease: leases.renew(tx, it, LASTS))
@@ -480,8 +481,10 @@ class World:
             for name, lease in sorted(worker.held.items())
         ]  # fmt: skip
         begun = self.write(
-            partial(deliver._open_due, asks=asks, last=(), watch=worker.watch), dies=dies
-        )
+            partial(deliver._open_due, asks=asks, last=(), watch=worker.watch,
+                    behind=worker.held.keys() - worker.caught_up), dies=dies
+        )  # fmt: skip
+        worker.caught_up = set() if begun.held else set(worker.held)
         worker.watch.believe(begun.read)
         outcomes, doubtful, worker.next_look = begun.outcomes, begun.doubtful, begun.next_look
         self.step.looked = {name: lease.epoch for name, lease in worker.held.items()}
