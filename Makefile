@@ -34,13 +34,14 @@ test: setup-dev ## every test
 	$(PYTEST) $(FOLDERS)
 
 quick: setup-dev ## about a minute: no browser, broker, PostgreSQL or channel, nothing killed, no simulated world
+	@echo 'This leaves out, for `make test`: what needs PostgreSQL or Kafka, and all of $(addprefix tests/,$(SLOW)).'
 	$(PYTEST) --dist worksteal --hypothesis-profile quick -k "not postgres and not kafka" -m "not server" \
 	    $(addprefix --ignore=tests/,bench $(SLOW))
 
 storm: setup-dev ## 200 kills, and all brokers gone for five minutes: what `test` does small
 	@scripts/test-deps
 	BROADCASTER_STORM_KILLS=200 .venv/bin/pytest -s tests/faults/test_storm.py
-	BROADCASTER_STORM_SECONDS=300 .venv/bin/pytest tests/streams/test_cluster.py -k gone
+	BROADCASTER_STORM_SECONDS=300 .venv/bin/pytest -k all_brokers tests/streams/test_cluster.py tests/faults/test_servers_away.py
 
 lint: setup-dev ## style, types, who may import whom, the compose file's form
 	.venv/bin/ruff check .

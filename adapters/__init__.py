@@ -62,7 +62,8 @@ def _webhook(channel: Channel[W], parts: Parts) -> Adapter[W]:
 
 def _mail(channel: Channel[W], parts: Parts) -> Adapter[W]:
     return Mail(
-        channel, _account(channel, parts, MailAccount), delivered=parts.delivered, clock=parts.clock
+        channel, _account(channel, parts, MailAccount), delivered=parts.delivered,
+        networks=parts.networks, clock=parts.clock,
     )  # fmt: skip
 
 

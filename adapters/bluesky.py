@@ -47,6 +47,9 @@ POST, THREADGATE, POSTGATE = (
 
 IMAGES = "app.bsky.embed.images"
 
+#: The method that brings a picture.
+BRINGS = "com.atproto.repo.uploadBlob"
+
 #: A session is used for this long; the reference server's lasts two hours.
 SESSION_LIFE = timedelta(hours=1)
 
@@ -196,9 +199,7 @@ class Bluesky(Sender[W]):
     ) -> dict[str, Any]:
         """A picture that the server has, as a post shows it. Raises TryLater or Refused."""
         with http.posts_nothing():
-            answer = await self._as_us(
-                "com.atproto.repo.uploadBlob", message.file(picture), picture.type, session
-            )
+            answer = await self._as_us(BRINGS, message.file(picture), picture.type, session)
             blob = answer.json["blob"]
             named = blob["ref"]["$link"]
         if named != cid(picture):
@@ -268,9 +269,12 @@ class Bluesky(Sender[W]):
     async def _call(
         self, method: str, body: bytes, content_type: str, **headers: str
     ) -> http.Answer:
-        return await self._client.post(
+        ask, longer = self._client.post, timedelta()
+        if method == BRINGS:
+            ask, longer = self._client.bring, self.channel.upload
+        return await ask(
             self._xrpc / method, body=body, headers={"Content-Type": content_type, **headers},
-            deadline=self.channel.deadline,
+            deadline=self.channel.deadline + longer,
         )  # fmt: skip
 
     async def _found(self, repo: str, rkey: str) -> _Found | None:

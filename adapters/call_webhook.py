@@ -6,8 +6,12 @@
     type        "call"
     world       "exercise" or "live"
     call_id     the call's id, as in `webhook-id`
-    about       "request": an update waits; "command moved", "command offered", "offer ended"
-    request_id  what waits, of a request; `incident_id` else: the last part of `url`
+    about       "request": an update waits; "release refused": one that was approved was not
+                released; "words lapsed": a fact in one has changed; "command moved", "command
+                offered", "offer ended"; "channel locked out"
+    request_id  of the first three: the last part of `url`
+    incident_id of all but the first and the last; where there is no `request_id`, the last part
+                of `url`
     to          what the app calls the person
     words       what to show; it names no incident and no place
     url         where the person reads and decides
@@ -67,8 +71,10 @@ class CallWebhook(Generic[W]):
 
 def _body(call: Call[W]) -> bytes:
     where = {"request_id": call.about_id} if call.about is About.REQUEST else {}
-    if call.about not in (About.REQUEST, About.LOCKED_OUT):
+    if call.about not in (About.REQUEST, About.LOCKED_OUT, About.CLOCK_SET):
         where = {"incident_id": call.incident_id}
+    if call.request_id is not None:
+        where["request_id"] = call.request_id
     fields = {
         "version": 1,
         "type": "call",

@@ -34,8 +34,9 @@ from broadcaster.update import LONGEST_EXPIRY
 
 Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
 
-#: Seconds to look up a name, connect and agree on TLS, and seconds without a byte of an answer.
-CONNECT, READ = 3.0, 10.0
+#: Seconds to look up a name, connect and agree on TLS; seconds without a byte of an answer; and the
+#: same once a picture was brought, which servers work on first (facts/security §3).
+CONNECT, READ, READ_AFTER_PICTURE = 3.0, 10.0, 30.0
 
 #: A call is given this long before its end counts as not known.
 DEADLINE = timedelta(seconds=CONNECT + READ)
@@ -95,6 +96,14 @@ class Client:
         """Posts once. Raises as `request` does."""
         return await self.request("POST", url, body=body, headers=headers, deadline=deadline)
 
+    async def bring(
+        self, url: URL, *, body: bytes, headers: Mapping[str, str], deadline: timedelta
+    ) -> Answer:
+        """Posts a picture once. Raises as `request` does."""
+        return await self.request(
+            "POST", url, body=body, headers=headers, deadline=deadline, read=READ_AFTER_PICTURE
+        )
+
     async def look(
         self, url: URL, *, headers: Mapping[str, str], deadline: timedelta,
         most: int = LONGEST_ANSWER,
@@ -110,23 +119,26 @@ class Client:
 
     async def request(
         self, method: str, url: URL, *, body: bytes | None = None, headers: Mapping[str, str],
-        deadline: timedelta, most: int = LONGEST_ANSWER,
+        deadline: timedelta, most: int = LONGEST_ANSWER, read: float | None = None,
     ) -> Answer:  # fmt: skip
         """Asks once, and follows no redirect. `most`: bytes of the answer that are read.
+
+        `read`: seconds that it may take without a byte of an answer; None: READ.
 
         Raises TryLater where it broke before a byte of the message left, InDoubt where it broke
         later or took longer than `deadline`, Refused where the address may not be sent to. No
         error holds the URL, which may itself be a secret.
         """
-        if _is_address(url.host) and not _within(url.host, self._networks):
+        if _is_address(url.host) and not within(url.host, self._networks):
             raise Refused(self._outside)
         if self._session is None:
             self._session = _session(self._networks)
+        limits = aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_read=read or READ)
         try:
             async with (
                 asyncio.timeout(deadline.total_seconds()),
                 self._session.request(
-                    method, url, data=body, headers=headers, allow_redirects=False
+                    method, url, data=body, headers=headers, allow_redirects=False, timeout=limits
                 ) as response,
             ):
                 said = await _read(response, most)
@@ -340,7 +352,7 @@ class _Guard(aiohttp.ThreadedResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         found = await super().resolve(host, port, family)
-        allowed = [each for each in found if _within(each["host"], self._networks)]
+        allowed = [each for each in found if within(each["host"], self._networks)]
         if not allowed:
             raise _Outside
         return allowed
@@ -352,7 +364,6 @@ def _session(networks: Networks) -> aiohttp.ClientSession:
             resolver=_Guard(networks), use_dns_cache=False, force_close=True, limit=0
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_read=READ),
         # Unasked, a server compresses what is long, and nothing here would undo it.
         headers={"User-Agent": "incident-alert-broadcaster", "Accept-Encoding": "identity"},
         auto_decompress=False,
@@ -380,7 +391,8 @@ def _is_address(host: str | None) -> bool:
     return True
 
 
-def _within(host: str | None, networks: Networks) -> bool:
+def within(host: str | None, networks: Networks) -> bool:
+    """Whether an IP address lies in one of the networks."""
     address = ipaddress.ip_address(host or "")
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped  # it reaches the same machine, so it is the same address

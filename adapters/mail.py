@@ -114,12 +114,13 @@ class Mail(Sender[W]):
     """
 
     def __init__(
-        self, channel: Channel[W], account: MailAccount, *, delivered: Delivered, clock: Clock,
-        trust: ssl.SSLContext | None = None,
+        self, channel: Channel[W], account: MailAccount, *, delivered: Delivered,
+        networks: http.Networks, clock: Clock, trust: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
         self.channel = channel
         self._account = account
         self._delivered = delivered
+        self._networks = networks
         self._clock = clock
         self._trust = trust
 
@@ -201,7 +202,7 @@ class Mail(Sender[W]):
         with smtp.server(*where, self._trust) as server:
             try:
                 async with asyncio.timeout(http.READ):
-                    await server.connect()
+                    await smtp.connect(server, self._networks)
                     if account.login is not None:
                         await server.login(*account.login)
                 waiting = iter(recipients)
@@ -418,6 +419,11 @@ def _how_it_broke(problem: Exception) -> TryLater | Refused:
     4xx says "not now", 5xx "no" (RFC 5321 §4.2.1).
     """
     match problem:
+        case smtp.Outside():
+            return Refused(
+                "The mail server's address lies outside the networks that may be sent to. Nothing "
+                "was sent. Correct it, or BROADCASTER_CHANNEL_NETWORKS."
+            )
         case SMTPAuthenticationError(code=code) if code >= 500:
             return LockedOut(f"The mail server does not take our login ({code}). Correct it.")
         case SMTPResponseException(code=code) if 400 <= code < 500:

@@ -145,8 +145,9 @@ class Mastodon(Sender[W]):
                 {"description": picture.alt}, "file", picture, message.file(picture)
             )
             with http.posts_nothing():
-                answer = await self._client.post(
-                    self._api.parent / "v2/media", body=body, deadline=self.channel.deadline,
+                answer = await self._client.bring(
+                    self._api.parent / "v2/media", body=body,
+                    deadline=self.channel.time_for([picture]),
                     headers={**self._proof(), "Content-Type": content_type},
                 )  # fmt: skip
                 if answer.status in (413, 422):

@@ -258,9 +258,9 @@ class Matrix(Sender[W]):
         brought = []
         for picture in message.rendering.pictures:
             with http.posts_nothing():
-                answer = await self._client.post(
+                answer = await self._client.bring(
                     URL(f"{self._media}/upload?filename={picture.file_name}", encoded=True),
-                    body=message.file(picture), deadline=self.channel.deadline,
+                    body=message.file(picture), deadline=self.channel.time_for([picture]),
                     headers=self._headers | {"Content-Type": picture.type},
                 )  # fmt: skip
                 _prove(answer, _REFUSALS_OF_PICTURES)

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from aiosmtplib import SMTP, SMTPException
+
+from adapters import http
 
 Tls = Literal["tls", "starttls", "none"]
 
@@ -40,6 +43,42 @@ def server(
         if isinstance(there.transport, asyncio.Transport):  # it broke off, and TLS says no bye
             there.transport.abort()
         there.close()
+
+
+class Outside(OSError):
+    """A server has no address within the allowed networks."""
+
+
+async def connect(there: SMTP, networks: http.Networks) -> None:
+    """Connects, to an address within `networks` and no other.
+
+    The one that was checked is the one that is connected to, as `http` has it; the certificate must
+    still be the name's. Raises Outside, or one of BREAKS.
+    """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(there.hostname, there.port, type=socket.SOCK_STREAM)
+    allowed = [each for each in found if http.within(str(each[4][0]), networks)]
+    if not allowed:
+        raise Outside
+    await there.connect(sock=await _dialled(allowed), port=None)
+
+
+async def _dialled(addresses: list[tuple[Any, ...]]) -> socket.socket:
+    """A socket to the first of them that answers. Raises OSError."""
+    loop, failed = asyncio.get_running_loop(), OSError()
+    for family, kind, protocol, _, address in addresses:
+        made = socket.socket(family, kind, protocol)
+        made.setblocking(False)
+        try:
+            await loop.sock_connect(made, address)
+        except BaseException as problem:
+            made.close()
+            if not isinstance(problem, OSError):
+                raise
+            failed = problem
+        else:
+            return made
+    raise failed
 
 
 async def goodbye(there: SMTP) -> None:

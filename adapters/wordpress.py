@@ -261,13 +261,13 @@ class WordPress(Sender[W]):
             _prove(answer)
             if found := _MEDIAS.validate_json(answer.body):
                 return found[0]
-            answer = await self._client.post(
+            answer = await self._client.bring(
                 self._media(slug=slug, alt_text=picture.alt), body=message.file(picture),
                 headers=self._login | {
                     "Content-Type": picture.type,
                     "Content-Disposition": f'attachment; filename="{picture.file_name}"',
                 },
-                deadline=self.channel.deadline,
+                deadline=self.channel.time_for([picture]),
             )  # fmt: skip
             if answer.status == 413 or (_code(answer) or "").startswith("rest_upload_"):
                 raise Refused(

@@ -7,7 +7,7 @@ shown or logged.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -45,6 +45,10 @@ class _Account(BaseModel):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$",
                       description="its name: small letters, digits and _")  # fmt: skip
     title: str = Field(min_length=1, max_length=60, description="what people call the channel")
+    #: Of the settings' accounts alone: of one that was added by command the ledger knows it.
+    ends: date | None = Field(
+        None, description="the last day of what proves us there, as 2027-01-31, if known"
+    )
 
     @property
     def handle(self) -> str | None:
@@ -125,6 +129,7 @@ class MastodonAccount(_Account):
         "The account is the department's, verified by a link from its site, with a second factor.",
         "The token has the scopes profile, read:statuses, write:statuses and write:media, and no "
         "other.",
+        "The limit is the server's own: a test of the channel says where they differ.",
         "Anybody can answer there: the Chief's decision is needed (389.5.1).",
     )
     options = ("limit",)
@@ -302,6 +307,9 @@ def of_kind(kind: str) -> type[_Account]:
 def read(given: Mapping[str, Any]) -> Account:
     """The account that somebody describes. Raises Refusal, which names the member."""
     kind = of_kind(str(given.get("kind")))
+    if "ends" in given:
+        raise Refusal("account_invalid", "ends stands in the settings' accounts alone.",
+                      "Give the last day as --expires.", field="ends")  # fmt: skip
     try:
         account = _READER.validate_python(dict(given))
         check(account)
@@ -332,14 +340,15 @@ def check(account: Account) -> None:
 
 
 def plain(account: Account) -> dict[str, Any]:
-    """All of an account with its secrets, as JSON has it: to be sealed, and for nothing else."""
+    """An account with its secrets, as JSON has it: to be sealed, and for nothing else."""
     return {
         name: value.get_secret_value() if isinstance(value, SecretStr)
         else str(value) if isinstance(value, HttpUrl) else value
-        for name, value in account.model_dump().items()
+        for name, value in account.model_dump(exclude={"ends"}).items()
     }  # fmt: skip
 
 
 def channel_of(account: Account, world: W) -> Channel[W]:
     """The channel that an account is for, in a world."""
-    return channel.made(account.kind, world, account.name, account.title, **account.shape)
+    made = channel.made(account.kind, world, account.name, account.title, **account.shape)
+    return made.model_copy(update={"ends": account.ends})

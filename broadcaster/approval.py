@@ -35,9 +35,12 @@ from broadcaster.update import (
 )
 from broadcaster.world import Exercise, Frozen, Live, W
 
-#: A gate that comes this late asks again instead of releasing (security facts §1).
+#: A gate that comes so late or later asks again instead of releasing (security facts §1).
 GATE_MAY_BE_LATE = timedelta(seconds=60)
 GATE_LATE = "gate_late"
+
+#: A decision's time may lie so far ahead of the gate's: desk and gate may run on two clocks.
+CLOCKS_DIFFER = timedelta(seconds=5)
 
 #: What the gate makes of an approval that goes out: a release, or what was held of one goes on.
 RELEASED, KEPT = "released", "kept"
@@ -77,6 +80,12 @@ class ApprovalRequest(Frozen):
     created_at: datetime
     expires_at: datetime
 
+    def challenge(self, verdict: str, digest: str, epoch: int, keeps: str | None = None) -> bytes:
+        """What a passkey signs to decide about it, under the command of this epoch."""
+        return decision_challenge(
+            self.nonce, self.id, verdict, digest, keeps, until=self.expires_at, epoch=epoch
+        )
+
 
 class Decision(Frozen):
     """One person's decision on one digest, as the desk recorded it."""
@@ -90,8 +99,8 @@ class Decision(Frozen):
     at: datetime
     #: `update.facts_digest` of the changed facts in spite of which the words are kept.
     keeps: str | None = None
-    #: The Chief's guideline that approves it instead of a person (389.3). `person_id` is then who
-    #: submitted it, and no passkey proves it: the gate proves the guideline.
+    #: The Chief's guideline that approves it instead of a supervisor (389.3). `person_id` is then
+    #: who compiled it, and the gate proves the guideline beside their passkey.
     guideline_id: str | None = None
     #: Where both Commanders must approve, the assent that this decision completes.
     assent_id: str | None = None
@@ -160,7 +169,7 @@ class Case:
     site: Site
     keeps: str | None = None  #: as in Decision
     routine: Routine | None = None  #: of a notice
-    by_guideline: bool = False  #: decided on a guideline's word, not a person's
+    by_guideline: bool = False  #: decided by its compiler, on a guideline's word
     guideline: Guideline | None = None  #: that one; None, too, where there is none such
     #: What a second listener heard, where the Commander had no signal; the proof is then theirs.
     voice: voice.Voice | None = None
@@ -169,6 +178,8 @@ class Case:
     #: PIN and code, where they were typed instead of a passkey.
     entered: fallback.Entered | None = None
     device_bound: bool = False  #: whether the department takes no passkey that can be copied
+    #: Whether an approval that was given for this nonce was taken back.
+    taken_back: bool = False
 
 
 def to_keep(request: ApprovalRequest, changes: Sequence[Change], at: datetime) -> str | None:
@@ -231,7 +242,7 @@ def decide(
         )
     if refusal := _policy(case.revision, contact):
         raise refusal
-    if now - case.at > GATE_MAY_BE_LATE:
+    if now - case.at >= GATE_MAY_BE_LATE:
         raise Refusal(
             GATE_LATE,
             f"The approval was given {int((now - case.at).total_seconds())} s ago and could not be "
@@ -239,6 +250,12 @@ def decide(
             "Ask the Commander again: what was true then may not be true now.",
             kind=Kind.GONE,
         )
+    if case.at - now > CLOCKS_DIFFER:
+        raise Refusal(
+            "decided_ahead",
+            f"The approval says that it is given in {int((case.at - now).total_seconds())} s.",
+            "Have the clocks of desk and gate set right, and submit it again.", kind=Kind.CONFLICT,
+        )  # fmt: skip
     if now >= case.revision.expires_at:
         raise Refusal(
             "update_expired", "The update's own time has run out.", "Submit it with a new one.",
@@ -367,11 +384,11 @@ def request_digest(
 def _still_objected(case: Case) -> Refusal | None:
     """What can stand against a decision at any time; the first in the order of mending it."""
     for check in (
-        _time, person_objection, _words, _one_compiled, _proof, _device, _facts, _reason,
+        _time, _nonce, person_objection, _words, _one_compiled, _proof, _device, _facts, _reason,
         _no_incident,
     ):  # fmt: skip
-        if case.by_guideline and check in _ASK_A_PERSON:
-            continue
+        if case.by_guideline and check is person_objection:
+            continue  # the guideline's word stands for a supervisor's, by its compiler's own hand
         if refusal := check(case):
             return refusal
     return None
@@ -427,6 +444,17 @@ def _state(case: Case) -> Refusal | None:
 
 def _time(case: Case) -> Refusal | None:
     return _expired() if case.at >= case.request.expires_at else None
+
+
+def _nonce(case: Case) -> Refusal | None:
+    """That what was signed was not taken back since, whatever the request's row says again."""
+    if not case.taken_back:
+        return None
+    return Refusal(
+        "assent_taken_back",
+        "One of the two Commanders took back what was signed for this request.",
+        "Have both read the page again, and approve.", kind=Kind.CONFLICT,
+    )  # fmt: skip
 
 
 def person_objection(case: Case) -> Refusal | None:
@@ -493,6 +521,7 @@ def _proof(case: Case) -> Refusal | None:
     they typed PIN and code for just that; or that they approved it aloud, and a second listener's
     passkey signed what was heard."""
     request = case.request
+    signed = request.challenge(case.verdict, case.digest, case.command.epoch, case.keeps)
     if case.voice is not None and case.person.outside:
         return Refusal(
             "voice_from_outside", "Somebody from outside the department approves nothing by voice.",
@@ -508,16 +537,14 @@ def _proof(case: Case) -> Refusal | None:
         return voice.objection(
             case.voice, case.proof, case.passkey, person_id=case.person.id,
             commanded=case.command.person_id is not None, both=case.command.both,
-            compilers=case.revision.writers,
-            nonce=request.nonce, request_id=request.id, digest=case.digest,
-            asked_at=request.created_at, decided_at=case.at, site=case.site,
-            world=case.revision.world,
+            compilers=case.revision.writers, meant=signed, asked_at=request.created_at,
+            decided_at=case.at, site=case.site, world=case.revision.world,
         )  # fmt: skip
-    signed = decision_challenge(request.nonce, request.id, case.verdict, case.digest, case.keeps)
     if case.entered is not None:
         return fallback.objection(
-            case.entered, person_id=case.person.id, challenge=signed, at=case.at
-        )
+            case.entered, person_id=case.person.id, challenge=signed, at=case.at, site=case.site,
+            world=case.revision.world,
+        )  # fmt: skip
     return passkey.objection(
         case.proof, case.passkey, person_id=case.person.id, site=case.site, challenge=signed,
         world=case.revision.world, at=case.at, incident_id=request.incident_id,
@@ -541,10 +568,6 @@ def _copied(case: Case, proof: Json) -> Refusal | None:
         "Use your device-bound key. Have a link given for one where you have none.",
         kind=Kind.FORBIDDEN, field="proof",
     )  # fmt: skip
-
-
-#: What a guideline's decision has no answer to: no person made it.
-_ASK_A_PERSON = (person_objection, _proof, _device)
 
 
 def _one_compiled(case: Case) -> Refusal | None:
@@ -577,9 +600,7 @@ def assent_objection(case: Case) -> Refusal | None:
         return _one_alone("command has moved since the other one did")
     if assent.at >= request.expires_at:
         return _one_alone("the other one came too late")
-    signed = decision_challenge(
-        request.nonce, request.id, Verdict.APPROVED, case.digest, case.keeps
-    )
+    signed = request.challenge(Verdict.APPROVED, case.digest, assent.epoch, case.keeps)
     unproven = passkey.objection(
         assent.proof, case.assent_passkey, person_id=assent.person_id, site=case.site,
         challenge=signed, world=case.revision.world, at=assent.at,

@@ -14,6 +14,9 @@ from broadcaster.errors import Refusal
 
 _LIST = "recipients"
 
+#: What is no member of an account here: they are arguments of the command.
+_APART = ("kind", "name", "ends")
+
 
 def given(kind: str, members: Sequence[str]) -> dict[str, Any]:
     """What somebody wrote as NAME=VALUE. Raises Refusal, above all where it is a secret."""
@@ -21,12 +24,12 @@ def given(kind: str, members: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for each in members:
         name, equals, value = each.partition("=")
-        if not equals or name not in fields or name in ("kind", "name"):
+        if not equals or name not in fields or name in _APART:
             raise Refusal(
                 "member_unknown", f"{name} is no member of such an account.",
                 "Write NAME=VALUE, of: " + ", ".join(
                     name for name, field in fields.items()
-                    if name not in ("kind", "name") and not is_secret(field)
+                    if name not in _APART and not is_secret(field)
                 ) + ".", field=name,
             )  # fmt: skip
         if is_secret(fields[name]):
@@ -43,7 +46,7 @@ def for_the_rest(kind: str, known: dict[str, Any]) -> dict[str, Any]:
     """Asks for what an account needs and has not got; secrets are not shown."""
     found = dict(known)
     for name, field in KINDS[kind].model_fields.items():
-        if name in found or name in ("kind", "name"):
+        if name in found or name in _APART:
             continue
         if is_secret(field):
             if kind == "mail" and not found.get("user"):

@@ -27,6 +27,7 @@ from broadcaster.incident import Report
 from broadcaster.intake import native, signature
 from broadcaster.intake.door import Door
 from broadcaster.ledger import Ledger, Tx, problems
+from broadcaster.passkey import Site
 from broadcaster.posting import EXERCISE, LIVE, Channels, channels
 from broadcaster.settings import Settings, TwilioSetting
 from broadcaster.world import W
@@ -239,7 +240,7 @@ def flowing(
             clock,
             _inform(settings, ledger, address, clock),
         ),
-        lambda: prove(ledger, settings.codes_key),
+        lambda: prove(ledger, settings.codes_key, Site.at(incident_url(""))),
         clock,
         relays=relays,
         group=_group(settings, broker, steps),

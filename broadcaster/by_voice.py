@@ -75,7 +75,8 @@ def attest(
         attester_id=person.id, reader_id=order.reader_id, code=spoken(order.code),
         code_id=code.id if code else "", radio=order.radio.strip(), at=order.heard_at,
     )  # fmt: skip
-    signed = attestation(request.nonce, request.id, order.digest, code, heard) if code else b""
+    meant = request.challenge(Verdict.APPROVED, order.digest, incident.incident.command.epoch)
+    signed = attestation(meant, code, heard) if code else b""
     proof = order.proof
     if proof is None and practice and code:
         proof = passkeys.practice_answer(tx, person.id, site=site, challenge=signed)
@@ -83,7 +84,10 @@ def attest(
     case = replace(
         case_of(tx, incident, request, revision, commander, site, digest=order.digest,
                 proof=proof, key=key),
-        voice=Voice(allowed=allowed, heard=heard, code=code, decision_id=None),
+        voice=Voice(
+            allowed=allowed, heard=heard, code=code, decision_id=None,
+            reader=people.get(tx, heard.reader_id), locks=passkeys.locks_of(tx, commander.id),
+        ),
     )  # fmt: skip
     refusal = objection(case)
     if refusal is not None and refusal.code == "passkey_missing":

@@ -1,5 +1,5 @@
-"""Who is called to decide, or told that command moved, by which means, and when; and what a call
-may say.
+"""Who is called to decide, or told of what moved without them, by which means, and when; and what
+a call may say.
 
 A call holds generic words and a locator: the link finds the request or the incident, and a person
 with a passkey decides (facts/security-reliability-ux.md §1; ASVS 5.0, 14.2.1: nothing sensitive in
@@ -100,12 +100,16 @@ class About(StrEnum):
     OFFERED = "command offered"
     OFFER_ENDED = "offer ended"
     LOCKED_OUT = "channel locked out"  #: a platform knows our credential no more
+    CLOCK_SET = "clock set"  #: nothing is sent before somebody has looked at it
+    REFUSED = "release refused"  #: approved, and the gate did not release it
+    LAPSED = "words lapsed"  #: a fact changed behind words that waited, or were not sent yet
 
-    def page(self, about_id: str, incident_id: str) -> str:
-        """The path of the page that a call leads to."""
-        if self is About.LOCKED_OUT:
+    def page(self, about_id: str, incident_id: str, request_id: str | None = None) -> str:
+        """The path of the page that a call leads to. `request_id`: of what is told of a request."""
+        if self in (About.LOCKED_OUT, About.CLOCK_SET):
             return "/channels"
-        return f"/a/{about_id}" if self is About.REQUEST else f"/incidents/{incident_id}"
+        request = about_id if self is About.REQUEST else request_id
+        return f"/a/{request}" if request else f"/incidents/{incident_id}"
 
 
 #: Who is concerned beside persons by id: everybody who has the office.
@@ -119,6 +123,9 @@ WORDS: dict[About, str] = {
     About.OFFERED: "Command of an incident is offered to you",
     About.OFFER_ENDED: "An offer of command has ended",
     About.LOCKED_OUT: "A channel is paused: it knows our credential no more",
+    About.CLOCK_SET: "Nothing is sent before somebody says that the clock is right",
+    About.REFUSED: "An approved update was not released",
+    About.LAPSED: "An update is held back: a fact in it has changed",
 }
 
 
@@ -140,8 +147,9 @@ class Call(Frozen, Generic[W]):
 
     id: str
     about: About = About.REQUEST
-    about_id: str  #: of the request, of the move of command, or of the problem
+    about_id: str  #: of the request, of what is told, or of the problem
     incident_id: str  #: never sent where it is about a request; empty where it is about a channel
+    request_id: str | None = None  #: the one of which something is told
     person_id: str
     reach_id: str
     means: Means
@@ -153,6 +161,10 @@ class Call(Frozen, Generic[W]):
     @property
     def words(self) -> str:
         return words(self.world, self.about)
+
+    @property
+    def _page(self) -> str:
+        return self.about.page(self.about_id, self.incident_id, self.request_id)
 
     @property
     def text(self) -> str:
@@ -167,7 +179,7 @@ class Call(Frozen, Generic[W]):
             parts.scheme not in ("https", "http")
             or not parts.hostname
             or "@" in parts.netloc
-            or not parts.path.endswith(self.about.page(self.about_id, self.incident_id))
+            or not parts.path.endswith(self._page)
             or parts.query
             or parts.fragment
             or not self.url.isascii()
@@ -244,6 +256,10 @@ class Rung(IntEnum):
 #: on which nobody can be reached gives its time to the next.
 LADDER = (timedelta(), timedelta(seconds=180), timedelta(seconds=240))
 
+#: Where the Chief's guideline covers a notice, its compiler has so long to release it before
+#: anybody is called.
+COMPILER_FIRST = timedelta(seconds=60)
+
 #: A person who was called is called again after this long. Every means is used side by side, each
 #: time: which of them works tonight is not known beforehand.
 AGAIN = timedelta(seconds=60)
@@ -274,8 +290,8 @@ class Callee(Frozen):
 
 
 class Asking(Frozen, Generic[W]):
-    """An open request that waits for a decision; or what is to be told: a move of command, or a
-    channel that nothing can be posted on.
+    """An open request that waits for a decision; or what is to be told: a move of command, a
+    refusal of the gate, words that lapsed, or a channel that nothing can be posted on.
 
     Its people are listed as they are now: of a request without whoever compiled the text, for the
     compiler approves nothing; of what is told all on the first rung.
@@ -284,11 +300,13 @@ class Asking(Frozen, Generic[W]):
     about: About = About.REQUEST
     about_id: str
     incident_id: str
+    request_id: str | None = None  #: as in Call
     world: W
     url: str
     opened_at: datetime
     expires_at: datetime
     people: tuple[Callee, ...]
+    compiler_first: bool = False  #: whether a guideline covers what is asked
 
 
 AnyAsking = Asking[Exercise] | Asking[Live]
@@ -373,8 +391,9 @@ def _in_order(asking: AnyAsking, made: Sequence[Made]) -> Iterator[tuple[Callee,
             people.setdefault(callee.person_id, reachable)
     rungs = sorted({callee.rung for callee in people.values()})
     starts = dict(zip(rungs, LADDER, strict=False))
+    begins = asking.opened_at + (COMPILER_FIRST if asking.compiler_first else timedelta())
     for callee in people.values():
-        yield callee, asking.opened_at + starts[callee.rung]
+        yield callee, begins + starts[callee.rung]
 
 
 def _for_person(
@@ -413,6 +432,7 @@ def _call(asking: Asking[W], callee: Callee, reach: Reach, attempt: int) -> Call
         about=asking.about,
         about_id=asking.about_id,
         incident_id=asking.incident_id,
+        request_id=asking.request_id,
         person_id=callee.person_id,
         reach_id=reach.id,
         means=reach.means,

@@ -467,12 +467,24 @@ def deliveries(post_id: str | None, as_json: bool) -> None:
                        f"{each['why'] or ''}")  # fmt: skip
     else:
         for each in told["channels"]:
-            click.echo(f"{each['name']}: {each['standing']}. {each['waiting']} waiting, "
+            oldest = f" since {each['oldest']}" if each["oldest"] else ""
+            click.echo(f"{each['name']}: {each['standing']}. {each['waiting']} waiting{oldest}, "
                        f"{each['in_doubt']} in doubt, {each['posted']} posted, last proof "
-                       f"{each['proved_at'] or 'never'}")  # fmt: skip
+                       f"{each['proved_at'] or 'never'}{_pace_and_credential(each)}")  # fmt: skip
         for each in told["posts"]:
             click.echo(f"  {each['id']}  {each['channel']}: {each['state']} since {each['since']}. "
                        f"{each['why'] or ''}")  # fmt: skip
+
+
+def _pace_and_credential(told: dict[str, Any]) -> str:
+    credential = told["credential"]
+    words = [f"takes {told['pace']} a minute"] if told["pace"] else []
+    if not credential["known_there"]:
+        words.append("does not know our credential")
+    if credential["ends"]:
+        words.append(f"credential good until {credential['ends']}"
+                     + (": get a new one" if credential["ends_soon"] else ""))  # fmt: skip
+    return "".join(f", {each}" for each in words)
 
 
 @cli.group()
@@ -527,16 +539,20 @@ def channel_add(
 @_MEMBERS
 @_FROM
 @_EXPIRES
+@click.option("--no-expiry", is_flag=True, help="It has no last day, or nobody knows it.")
 @_BY
 def channel_change(
-    name: str, members: tuple[str, ...], source: Any, expires: str | None, by: str
+    name: str, members: tuple[str, ...], source: Any, expires: str | None, no_expiry: bool, by: str
 ) -> None:
     """Give a channel that was added another credential. It is used at once.
 
-    Where it posts stays as it is: another place is another channel.
+    Where it posts stays as it is: another place is another channel. When the new one ends is said
+    each time: --expires, or --no-expiry.
     """
     from broadcaster import asking, channel_accounts
 
+    if no_expiry == bool(expires):
+        raise click.UsageError("Say when the new credential ends: --expires DAY, or --no-expiry.")
     kept = {each["name"]: each for each in _run("channel_list", {})["channels"]}
     if not kept.get(name, {}).get("added"):
         raise channel_accounts.unknown(name)
@@ -583,8 +599,9 @@ def channel_list(as_json: bool) -> None:
         click.echo(f"{each['name']}  {each['title']} ({each['kind']}, class {each['class']}, "
                    f"replies: {each['replies']})")  # fmt: skip
         if added := each["added"]:
-            ends = f"; its credential ends {added['expires']}" if added["expires"] else ""
-            click.echo(f"    added {added['at'][:10]} by {added['by']}{ends}")
+            click.echo(f"    added {added['at'][:10]} by {added['by']}")
+        if each["expires"]:
+            click.echo(f"    its credential is good until {each['expires']}")
 
 
 @channel.command("key")

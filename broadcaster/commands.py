@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -36,7 +36,7 @@ from broadcaster.authority import Content, Matter, Office, Subject
 from broadcaster.beside import Beside
 from broadcaster.bootstrap import read_native
 from broadcaster.calling import Means
-from broadcaster.channel import kinds
+from broadcaster.channel import AnyChannel, kinds
 from broadcaster.clock import Clock
 from broadcaster.errors import Kind, Refusal
 from broadcaster.incident import Report, Topic
@@ -440,16 +440,25 @@ async def problems_retry(here: Here, say: Say, *, number: int) -> Result:
 
 async def deliveries(here: Here, say: Say) -> Result:
     """How the channels fare, and which posts have not ended well."""
-    told: Result = to_jsonable_python(await here.ledger.read(_deliveries))
-    return told
+    known = {each.name: each for each in here.channels.all}
+    return dict(to_jsonable_python(await here.ledger.read(lambda tx: _deliveries(tx, known))))
 
 
-def _deliveries(tx: Tx) -> Result:
+def _deliveries(tx: Tx, known: Mapping[str, AnyChannel]) -> Result:
+    last_days = accounts_kept.ends(tx, known.values())
     return {
         "channels": [
             {"name": each.name, "standing": _standing(each.fare, tx.now), **asdict(each.figures),
-             "proved_at": each.fare.proved_at if each.fare else None}
-            for each in channels.overview(tx)
+             "pace": known[each.name].pace if each.name in known else None,
+             "failures": each.fare.breaker.failures if each.fare else 0,
+             "again_at": each.fare.breaker.again_at if each.fare else None,
+             "proved_at": each.fare.proved_at if each.fare else None,
+             "credential": {
+                 "known_there": not (each.fare and each.fare.locked_out),
+                 "ends": last_days.get(each.name),
+                 "ends_soon": accounts_kept.soon(last_days.get(each.name), tx.now.date()),
+             }}
+            for each in channels.overview(tx, known)
         ],
         "posts": [
             {"id": post.id, "release": post.release_id, "channel": post.channel,
@@ -521,7 +530,10 @@ async def channel_add(
 async def channel_change(
     here: Here, say: Say, *, name: str, given: dict[str, Any], expires: str | None, by: str
 ) -> Result:
-    """Gives a channel's account another credential; it is used at once."""
+    """Gives a channel's account another credential; it is used at once.
+
+    `expires`: its last day; None: it has none, or nobody knows it.
+    """
     sealer, ends = posting.sealer(here.settings), _day(expires)
 
     def step(tx: Tx) -> None:
@@ -549,20 +561,21 @@ async def channel_reseal(here: Here, say: Say) -> Result:
 
 
 async def channel_list(here: Here, say: Say) -> Result:
-    """The channels, and of those that were added by command since when and by whom."""
+    """The channels, when what proves us there ends, and since when and by whom each was added."""
 
     def query(tx: Tx) -> list[Result]:
         kept = {each.name: each for each in accounts_kept.standing(tx)}
+        last_days = accounts_kept.ends(tx, here.channels.all)
         names = {person.id: person.name for person in people.everybody(tx)}
         return [
             {
                 "name": each.name, "kind": each.kind, "title": each.title,
                 "class": str(each.idempotency), "replies": str(each.replies),
+                "expires": last_days[each.name].isoformat() if each.name in last_days else None,
                 "added": added and {
                     "by": names.get(added.added_by, added.added_by),
                     "at": added.added_at.isoformat(),
                     "changed_at": added.changed_at.isoformat(),
-                    "expires": added.expires_on and added.expires_on.isoformat(),
                 },
             }
             for each in here.channels.all

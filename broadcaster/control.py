@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,20 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from broadcaster import commands
+from broadcaster.channel import AnyChannel
 from broadcaster.commands import Here, Result
 from broadcaster.errors import Kind, LedgerAway, Refusal
-from broadcaster.ledger import Tx, channels, incidents, outbox, posts, problems, records, reports
+from broadcaster.ledger import (
+    Tx,
+    accounts,
+    channels,
+    incidents,
+    outbox,
+    posts,
+    problems,
+    records,
+    reports,
+)
 from streams.run import Flowing
 
 _HERE = web.AppKey("here", Here)
@@ -58,7 +69,8 @@ def add_health(app: web.Application, here: Here, *, desk: bool) -> None:
     async def metrics(request: web.Request) -> web.Response:
         families = list(_process_metrics(here))
         try:
-            families += await here.ledger.read(lambda tx: list(_ledger_metrics(tx)))
+            known = {each.name: each for each in here.channels.all}
+            families += await here.ledger.read(lambda tx: list(_ledger_metrics(tx, known)))
         except LedgerAway:
             families.append(_gauge("ledger_reachable", _REACHABLE, 0))
         return web.Response(body=_exposition(families), headers={
@@ -104,7 +116,7 @@ def _process_metrics(here: Here) -> Iterable[Metric]:
                        here.flow.restarts)  # fmt: skip
 
 
-def _ledger_metrics(tx: Tx) -> Iterable[Metric]:
+def _ledger_metrics(tx: Tx, known: Mapping[str, AnyChannel]) -> Iterable[Metric]:
     """Figures for the operator's charts; labels are bounded, and never name an incident."""
     waiting, oldest = outbox.waiting(tx)
     yield _gauge("ledger_reachable", _REACHABLE, 1)
@@ -123,12 +135,12 @@ def _ledger_metrics(tx: Tx) -> Iterable[Metric]:
     for (channel, state), count in posts.by_channel_and_state(tx).items():
         by_state.add_metric([channel, state], count)
     yield by_state
-    yield from _channel_metrics(tx)
+    yield from _channel_metrics(tx, known)
 
 
-def _channel_metrics(tx: Tx) -> Iterable[Metric]:
-    """What an alarm is set on: who waits longest, what is in doubt, what is kept back."""
-    several = channels.overview(tx)
+def _channel_metrics(tx: Tx, known: Mapping[str, AnyChannel]) -> Iterable[Metric]:
+    """What an alarm is set on: who waits longest, what is in doubt, what is kept back and why."""
+    several = channels.overview(tx, known)
     told: dict[str, tuple[str, Callable[[channels.Figures, channels.Kept | None], float]]] = {
         "oldest_waiting_seconds": (
             "Age of the release whose post waits longest, in seconds.",
@@ -137,7 +149,11 @@ def _channel_metrics(tx: Tx) -> Iterable[Metric]:
         "in_doubt": ("Posts of which nobody knows.", lambda each, _: each.in_doubt),
         "paused": (
             "1 while a person has it paused.",
-            lambda _, fare: bool(fare and fare.paused_by),
+            lambda _, fare: bool(fare and fare.paused_by and not fare.locked_out),
+        ),
+        "locked_out": (
+            "1 while it is paused because it does not know our credential.",
+            lambda _, fare: bool(fare and fare.locked_out),
         ),
         "failing": (
             "1 while its breaker is open.",
@@ -153,6 +169,21 @@ def _channel_metrics(tx: Tx) -> Iterable[Metric]:
         for each in several:
             gauge.add_metric([each.name], float(value(each.figures, each.fare)))
         yield gauge
+    yield _of_some("pace_per_minute", "Posts a minute that it takes; none: as many as come.",
+                   {name: each.pace for name, each in known.items() if each.pace})  # fmt: skip
+    today = tx.now.date()
+    yield _of_some(
+        "credential_days", "Days until its credential's last one; below 0: it is over.",
+        {name: (day - today).days for name, day in accounts.ends(tx, known.values()).items()},
+    )  # fmt: skip
+
+
+def _of_some(name: str, help_: str, values: Mapping[str, int]) -> Metric:
+    """A figure that not every channel has."""
+    gauge = GaugeMetricFamily(f"broadcaster_channel_{name}", help_, labels=["channel"])
+    for channel, value in values.items():
+        gauge.add_metric([channel], value)
+    return gauge
 
 
 def _gauge(name: str, help_: str, value: float) -> Metric:

@@ -49,7 +49,12 @@ class PostState(StrEnum):
     @property
     def went_out(self) -> bool:
         """Whether the public has read it there, or may: what corrects it must go there, too."""
-        return self in (PostState.POSTED, PostState.RETRACTED) or not self.ended
+        return self is PostState.RETRACTED or self.stands_or_may
+
+    @property
+    def stands_or_may(self) -> bool:
+        """Before the public, or not surely kept from it: what takes it back goes there, too."""
+        return self is PostState.POSTED or not self.ended
 
     @property
     def out(self) -> bool:

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime
 from broadcaster import passkey
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
-from broadcaster.ledger import Tx, fallbacks, locks, passkeys, people
+from broadcaster.ledger import Tx, fallbacks, locks, passkeys, people, voices
 from broadcaster.passkey import LONGEST_SHIFT, Json, Registered, Site
 from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, require
@@ -64,13 +64,14 @@ def unlock(tx: Tx, order: Unlock, person: Person, site: Site) -> Refusal | None:
     if order.person_id == person.id:
         raise Refusal("own_lock", "Nobody unlocks themselves.", "Ask another supervisor.",
                       kind=Sort.FORBIDDEN)  # fmt: skip
-    lock = locks.holding(tx, order.person_id)
+    lock = locks.holding(tx, order.person_id, site)
     if lock is None:
         return None
-    challenge = passkey.unlock_challenge(order.person_id, lock)
+    challenge = passkey.unlock_challenge(lock)
     if refusal := proven(tx, order.proof, person, site, challenge, "this unlocking"):
         return refusal
-    locks.end(tx, order.person_id, by=person.id)
+    assert order.proof is not None, "it proved something"
+    locks.end(tx, lock, order.proof, by=person.id)
     return None
 
 
@@ -103,8 +104,8 @@ def add_device(
 
 
 def lost(tx: Tx, person_id: str, person: Person) -> None:
-    """Ends all sessions, devices and links of somebody at once, and PIN and code: a lost phone
-    (CJIS AC-2(13)).
+    """Ends all sessions, devices and links of somebody at once, PIN and code, and the codes that
+    they approve aloud with: a lost phone (CJIS AC-2(13)).
 
     Anybody may do so for themselves, a supervisor for others. Raises Refusal. An offer of command
     stands, for it takes a usable device to accept one.
@@ -116,6 +117,7 @@ def lost(tx: Tx, person_id: str, person: Person) -> None:
             passkeys.revoke(tx, device.id, actor=person.id)
     if held := fallbacks.standing(tx, person_id):
         fallbacks.end(tx, held, ended_by=person.id, actor=person.id)
+    voices.end(tx, person_id, actor=person.id)
     people.end_links(tx, person_id)
     people.end_sessions(tx, person_id, actor=person.id)
 

@@ -452,7 +452,7 @@ def _asked_and_decided(tx: Tx, seen: _Looked, kept: approvals.Kept) -> Iterable[
             changed = ", ".join(said["public"]["keeps"]) if said else ""
             note += f" knowing what has changed in them since ({changed or 'nothing any more'})"
         if seen.guideline:
-            asked = "nobody was asked"
+            asked = "its compiler decides"
         if spoken := voices.of_decision(tx, decided.decision.id):
             yield _by_voice(seen, spoken)
         if entered := fallbacks.entered(tx, decided.seal):
@@ -544,13 +544,14 @@ def _asked(seen: _Looked, request: ApprovalRequest) -> str:
 
 
 def _decider(seen: _Looked, decision: Decision) -> str:
-    """The person, or both who had to, or the guideline and who granted it."""
+    """The person, or both who had to; on whose word, where that is a guideline's."""
     if decision.assent_id and (said := seen.entry(Kind.DECISION_RECORDED, decision_id=decision.id)):
         return f"{seen.name(said['public']['after'])} and {seen.name(decision.person_id)}"
     if seen.guideline is None or decision.guideline_id is None:
         return seen.name(decision.person_id)
     it = seen.guideline
-    return f"the guideline {it.id} on {it.topic} ({it.clause}, by {seen.name(it.granted_by)})"
+    return (f"{seen.name(decision.person_id)}, on the word of the guideline {it.id} on {it.topic} "
+            f"({it.clause}, by {seen.name(it.granted_by)}),")  # fmt: skip
 
 
 def _names(tx: Tx) -> dict[str, str]:

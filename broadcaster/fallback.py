@@ -21,10 +21,10 @@ import pyotp
 
 from broadcaster import passkey
 from broadcaster.errors import Kind, Refusal
-from broadcaster.passkey import Lock
+from broadcaster.passkey import Lock, Site
 from broadcaster.roster import Word
 from broadcaster.voice import hashed
-from broadcaster.world import Frozen
+from broadcaster.world import Frozen, World
 
 SEAL_TAG = b"iab/code/v1\0"
 SECRET_TAG = b"iab/totp/v1\0"
@@ -65,9 +65,6 @@ class Entered:
     answer: Answer
     allowance: Allowance  #: as it stands now
     locks: tuple[Lock, ...]  #: when its owner was locked
-
-    def locked(self, at: datetime) -> bool:
-        return any(lock.holds(at) for lock in self.locks)
 
 
 def require_sound(pin: str) -> None:
@@ -116,13 +113,13 @@ def step_in(answer: Answer, pin_hash: str, secret: str) -> int | None:
 
 
 def objection(
-    entered: Entered, *, person_id: str, challenge: bytes, at: datetime
+    entered: Entered, *, person_id: str, challenge: bytes, at: datetime, site: Site, world: World
 ) -> Refusal | None:
     """Why PIN and code do not prove that this person meant this challenge at a time, or None."""
     answer, allowance = entered.answer, entered.allowance
     if allowance.person_id != person_id or not allowance.holds(at):
         return not_allowed()
-    if entered.locked(at):
+    if passkey.locked(entered.locks, at, site=site, world=world):
         return passkey.locked_out()
     if answer.step is None:
         return _refusal(answer.refused)

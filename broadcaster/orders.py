@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -36,13 +36,14 @@ from broadcaster.devices import count_failure
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
 from broadcaster.fallback import Entered
-from broadcaster.guideline import Submission, about_an_incident, covering
+from broadcaster.guideline import about_an_incident
 from broadcaster.handover import How, commander_name, locked, move
-from broadcaster.incident import NAMESPACE, Command, Incident, Topic
+from broadcaster.incident import NAMESPACE, Incident
 from broadcaster.ledger import (
     Tx,
     approvals,
     assents,
+    attempts,
     authorities,
     exercises,
     fallbacks,
@@ -57,7 +58,7 @@ from broadcaster.ledger import (
     reply_decisions,
 )
 from broadcaster.media import MOST_PICTURES, Digest, Picture, described
-from broadcaster.passkey import Json, Passkey, Site, decision_challenge, id_of
+from broadcaster.passkey import Json, Passkey, Site, id_of
 from broadcaster.policy import screen
 from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, require
@@ -86,9 +87,6 @@ from broadcaster.world import Frozen
 
 #: The most that a reason for a soft finding may hold.
 LONGEST_REASON = 500
-
-#: Who decided where a guideline did: no person.
-GUIDELINE = "guideline"
 
 
 class ShowPicture(Frozen):
@@ -237,8 +235,6 @@ def submit_revision(
         | alts_told(revision)
         | {f"reason_{rule}": why for rule, why in revision.policy_reasons.items()},
     )
-    if incident.notice:
-        request = _by_guideline(tx, incident.notice, revision, request, person, len(findings))
     return Submitted(revision, request)
 
 
@@ -275,37 +271,6 @@ def _about_no_incident(
     several = guidelines.open_incidents(tx)
     if refusal := about_an_incident(texts, several, stated=order.no_open_incident):
         raise refusal
-
-
-def _by_guideline(
-    tx: Tx, topic: Topic, revision: Revision, request: ApprovalRequest, person: Person,
-    findings: int,
-) -> ApprovalRequest:  # fmt: skip
-    """Where a guideline of the Chief's covers the notice, it decides, and nobody is asked (389.3).
-
-    The gate proves it again by itself. Otherwise the request waits for a supervisor.
-    """
-    held = authorities.standing(tx, person.id)
-    it = Submission(topic=topic, channels=revision.channels, person=person, held=held,
-                    findings=findings, at=tx.now, pictured=bool(revision.pictures))  # fmt: skip
-    guideline = covering(guidelines.every(tx), it)
-    if guideline is None:
-        return request
-    decision = Decision(
-        id=str(uuid.uuid4()), request_id=request.id, person_id=person.id, reason=None,
-        verdict=Verdict.APPROVED, digest=revision.digest, at=tx.now, guideline_id=guideline.id,
-    )  # fmt: skip
-    command = Command(routine=True)
-    approvals.add_decision(tx, decision, command, f"guideline-{request.id}", proof=None)
-    why = f"Within the Chief's guideline on {guideline.topic} (389.3)."
-    approvals.end_request(tx, request, RequestState.APPROVED, why)
-    outbox.decision_recorded(tx, decision.id, request.incident_id)
-    tx.record(Kind.DECISION_RECORDED, actor=GUIDELINE, incident_id=request.incident_id,
-              decision_id=decision.id, request_id=request.id, verdict=str(decision.verdict),
-              digest=decision.digest, code=short_code(decision.digest),
-              guideline_id=guideline.id, clause=guideline.clause,
-              topic=str(topic))  # fmt: skip
-    return request.model_copy(update={"state": RequestState.APPROVED})
 
 
 def withdraw_request(tx: Tx, request_id: str, person: Person) -> None:
@@ -378,7 +343,8 @@ def decide(
 
     The same idempotency key with the same body gets the first answer again. A Watch Commander
     who decides where no command is recorded takes command by deciding. Where both Commanders must
-    approve, the first one's approval is an assent: the request stays open for the other's.
+    approve, the first one's approval is an assent: the request stays open for the other's. Who
+    compiled a notice approves it on the word of the Chief's guideline that covers it (389.3).
     `device_bound`: whether no passkey is taken that its maker copies.
     """
     incident, request = held_request(tx, order.request_id)
@@ -398,6 +364,9 @@ def decide(
         proof=order.proof, key=key, keeps=order.keeps, entered=fallbacks.entered(tx, seal),
         device_bound=device_bound,
     )  # fmt: skip
+    own = person.id == revision.compiled_by and order.verdict is Verdict.APPROVED
+    if own and (it := guidelines.covering(tx, incident.incident, revision)):
+        case = replace(case, by_guideline=True, guideline=it)
     refusal = objection(case)
     if refusal is None and case.entered is None:
         refusal = passkeys.counted(tx, key, order.proof)
@@ -417,16 +386,17 @@ def decide(
                   digest=order.digest[:64])  # fmt: skip
         count_failure(tx, refusal, person)
         return refusal
-    if command.person_id is None and not command.routine:
+    if case.command.person_id is None and not case.command.routine:
         command = move(tx, incident.incident, [person.id], How.TAKEN, actor=person.id)
     decision = Decision(
         id=str(uuid.uuid4()), request_id=request.id, person_id=person.id, verdict=order.verdict,
         digest=order.digest, reason=reason, at=tx.now, keeps=order.keeps,
         assent_id=case.assent.id if case.assent and completes else None,
+        guideline_id=case.guideline.id if case.guideline else None,
     )  # fmt: skip
     kept_facts = lapses_by(revision, case.facts) if order.keeps else ()
     recorded = approvals.add_decision(
-        tx, decision, command, order.idempotency_key, order.proof, seal
+        tx, decision, case.command, order.idempotency_key, order.proof, seal
     )
     approvals.end_request(tx, request, RequestState(order.verdict.value), reason)
     if order.verdict is Verdict.APPROVED:
@@ -437,6 +407,9 @@ def decide(
               passkey_id=id_of(order.proof), assent_id=decision.assent_id,
               after=case.assent.person_id if case.assent and completes else None,
               fallback_id=case.entered.allowance.id if case.entered else None,
+              guideline_id=decision.guideline_id,
+              clause=case.guideline.clause if case.guideline else None,
+              topic=str(case.guideline.topic) if case.guideline else None,
               keeps=[change.name for change in kept_facts] if order.keeps else None,
               private={"reason": reason} | changes_told(kept_facts))  # fmt: skip
     return recorded
@@ -481,7 +454,7 @@ def withdraw_assent(tx: Tx, request_id: str, person: Person) -> None:
 
 def _end_assent(tx: Tx, request: ApprovalRequest, assent: Assent, how: str, *, actor: str) -> None:
     """Both are asked again."""
-    approvals.renew_nonce(tx, request)
+    assents.end(tx, request, assent, by=actor)
     tx.record(Kind.ASSENT_ENDED, actor=actor, incident_id=request.incident_id,
               request_id=request.id, assent_id=assent.id, given_by=assent.person_id,
               how=how)  # fmt: skip
@@ -502,7 +475,7 @@ def take_back(tx: Tx, release_id: str, person: Person) -> Submitted:
             "already_taken_back", "This was taken back already.",
             "Look at the incident's page for what stands now.", kind=Sort.CONFLICT,
         )  # fmt: skip
-    out = [post.channel for post in posts.of_release(tx, release_id) if post.state.out]
+    out = to_take_back(tx, posts.of_release(tx, release_id))
     if not out or not base.retraction:
         raise Refusal(
             "nothing_to_take_back",
@@ -532,6 +505,17 @@ def take_back(tx: Tx, release_id: str, person: Person) -> Submitted:
               digest=revision.digest, channels=list(revision.channels),
               private={f"text_{r.channel}": r.text for r in revision.renderings})  # fmt: skip
     return Submitted(revision, request)
+
+
+def to_take_back(tx: Tx, several: Sequence[posts.Kept]) -> list[str]:
+    """The channels that take a release back, of its posts; none where nothing of it can be out.
+
+    Those, too, where it may begin before the gate has the order: where it then did not, nothing is
+    taken back.
+    """
+    if not attempts.may_be_out(tx, several):
+        return []
+    return [post.channel for post in several if post.state.stands_or_may]
 
 
 def ask_to_keep(tx: Tx, release_id: str, person: Person) -> ApprovalRequest:
@@ -569,13 +553,25 @@ def changes_told(changes: Sequence[Change]) -> dict[str, str]:
 
 def practised(tx: Tx, order: Decide, person: Person, site: Site) -> Decide:
     """The order, proven with the practice passkey of a practice person who used no other."""
-    kept = approvals.request(tx, order.request_id)
-    if order.proof is not None or kept is None:
+    signed = challenge_of(tx, order)
+    if order.proof is not None or signed is None:
         return order
-    request = kept.request
-    signed = decision_challenge(request.nonce, request.id, order.verdict, order.digest, order.keeps)
     proof = passkeys.practice_answer(tx, person.id, site=site, challenge=signed)
     return order.model_copy(update={"proof": proof})
+
+
+def challenge_of(tx: Tx, order: Decide) -> bytes | None:
+    """What a passkey signs for this decision; None: there is no such request.
+
+    Under the command as it is now; of one that is made already, under which it was.
+    """
+    kept = approvals.request(tx, order.request_id)
+    about = incidents.get(tx, kept.request.incident_id) if kept else None
+    if kept is None or about is None:
+        return None
+    earlier = approvals.decision_of(tx, order.request_id)
+    epoch = (earlier.command if earlier else about.incident.command).epoch
+    return kept.request.challenge(order.verdict, order.digest, epoch, order.keeps)
 
 
 def stop_release(tx: Tx, release_id: str, person: Person) -> datetime:
@@ -612,7 +608,7 @@ def case_of(
         proof=proof, passkey=key, site=site, keeps=keeps, assent=assent,
         assent_passkey=passkeys.get(tx, id_of(assent.proof)) if assent else None,
         routine=routine_of(tx, incident.incident, revision), entered=entered,
-        device_bound=device_bound,
+        device_bound=device_bound, taken_back=assents.taken_back(tx, request),
     )  # fmt: skip
 
 

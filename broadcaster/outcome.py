@@ -162,7 +162,8 @@ def _against(standing: Standing, now: datetime) -> Next | None:
     if standing.nothing_to_correct:
         return Next(PostState.STOPPED, why="What it is about never went out here.")
     if now >= standing.release_expires_at:
-        return Next(PostState.EXPIRED, why="Its time ran out before it could be sent.")
+        why = "Its time ran out before it could be sent."
+        return Next(PostState.EXPIRED, why=why, tell=Tell.PIO)
     if standing.replies_open:
         return Next(
             PostState.HELD,
@@ -282,8 +283,10 @@ class _It:
         """Whether sending again, once its pause is over, would still write the same post."""
         if self.trial.edits:
             return True
-        until = self.trial.channel.resend_until(self.trial.first_tried_at)
-        return until is not None and self._tried_again_at() <= until - self.trial.channel.deadline
+        channel = self.trial.channel
+        longest = channel.deadline + channel.upload  # to be sure, as if it brought pictures
+        until = channel.resend_until(self.trial.first_tried_at)
+        return until is not None and self._tried_again_at() <= until - longest
 
     def looks_first(self) -> bool:
         """Whether it is looked for though its server takes our key."""

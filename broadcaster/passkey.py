@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,7 +37,7 @@ from broadcaster.errors import Kind, Refusal
 from broadcaster.guest import Guest
 from broadcaster.world import Frozen, World
 
-DECISION_TAG = b"iab/approve/v1\0"
+DECISION_TAG = b"iab/approve/v2\0"
 ACCEPTANCE_TAG = b"iab/command/v1\0"
 DEVICE_TAG = b"iab/device/v1\0"
 GUEST_TAG = b"iab/guest/v1\0"
@@ -81,13 +82,14 @@ class Site:
 
 
 class Lock(Frozen):
-    """From when until when a person proved nothing; without an end it holds still."""
+    """From when on a person proves nothing, and who is said to have ended that."""
 
+    person_id: str
     at: datetime
-    ended_at: datetime | None
-
-    def holds(self, at: datetime) -> bool:
-        return self.at <= at and (self.ended_at is None or at < self.ended_at)
+    ended_at: datetime | None = None
+    proof: Json | None = None  #: what the passkey of who ended it answered
+    by: Passkey | None = None  #: that passkey
+    by_may: bool = False  #: whether its owner may unlock, and it was not revoked before the lock
 
 
 class Passkey(Frozen):
@@ -118,10 +120,6 @@ class Passkey(Frozen):
         """Whether the shift that it was approved for is over."""
         return self.approved_until is not None and at >= self.approved_until
 
-    def locked(self, at: datetime) -> bool:
-        """Whether its owner proved nothing at a time."""
-        return any(lock.holds(at) for lock in self.locks)
-
 
 class Registered(Frozen):
     """What an authenticator told when it made a passkey."""
@@ -134,14 +132,24 @@ class Registered(Frozen):
 
 
 def decision_challenge(
-    nonce: str, request_id: str, verdict: str, digest: str, keeps: str | None = None
-) -> bytes:
+    nonce: str, request_id: str, verdict: str, digest: str, keeps: str | None = None, *,
+    until: datetime, epoch: int,
+) -> bytes:  # fmt: skip
     """What a passkey signs to decide: 32 bytes bound to one request, one verdict, these words.
 
-    `keeps`: the digest of the changed facts in spite of which the words are kept.
+    `keeps`: the digest of the changed facts in spite of which the words are kept. `until`: when the
+    request's time is over. `epoch`: of the command that it is decided under. So whoever holds an
+    answer back can neither stretch its time nor use it once command has moved.
     """
     kept = () if keeps is None else (keeps,)
-    return _signed(DECISION_TAG, nonce, request_id, verdict, digest, *kept)
+    return _signed(
+        DECISION_TAG, nonce, request_id, in_utc(until), str(epoch), verdict, digest, *kept
+    )
+
+
+def in_utc(at: datetime) -> str:
+    """A time as it is signed: as the API tells it, such as 2026-11-22T22:10:00Z (RFC 3339)."""
+    return at.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
 def acceptance_challenge(nonce: str, incident_id: str, offer_id: str, epoch: int) -> bytes:
@@ -168,9 +176,9 @@ def guest_challenge(guest: Guest) -> bytes:
                    *times)  # fmt: skip
 
 
-def unlock_challenge(person_id: str, lock: Lock) -> bytes:
+def unlock_challenge(lock: Lock) -> bytes:
     """What a supervisor's passkey signs to end one lock of one person."""
-    return _signed(UNLOCK_TAG, person_id, lock.at.astimezone(UTC).isoformat())
+    return _signed(UNLOCK_TAG, lock.person_id, lock.at.astimezone(UTC).isoformat())
 
 
 def further_challenge(person_id: str, asked: bytes) -> bytes:
@@ -208,6 +216,34 @@ def _vouching(device: Passkey) -> bytes:
     if device.guest is not None:
         return guest_challenge(device.guest)
     return device_challenge(device, device.approved_until)
+
+
+def holds(lock: Lock, at: datetime, *, site: Site, world: World) -> bool:
+    """Whether somebody proves nothing at a time: they are locked, and nobody else who may has
+    signed that this is over (CJIS AC-7).
+    """
+    if at < lock.at:
+        return False
+    return lock.ended_at is None or at < lock.ended_at or not _unlocked(lock, site, world)
+
+
+def locked(locks: Sequence[Lock], at: datetime, *, site: Site, world: World) -> bool:
+    """Whether any of a person's locks holds at a time."""
+    return any(holds(lock, at, site=site, world=world) for lock in locks)
+
+
+def _unlocked(lock: Lock, site: Site, world: World) -> bool:
+    """Whether the end of a lock was signed: the desk's tables alone end none."""
+    by = lock.by
+    return (
+        by is not None
+        and lock.proof is not None
+        and lock.by_may
+        and by.person_id != lock.person_id
+        and not (by.practice and world != "exercise")
+        and _answers(lock.proof, by, site, unlock_challenge(lock))
+        and vouched(by, site=site, world=world)
+    )
 
 
 def waits(device: Passkey, *, site: Site, world: World, at: datetime) -> bool:
@@ -310,7 +346,7 @@ def objection(
             "Use another device of yours, or have the Watch Commander approve this one again.",
             kind=Kind.FORBIDDEN, field="proof",
         )  # fmt: skip
-    if passkey.locked(at):
+    if locked(passkey.locks, at, site=site, world=world):
         return locked_out()
     if passkey.guest is not None and (refusal := passkey.guest.objection(incident_id, at)):
         return refusal

@@ -11,15 +11,18 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from broadcaster.aftercare import Errand
+from broadcaster.delivery import PostState
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
 from broadcaster.ledger import (
     Tx,
+    calls,
     channels,
     choices,
     clocks,
     errands,
     posts,
+    problems,
     reply_decisions,
     wrong_words,
 )
@@ -80,10 +83,7 @@ def see_alarm(tx: Tx, post_id: str, errand: Errand, alarm: int, person: Person) 
     standing = next((each for each in errands.of_posts(tx, [post_id])
                      if each.alarms and each.owed.errand is errand), None)  # fmt: skip
     if post is None or standing is None:
-        raise Refusal(
-            "no_alarm", "Nothing about it waits for somebody to see it.",
-            "Open its release's page for what stands now.", kind=Sort.CONFLICT,
-        )  # fmt: skip
+        raise _no_alarm()
     if standing.alarm != alarm:
         raise Refusal(
             "alarm_moved", "Something else was found since this page was shown.",
@@ -94,6 +94,27 @@ def see_alarm(tx: Tx, post_id: str, errand: Errand, alarm: int, person: Person) 
     tx.record(Kind.POST_ALARM_SEEN, actor=person.id, incident_id=post.incident_id,
               post_id=post_id, channel=post.channel, found=str(standing.found))  # fmt: skip
     posts.changed(tx, post)
+
+
+def see_missed(tx: Tx, post_id: str, person: Person) -> None:
+    """Notes that somebody has seen that a post expired and was never sent. Raises Refusal."""
+    require(person, Act.SETTLE_POST)
+    post = posts.get(tx, post_id)
+    expired = post is not None and post.state is PostState.EXPIRED
+    if post is None or not expired or posts.seen_missed(tx, [post_id]):
+        raise _no_alarm()
+    tx.trace = post.trace
+    posts.see_missed(tx, post_id, person.id)
+    tx.record(Kind.POST_ALARM_SEEN, actor=person.id, incident_id=post.incident_id,
+              post_id=post_id, channel=post.channel, found=str(post.state))  # fmt: skip
+    posts.changed(tx, post)
+
+
+def _no_alarm() -> Refusal:
+    return Refusal(
+        "no_alarm", "Nothing about it waits for somebody to see it.",
+        "Open its release's page for what stands now.", kind=Sort.CONFLICT,
+    )  # fmt: skip
 
 
 def pause_channel(tx: Tx, name: str, why: str, by: Person | str) -> None:
@@ -195,6 +216,9 @@ def confirm_clock(tx: Tx, by: Person | str) -> None:
             kind=Sort.CONFLICT,
         )  # fmt: skip
     tx.record(Kind.CLOCK_CONFIRMED, actor=actor)
+    for problem in problems.listed(tx):
+        if problem.code == calls.CLOCK_SET:
+            problems.settle(tx, problem.id, "dropped", actor=actor)
 
 
 def _runs_channels(by: Person | str) -> str:

@@ -20,10 +20,11 @@ from enum import StrEnum
 
 from broadcaster import passkey
 from broadcaster.errors import Kind, Refusal
-from broadcaster.passkey import Json, Passkey, Site
+from broadcaster.passkey import Json, Lock, Passkey, Site
+from broadcaster.roster import Act, Person
 from broadcaster.world import Frozen, World
 
-ATTEST_TAG = b"iab/voice/v1\0"
+ATTEST_TAG = b"iab/voice/v2\0"
 RATIFY_TAG = b"iab/ratify/v1\0"
 CODES_TAG = b"iab/codes/v1\0"
 WORDS_TAG = b"iab/words/v1\0"
@@ -103,6 +104,8 @@ class Voice:
     allowed: bool  #: the setting of whoever judges
     heard: Heard
     code: Code | None  #: the one that is named, as it stands now
+    reader: Person | None  #: who is said to have read it aloud; None: nobody whom the roster knows
+    locks: tuple[Lock, ...]  #: when the Commander was locked
     decision_id: str | None  #: the decision that it should be used by; None: none is made yet
     repudiated: bool = False  #: by the Commander, since
 
@@ -127,10 +130,11 @@ def hashed(code: str, salt: bytes) -> str:
     return hashlib.scrypt(code.encode(), salt=salt, n=2**14, r=8, p=1, dklen=32).hex()
 
 
-def attestation(nonce: str, request_id: str, digest: str, code: Code, heard: Heard) -> bytes:
-    """What the second listener's passkey signs: this request, these words, this code, as heard."""
-    parts = (nonce, request_id, digest, code.id, code.hash, heard.attester_id, heard.reader_id,
-             heard.radio, heard.at.isoformat())  # fmt: skip
+def attestation(meant: bytes, code: Code, heard: Heard) -> bytes:
+    """What the second listener's passkey signs: this code, as heard, for what the Commander's own
+    passkey would have signed (`meant`: `passkey.decision_challenge`)."""
+    parts = (meant.hex(), code.id, code.hash, heard.attester_id, heard.reader_id, heard.radio,
+             heard.at.isoformat())  # fmt: skip
     return _signed(ATTEST_TAG, *parts)
 
 
@@ -147,13 +151,13 @@ def handing_out(person_id: str, newest: str | None) -> bytes:
 
 def objection(
     voice: Voice, proof: Json | None, key: Passkey | None, *, person_id: str,
-    commanded: bool, both: bool, compilers: frozenset[str], nonce: str, request_id: str,
-    digest: str, asked_at: datetime, decided_at: datetime, site: Site, world: World,
+    commanded: bool, both: bool, compilers: frozenset[str], meant: bytes, asked_at: datetime,
+    decided_at: datetime, site: Site, world: World,
 ) -> Refusal | None:  # fmt: skip
     """Why this was not approved by voice by that person, or None.
 
     `commanded`: whether a command was recorded. `both`: whether two must approve. `compilers`:
-    whose words they are. `proof` and `key` are the listener's.
+    whose words they are. `meant`: as in `attestation`. `proof` and `key` are the listener's.
     """
     heard, code = voice.heard, voice.code
     if not voice.allowed:
@@ -179,6 +183,11 @@ def objection(
             "Who wrote the words, reads them or approves them cannot be the second listener.",
             "Have somebody else listen, and attest with their own passkey.", kind=Kind.FORBIDDEN,
         )  # fmt: skip
+    if voice.reader is None or not voice.reader.may(Act.COMPILE):
+        return Refusal(
+            "reader_unknown", "The words are read by somebody who may compile them (389.4.1).",
+            "Choose the PIO or designee who read them.", kind=Kind.FORBIDDEN, field="reader",
+        )  # fmt: skip
     if not heard.radio.strip():
         return Refusal("radio_missing", "No radio channel is named.",
                        "Name the channel that it was heard on.", field="radio")  # fmt: skip
@@ -186,6 +195,11 @@ def objection(
         return Refusal(
             "heard_at_wrong", "It was heard before these words were put to the Commander, or later "
             "than now.", "Write the time at which the Commander said it.", field="heard_at",
+        )  # fmt: skip
+    if passkey.locked(voice.locks, decided_at, site=site, world=world):
+        return Refusal(
+            "commander_locked", "The Commander is locked, so no code of theirs is taken either.",
+            "Have a Supervisor or the Watch Commander unlock them first.", kind=Kind.FORBIDDEN,
         )  # fmt: skip
     if code is None or not matches(code, person_id, heard.code):
         return wrong_code()
@@ -201,7 +215,7 @@ def objection(
         )  # fmt: skip
     return passkey.objection(
         proof, key, person_id=heard.attester_id, site=site, world=world,
-        challenge=attestation(nonce, request_id, digest, code, heard),
+        challenge=attestation(meant, code, heard),
         at=decided_at, what="what you state that you heard",
     )  # fmt: skip
 

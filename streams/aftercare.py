@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 import structlog
@@ -101,15 +102,19 @@ def _owe_a_read(tx: Tx, channel: AnyChannel, opened: Opened) -> None:
 
 def _mend(tx: Tx, channel: AnyChannel | None, opened: Opened) -> None:
     """Notes what becomes of the wrong words, now that the right ones are there."""
+    puts_right = _put_right_meanwhile(tx, opened)
     if channel is not None and channel.mending is Mending.FOLLOW_UP:
+        if puts_right is Beside.NOWHERE:
+            why = "What takes its words back was not sent there, and they cannot be taken down."
+            _owe_retraction(tx, opened.post.id, by_hand=why)
         return
     if opened.edits is not None:
         number = opened.revision.number
         gone(tx, opened, f"Its words were put right: update #{number} stands in their place.")
-    by_hand = channel is None
+    by_hand = None if channel else "Its channel is in the settings no more."
     for wrong in _puts_right(tx, opened.revision):
         _owe_retraction(tx, post_id(wrong, opened.post.channel), by_hand=by_hand)
-    if _corrected_meanwhile(tx, opened):
+    if puts_right is not None:
         _owe_retraction(tx, opened.post.id, by_hand=by_hand)
 
 
@@ -143,7 +148,12 @@ def _note(tx: Tx, done: Done) -> bool:
     errands.done(tx, kept, then)
     posts.changed(tx, post)
     if then.found is Found.DOWN:
-        _down(tx, post, opened.public_id, "It was taken down, since right words were posted.")
+        _down(
+            tx,
+            post,
+            opened.public_id,
+            "It was taken down, since right words were posted or it was taken back.",
+        )
     elif then.found is not None:
         _tell(tx, post, then, done.how)
     return True
@@ -176,8 +186,8 @@ def _down(
     errands.end(tx, post.id)
 
 
-def _owe_retraction(tx: Tx, wrong: str, *, by_hand: bool = False) -> None:
-    """`by_hand`: its channel is in the settings no more, so that nobody here could do it."""
+def _owe_retraction(tx: Tx, wrong: str, *, by_hand: str | None = None) -> None:
+    """`by_hand`: why nobody here could do it."""
     for post in posts.locked(tx, [wrong]):
         if post.state is PostState.POSTED:
             errands.owe(tx, post.id, Errand.RETRACT)
@@ -185,7 +195,7 @@ def _owe_retraction(tx: Tx, wrong: str, *, by_hand: bool = False) -> None:
                 why = "Somebody has seen it there, and its number is not known to us."
                 _leave_to_a_person(tx, post, why)
             elif by_hand:
-                _leave_to_a_person(tx, post, "Its channel is in the settings no more.")
+                _leave_to_a_person(tx, post, by_hand)
 
 
 def _leave_to_a_person(tx: Tx, post: posts.Kept, why: str) -> None:
@@ -198,16 +208,27 @@ def _leave_to_a_person(tx: Tx, post: posts.Kept, why: str) -> None:
         _tell(tx, post, then, unknown)
 
 
-def _corrected_meanwhile(tx: Tx, opened: Opened) -> bool:
-    """Whether what corrects a post was there before the post was found to be there."""
-    for post in posts.of_incident(tx, opened.post.incident_id):
-        later = post.released_at > opened.post.released_at
-        if later and (post.channel, post.state) == (opened.post.channel, PostState.POSTED):
-            release = releases.get(tx, post.release_id)
-            words = approvals.revision(tx, release.revision_id) if release else None
-            if words and opened.post.release_id in _puts_right(tx, words):
-                return True
-    return False
+class Beside(Enum):
+    """Where what puts a post right was before that was found to be there."""
+
+    THERE = auto()
+    NOWHERE = auto()  #: not sent on its channel, since the post seemed never to have gone out
+
+
+def _put_right_meanwhile(tx: Tx, opened: Opened) -> Beside | None:
+    """Whether what puts a post right is there already, or will never be; None: neither."""
+    found = None
+    post = opened.post
+    for release in releases.of_incident(tx, post.incident_id, after=post.released_at):
+        words = approvals.revision(tx, release.revision_id)
+        if post.release_id in _puts_right(tx, words):
+            right = posts.get(tx, post_id(release.id, post.channel))
+            if right is not None and right.state is PostState.POSTED:
+                return Beside.THERE
+            stopped = releases.stopped_at(tx, release.id) is not None
+            if right is None or (right.state is PostState.STOPPED and not stopped):
+                found = Beside.NOWHERE
+    return found
 
 
 def _wrong_words(tx: Tx, opened: Opened) -> list[Rendering]:

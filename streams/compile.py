@@ -6,16 +6,19 @@ changed fact stands in words that wait for approval, or to be sent.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
 from broadcaster.approval import RequestState
+from broadcaster.calling import WATCH_COMMANDER, About
+from broadcaster.delivery import PostState
 from broadcaster.incident import Incident, Report, fold
-from broadcaster.ledger import Tx, approvals, attempts, incidents, reports
+from broadcaster.ledger import Tx, approvals, attempts, calls, incidents, releases, reports
 from broadcaster.orders import changes_told, facts_of
 from broadcaster.record import Kind
 from broadcaster.suggestion import suggest, why_suggest
-from broadcaster.update import lapses_by
+from broadcaster.update import Revision, lapses_by
 from streams.ends import note_end
 
 ACTOR = "compile"
@@ -107,6 +110,7 @@ def _suggest(
 def lapse(tx: Tx, incident: incidents.Kept, *, actor: str) -> None:
     """Ends requests whose words say what is no longer so, and holds their posts that have not
     begun: from now on nobody may approve such words but a Commander who keeps them, knowing it.
+    Whoever commands, and whose words they are, is called once.
     """
     for waiting in approvals.open_requests(tx, incident.incident.id):
         revision = approvals.revision(tx, waiting.request.revision_id)
@@ -121,5 +125,28 @@ def lapse(tx: Tx, incident: incidents.Kept, *, actor: str) -> None:
             tx.record(Kind.REQUEST_LAPSED, actor=actor, incident_id=incident.incident.id,
                       request_id=waiting.request.id, changed=[each.name for each in changes],
                       private=told)  # fmt: skip
-    for ended in attempts.hold_lapsed(tx, incident):
+            _tell(tx, incident, revision, waiting.request.id)
+    several = attempts.hold_lapsed(tx, incident)
+    for ended in several:
         note_end(tx, ended.post, ended.public_id, ended.then, actor=actor)
+    held = (each.post.release_id for each in several if each.then.state is PostState.HELD)
+    for release_id in dict.fromkeys(held):
+        _tell_of_release(tx, incident, release_id)
+
+
+def _tell_of_release(tx: Tx, incident: incidents.Kept, release_id: str) -> None:
+    """Where it is a changed fact that holds it, and not something else that the attempt asks."""
+    release = releases.get(tx, release_id)
+    assert release is not None, "a post's release is a foreign key"
+    revision = approvals.revision(tx, release.revision_id)
+    decided = approvals.decision(tx, release.decision_id)
+    assert revision is not None and decided is not None, "foreign keys, too"
+    if lapses_by(revision, facts_of(incident)):
+        _tell(tx, incident, revision, decided.decision.request_id)
+
+
+def _tell(tx: Tx, incident: incidents.Kept, revision: Revision, request_id: str) -> None:
+    commanding = incident.incident.command.commanders or (WATCH_COMMANDER,)
+    concerned = dict.fromkeys((*commanding, *sorted(revision.writers)))
+    calls.tell(tx, About.LAPSED, str(uuid.uuid4()), incident.incident.id, list(concerned),
+               request_id=request_id)  # fmt: skip

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import math
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -136,6 +137,8 @@ class Deliver:
         self._lease_at = 0.0  #: when leases are taken and renewed next, by the loop's clock
         self._next_look: datetime | None = None  #: when a post is due though nobody calls
         self._failing: set[str] = set()  #: posts that could not be tried: they go last
+        #: Channels on which nothing waits any more that a clock which was ahead has planned.
+        self._caught_up: set[str] = set()
 
     async def look(self) -> None:
         """Returns once it has looked into the ledger, from now on, at what is due.
@@ -238,7 +241,7 @@ class Deliver:
         why = "The program ended while this was being sent."
         sent = [held[each.post.channel].sent(each, tried(InDoubt(why)))
                 for each in left
-                if each.post.id not in held[each.post.channel].noting]  # fmt: skip
+                if not held[each.post.channel].sends(each.post.id)]  # fmt: skip
         if sent:  # it was not the channel that failed
             await self._ledger.write(partial(_note_ends, several=sent, fares=False))
 
@@ -250,9 +253,11 @@ class Deliver:
         asks = [lane.ask() for lane in lanes.values()]
         began = asyncio.get_running_loop().time()
         opened = await self._ledger.write(
-            partial(_open_due, asks=asks, last=self._failing, watch=self._watch),
+            partial(_open_due, asks=asks, last=self._failing, watch=self._watch,
+                    behind=lanes.keys() - self._caught_up),
             urgent=True,
-        )
+        )  # fmt: skip
+        self._caught_up = set() if opened.held else set(lanes)
         self._watch.believe(opened.read)
         outcomes, doubtful, self._next_look = opened.outcomes, opened.doubtful, opened.next_look
         for each in doubtful:
@@ -333,6 +338,7 @@ class _Begun:
     errands: Sequence[Due]  #: to be done
     next_look: datetime | None
     read: Reading  #: of the ledger's clock
+    held: bool = False  #: nothing begins before somebody has said that the clock is right
 
 
 class _Lane:
@@ -350,7 +356,7 @@ class _Lane:
         let_go: Callable[[Lease], Coroutine[Any, Any, None]],
     ) -> None:
         self.lease: Lease | None = None
-        self.noting: set[str] = set()  #: posts whose send has ended, and that is to be noted
+        self._noting: set[str] = set()  #: posts whose send has ended, and that is to be noted
         self._adapter = adapter
         self._incident_url = incident_url
         self._closes = closes
@@ -360,6 +366,7 @@ class _Lane:
         self._renew = renew
         self._let_go = let_go
         self._sending: set[asyncio.Task[None]] = set()
+        self._until: dict[str, float] = {}  #: by when what is being sent ends, by the loop's time
         self._looking: set[asyncio.Task[None]] = set()
         self._pace = _limiter(adapter.channel)
         self._served: dict[str, int] = {}
@@ -430,11 +437,19 @@ class _Lane:
         so before the time that the ledger noted, however long this process then stood still.
         """
         assert self.lease, "it was opened on it"
-        until = began + self._adapter.channel.deadline.total_seconds()
+        lasts = self._adapter.channel.time_for(opened.rendering.pictures)
+        until = began + lasts.total_seconds()
         task = asyncio.create_task(self._send(opened, self.lease, until))
         self._sending.add(task)
         self._served[opened.post.incident_id] = next(self._turns)
+        self._until[opened.post.id] = until
+        task.add_done_callback(lambda _: self._until.pop(opened.post.id, None))
         task.add_done_callback(self._done)
+
+    def sends(self, post_id: str) -> bool:
+        """Whether it still sends a post, or notes how that ended, whatever the wall clock says."""
+        until = self._until.get(post_id, -math.inf) + MARGIN.total_seconds()
+        return post_id in self._noting or asyncio.get_running_loop().time() < until
 
     def look_for(self, opened: Opened) -> None:
         """Begins to look for a post in doubt."""
@@ -508,7 +523,7 @@ class _Lane:
 
     async def _note(self, sent: _Sent) -> None:
         """Notes how an attempt ended; no receipt is lost to a ledger that is away."""
-        self.noting.add(sent.opened.post.id)
+        self._noting.add(sent.opened.post.id)
         try:
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception_type(LedgerAway),
@@ -517,7 +532,7 @@ class _Lane:
                 with attempt:
                     await asyncio.shield(self._closes(sent))
         finally:
-            self.noting.discard(sent.opened.post.id)
+            self._noting.discard(sent.opened.post.id)
 
     async def _try(
         self, message: Message[Any], edits: Receipt | None, until: float
@@ -563,8 +578,7 @@ async def _end(adapter: AnyAdapter, uses: Collection[asyncio.Task[None]]) -> Non
 def _message(
     opened: Opened, adapter: AnyAdapter, incident_url: Callable[[str], str]
 ) -> Message[Any]:
-    revision, post = opened.revision, opened.post
-    rendering = revision.rendering(post.channel)
+    revision, post, rendering = opened.revision, opened.post, opened.rendering
     return Message(
         post_id=post.id, world=adapter.channel.world, incident_public_id=opened.public_id,
         incident_url=incident_url(opened.public_id), number=revision.number,
@@ -599,23 +613,27 @@ def _let_go_on(tx: Tx, name: str) -> None:
 
 def _open_due(
     tx: Tx, asks: Collection[_Ask], last: Collection[str],
-    watch: Watch,
+    watch: Watch, behind: Collection[str] = (),
 ) -> _Begun:  # fmt: skip
     """Notes the attempts of what is due, or what becomes of it instead.
 
     `last`: posts that are tried where the others leave room. `watch`: of the ledger's clock; after
-    a step of it nothing begins before somebody has looked.
+    a step of it nothing begins before somebody has looked. `behind`: channels on which a clock
+    that was ahead may have left something for later.
     """
     by_channel = {ask.channel.name: ask for ask in asks}
     fares = channels.several(tx, by_channel)
+    if behind:
+        clocks.catch_up(tx, behind)
     dues = posts.first_due(tx, by_channel)
     read = watch.read(tx.clock)
     now = read.wall
     if by := watch.set_by(read):
-        clocks.stepped(tx, by)
+        if clocks.stepped(tx, by):
+            _call_about_the_clock(tx, by)
         tx.record(Kind.CLOCK_STEPPED, actor=ACTOR, seconds=round(by.total_seconds(), 1))
     if clocks.unconfirmed(tx):
-        return _Begun({}, (), (), None, read)
+        return _Begun({}, (), (), None, read, held=True)
     room = {name: _room(ask, fares[name], now) for name, ask in by_channel.items()}
     wanted = []
     for due in sorted(dues.to_try, key=lambda due: _turn(due, by_channel[due.channel], last)):
@@ -640,6 +658,15 @@ def _open_due(
               for name, ask in by_channel.items() if name in waits and not ask.pace]  # fmt: skip
     later = [at for at in (dues.next_look, next_errand, *opens) if at and at > now]
     return _Begun(outcomes, doubtful, owed, min(later, default=None), read)
+
+
+def _call_about_the_clock(tx: Tx, by: timedelta) -> None:
+    """Has the Chief or designee and the Watch Commander called: nothing is sent meanwhile."""
+    problems.note(tx, problems.Place(source="clock"), Refusal(
+        calls.CLOCK_SET, f"The clock was set by {by.total_seconds():+,.0f} s. Nothing is sent.",
+        "Compare it with another, set it right, and press The clock is right on any page.",
+    ))  # fmt: skip
+    tx.changed("calls")
 
 
 def _room(ask: _Ask, fare: channels.Kept, now: datetime) -> int:
@@ -734,7 +761,7 @@ def _care(tx: Tx, channel: AnyChannel, opened: Opened, happened: Happened) -> No
     """Notes what is owed now that a post is there, or that what it was to change is not."""
     if happened.met is Met.GONE:
         aftercare.gone(tx, opened, "It was there no more when it was to be put right.")
-    elif happened.receipt and aftercare.cares(channel):
+    elif happened.receipt:
         aftercare.posted(tx, channel, opened)
 
 

@@ -7,6 +7,7 @@ made.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -24,6 +25,7 @@ from broadcaster.approval import (
     not_prepared,
     take_back,
 )
+from broadcaster.calling import About
 from broadcaster.delivery import plan
 from broadcaster.errors import Refusal
 from broadcaster.handover import commander_name
@@ -32,6 +34,7 @@ from broadcaster.ledger import (
     Tx,
     approvals,
     assents,
+    calls,
     exercises,
     fallbacks,
     guidelines,
@@ -48,11 +51,14 @@ from broadcaster.passkey import Site, id_of
 from broadcaster.record import Kind
 from broadcaster.roster import Person
 from broadcaster.subscribers import update_released
-from broadcaster.update import Revision, UpdateKind
+from broadcaster.update import Revision, UpdateKind, lapses_by
 from broadcaster.voice import Settled, Voice
 from broadcaster.world import W
 
 ACTOR = "gate"
+
+#: What whoever reads of a late approval is told, once the same words are asked for anew.
+ASKED_AGAIN = "The same words are asked for again: what was true then may not be true now."
 
 
 def judge_decision(
@@ -88,7 +94,7 @@ def judge_decision(
             else:
                 release = decide(case, decision_id, world, now=tx.now, contact=contact)
         except Refusal as refusal:
-            _refused(tx, kept, incident, refusal)
+            _refused(tx, kept, case, incident, refusal)
             return True
         if releases.of_revision(tx, revision.id) is not None:
             _let_go(tx, kept, release)
@@ -100,9 +106,8 @@ def judge_decision(
 
 
 def _takes_back(kept: approvals.KeptDecision, revision: Revision) -> bool:
-    """Whether nobody approved it again: a prepared retraction, and no guideline's word either."""
-    by_nobody = not kept.proven and kept.decision.guideline_id is None
-    return by_nobody and revision.kind is UpdateKind.RETRACTION
+    """Whether nobody approved it again: a prepared retraction."""
+    return not kept.proven and revision.kind is UpdateKind.RETRACTION
 
 
 def _taking_back(tx: Tx, decision: Decision, retraction: Revision, person: Person) -> TakingBack:
@@ -180,40 +185,85 @@ def _case(
             at=decision.at, proof=kept.proof, passkey=passkeys.get(tx, id_of(kept.proof)),
             site=site, keeps=decision.keeps, assent=assent,
             assent_passkey=passkeys.get(tx, id_of(assent.proof)) if assent else None,
-            voice=_voice(tx, decision.id, by_voice), entered=fallbacks.entered(tx, kept.seal),
+            voice=_voice(tx, decision, by_voice), entered=fallbacks.entered(tx, kept.seal),
             routine=routine_of(tx, incident.incident, revision),
             by_guideline=decision.guideline_id is not None,
             guideline=guidelines.get(tx, decision.guideline_id), device_bound=device_bound,
+            taken_back=assents.taken_back(tx, request.request),
         ),
         revision,
     )  # fmt: skip
 
 
-def _voice(tx: Tx, decision_id: str, allowed: bool) -> Voice | None:
+def _voice(tx: Tx, decision: Decision, allowed: bool) -> Voice | None:
     """What was heard for a decision that was given aloud, with the code as it stands."""
-    kept = voices.of_decision(tx, decision_id)
+    kept = voices.of_decision(tx, decision.id)
     if kept is None:
         return None
     return Voice(
         allowed=allowed, heard=kept.heard, code=voices.code(tx, kept.heard.code_id),
-        decision_id=decision_id, repudiated=kept.settled is Settled.REPUDIATED,
+        decision_id=decision.id, repudiated=kept.settled is Settled.REPUDIATED,
+        reader=people.get(tx, kept.heard.reader_id),
+        locks=passkeys.locks_of(tx, decision.person_id),
     )  # fmt: skip
 
 
 def _command_then(kept: approvals.KeptDecision, now: Command) -> Command:
-    """The command of the decision's time: the incident's own, unless it has moved since."""
-    moved_since = now.since is not None and now.since > kept.decision.at
+    """The command that was decided under: the incident's own, unless it moved with the decision,
+    as it does where a Watch Commander takes command by deciding, or since."""
+    moved_since = now.since is not None and now.since >= kept.decision.at
     return kept.command if moved_since else now
 
 
 def _refused(
-    tx: Tx, kept: approvals.KeptDecision, incident: incidents.Kept, refusal: Refusal
+    tx: Tx, kept: approvals.KeptDecision, case: Case, incident: incidents.Kept, refusal: Refusal
 ) -> None:
-    """Nothing is released; the decision says why, and both pages move."""
-    approvals.judged(tx, kept.decision.id, refusal.code, f"{refusal.why} {refusal.do}")
-    if refusal.code == GATE_LATE and (request := approvals.request(tx, kept.decision.request_id)):
-        # Nothing was wrong with it but the time: it can be renewed by one button.
-        approvals.end_request(tx, request.request, RequestState.EXPIRED, refusal.why)
+    """Nothing is released: the decision says why, both pages move, and whoever decided or wrote
+    the words is called. What came late is asked again, where nothing has moved but the time."""
+    late = refusal.code == GATE_LATE
+    moved = _moved_since(tx, kept, case, incident) if late else None
+    again = late and moved is None
+    do = ASKED_AGAIN if again else f"{moved} {refusal.do}" if moved else refusal.do
+    approvals.judged(tx, kept.decision.id, refusal.code, f"{refusal.why} {do}")
+    if late:
+        approvals.end_request(tx, case.request, RequestState.EXPIRED, refusal.why)
     tx.record(Kind.RELEASE_REFUSED, actor=ACTOR, incident_id=incident.incident.id,
               decision_id=kept.decision.id, code=refusal.code)  # fmt: skip
+    decided = {kept.decision.person_id, *([case.assent.person_id] if case.assent else [])}
+    concerned = decided | case.revision.writers
+    if again:
+        _ask_again(tx, case, incident)
+        concerned -= decided  # the new request calls them
+    calls.tell(tx, About.REFUSED, str(uuid.uuid4()), incident.incident.id, sorted(concerned),
+               request_id=case.request.id)  # fmt: skip
     tx.changed("board", f"incident:{incident.incident.id}", f"request:{kept.decision.request_id}")
+
+
+def _moved_since(
+    tx: Tx, kept: approvals.KeptDecision, case: Case, incident: incidents.Kept
+) -> str | None:
+    """Why an approval that came late is not asked for again by itself; None: it can be.
+
+    That the words are the newest, the gate has seen before it looks at the time.
+    """
+    if case.by_guideline:
+        return "No person had approved it, whom the gate could ask."
+    if incident.incident.command.epoch != kept.command.epoch:
+        return "Command has moved since."
+    if changes := lapses_by(case.revision, case.facts):
+        return f"The incident has changed ({'; '.join(each.in_words for each in changes)})."
+    if releases.of_revision(tx, case.revision.id) is not None:
+        return "These words were released before, and what is held of them stays held."
+    if tx.now >= case.revision.expires_at:
+        return "The update's own time has run out, too."
+    if approvals.open_requests(tx, incident.incident.id):
+        return "Another update waits for a decision."
+    return None
+
+
+def _ask_again(tx: Tx, case: Case, incident: incidents.Kept) -> None:
+    """Puts the same words before the same command; nothing that was signed so far proves it."""
+    approvals.renewed(tx, case.request)
+    request = approvals.open_request(tx, case.revision, incident.incident.command)
+    tx.record(Kind.REQUEST_RENEWED, actor=ACTOR, incident_id=incident.incident.id,
+              request_id=request.id, renews=case.request.id, digest=request.digest)  # fmt: skip

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from broadcaster.fallback import MOST_WRONG, STEP, Allowance, Answer, secret_of, step_in
 from broadcaster.ledger import Ledger, Tx, fallbacks, locks
+from broadcaster.passkey import Site
 from streams.woken import Woken
 
 ACTOR = "gate"
@@ -18,39 +19,42 @@ ACTOR = "gate"
 LONGEST_WAIT = 30.0
 
 
-def judge_next(key: str | None) -> Callable[[Tx], bool]:
-    """The step for the oldest answer that waits; False: none does. `key`: None where it is off."""
+def judge_next(key: str | None, site: Site) -> Callable[[Tx], bool]:
+    """The step for the oldest answer that waits; False: none does. `key`: None where it is off.
+
+    `site`: where supervisors' passkeys have unlocked people.
+    """
 
     def step(tx: Tx) -> bool:
         found = fallbacks.next_to_judge(tx)
         if found is None:
             return False
-        fallbacks.judged(tx, found[0], _judged(tx, *found, key))
+        fallbacks.judged(tx, found[0], _judged(tx, *found, key, site))
         return True
 
     return step
 
 
-async def prove(ledger: Ledger, key: str | None) -> None:
+async def prove(ledger: Ledger, key: str | None, site: Site) -> None:
     """Judges what is typed, until cancelled. Raises LedgerAway."""
     typed = Woken(ledger, fallbacks.CODES)
     try:
         while True:
             if await ledger.read(fallbacks.waits):
-                while await ledger.write(judge_next(key), urgent=True):
+                while await ledger.write(judge_next(key, site), urgent=True):
                     pass
             await typed.wait(LONGEST_WAIT)
     finally:
         typed.forget()
 
 
-def _judged(tx: Tx, answer: Answer, allowance: Allowance, key: str | None) -> int | str:
+def _judged(tx: Tx, answer: Answer, allowance: Allowance, key: str | None, site: Site) -> int | str:
     """The step whose code it was, or the code of a refusal. A wrong answer is counted (AC-7)."""
     if key is None:
         return "fallback_off"
     if not allowance.holds(tx.now):
         return "fallback_not_allowed"
-    if locks.holding(tx, allowance.person_id):
+    if locks.holding(tx, allowance.person_id, site):
         return "locked_out"
     if (tx.now - answer.at).total_seconds() > STEP:
         return "code_over"

@@ -57,10 +57,12 @@ def sweep(tx: Tx, channels: Collection[AnyChannel] = ()) -> Swept:
     """The step: calls again what is past its `next_look`, and ends what has run out.
 
     `channels`: those of the settings. What they say of how one mends wrong words is looked up
-    where a person has seen the right ones; of one that is not among them, it is by hand.
+    where a person has seen the right ones; of one that is not among them, it is by hand. And they
+    say when a credential ends.
     """
     _stopped(tx)
-    _chosen(tx, {channel.name: channel for channel in channels})
+    known = {channel.name: channel for channel in channels}
+    _chosen(tx, known)
     swept = Swept(
         reports=reports.look_again(tx, limit=AT_MOST),
         requests=_requests(tx),
@@ -69,7 +71,7 @@ def sweep(tx: Tx, channels: Collection[AnyChannel] = ()) -> Swept:
         closed=_close_silent(tx),
     )
     outbox.call_once(tx)
-    _warn_of_credentials(tx)
+    _warn_of_credentials(tx, known)
     return swept
 
 
@@ -124,18 +126,27 @@ def _chosen(tx: Tx, channels: Mapping[str, AnyChannel]) -> None:
             outbox.post_planned(tx, post.id, post.incident_id, post.channel)
 
 
-def _warn_of_credentials(tx: Tx) -> None:
+def _warn_of_credentials(tx: Tx, channels: Mapping[str, AnyChannel]) -> None:
     """Asks for a new credential while the one before is still good."""
-    for kept in accounts.to_warn_of(tx):
-        left = kept.days_left(tx.now.date())
-        when = f"is good until {kept.expires_on}" if left and left > 0 else (
-            "is good today for the last time" if left == 0
-            else f"was good until {kept.expires_on}"
+    last_days, today = accounts.ends(tx, channels.values()), tx.now.date()
+    due = accounts.to_warn_of(tx, last_days)
+    if not due:
+        return
+    added = {kept.name: kept for kept in accounts.standing(tx)}
+    for name in due:
+        day = last_days[name]
+        when = f"is good until {day}" if day > today else (
+            "is good today for the last time" if day == today else f"was good until {day}"
         )  # fmt: skip
-        problems.note(tx, problems.Place(source=f"channel {kept.name}"), Refusal(
-            "credential_ends", f"The credential of {kept.title} {when}.",
-            f"Get a new one there, and give it by `broadcaster channel change {kept.name}`: it is "
-            "used at once, and nothing is started again.",
+        known = channels.get(name)
+        by_command = known is None or known.ends is None
+        title = added[name].title if by_command else channels[name].title
+        problems.note(tx, problems.Place(source=f"channel {name}"), Refusal(
+            "credential_ends", f"The credential of {title} {when}.",
+            f"Get a new one there, and give it by `broadcaster channel change {name}`: it is used "
+            "at once, and nothing is started again." if by_command else
+            "Get a new one there, put it and its last day (`ends`) into BROADCASTER_CHANNELS, and "
+            "start its processes again.",
         ))  # fmt: skip
 
 

@@ -14,12 +14,14 @@ from broadcaster import channel
 from broadcaster.approval import AnyRelease, Assent, Verdict
 from broadcaster.channel import Channel
 from broadcaster.clock import Clock
+from broadcaster.devices import Unlock, unlock
 from broadcaster.errors import Refusal
 from broadcaster.incident import Report
 from broadcaster.ledger import (
     Ledger,
     Tx,
     incidents,
+    locks,
     open_ledger,
     passkeys,
     people,
@@ -37,7 +39,7 @@ from broadcaster.orders import (
     practised,
     submit_revision,
 )
-from broadcaster.passkey import Passkey, Registered, Site
+from broadcaster.passkey import Passkey, Registered, Site, unlock_challenge
 from broadcaster.roster import Person, Role
 from broadcaster.suggestion import words
 from broadcaster.update import Origin, Phrase, UpdateKind
@@ -58,6 +60,16 @@ CHANNELS: tuple[Channel[Exercise], ...] = (PAGE, HOOK)
 def tapped(tx: Tx, order: Decide, person: Person) -> KeptDecision | Assent | Refusal:
     """A decision, proven with the person's practice passkey."""
     return decide(tx, practised(tx, order, person, SITE), person, SITE)
+
+
+def unlocked(tx: Tx, person_id: str, *, by: Person | None = None) -> None:
+    """Somebody's lock is ended with a supervisor's practice passkey; without a lock nothing is."""
+    lock = locks.holding(tx, person_id, SITE)
+    if lock is None:
+        return
+    who = by or people.add(tx, "Sgt Cole", [Role.SUPERVISOR], actor="test", practice=True)
+    proof = passkeys.practice_answer(tx, who.id, site=SITE, challenge=unlock_challenge(lock))
+    assert unlock(tx, Unlock(person_id=person_id, proof=proof), who, SITE) is None
 
 
 class StillClock:
@@ -129,11 +141,11 @@ class Story:
             lambda tx: submit_revision(tx, order, self.pio, list(channels), contact=contact)
         )
 
-    async def approved(self, submitted: Submitted) -> KeptDecision:
+    async def approved(self, submitted: Submitted, keeps: str | None = None) -> KeptDecision:
         order = Decide(
             request_id=submitted.request.id, verdict=Verdict.APPROVED,
             revision_id=submitted.revision.id, digest=submitted.revision.digest,
-            idempotency_key=f"key-{submitted.request.id}",
+            idempotency_key=f"key-{submitted.request.id}", keeps=keeps,
         )  # fmt: skip
         answer = await self.ledger.write(lambda tx: tapped(tx, order, self.commander))
         assert isinstance(answer, KeptDecision), answer

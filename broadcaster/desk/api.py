@@ -283,10 +283,11 @@ class RequestView(Frozen):
     digest: str
     code: str
     nonce: str = Field(
-        description="For what a passkey signs to decide: SHA-256 of `iab/approve/v1`, NUL, then "
-        "nonce, request id, verdict and digest, with a NUL between each two; to keep the words, "
-        "then NUL and `keeps`."
+        description="For what a passkey signs to decide: SHA-256 of `iab/approve/v2`, NUL, then "
+        "nonce, request id, `expires_at` and `epoch` as they stand here, verdict and digest, with "
+        "a NUL between each two; to keep the words, then NUL and `keeps`."
     )
+    epoch: int = Field(description="Of the command that it would be decided under now.")
     state: RequestState
     why: str | None
     asked: str | None = Field(
@@ -743,7 +744,8 @@ def _request(tx: Tx, kept: approvals.Kept) -> RequestView:
     command = about.incident.command if about else Command()
     return RequestView(
         id=it.id, revision_id=it.revision_id, incident_id=it.incident_id, digest=it.digest,
-        code=short_code(it.digest), nonce=it.nonce, state=it.state, why=kept.why, asked=it.asked,
+        code=short_code(it.digest), nonce=it.nonce, epoch=command.epoch, state=it.state,
+        why=kept.why, asked=it.asked,
         asked_name=name_of(tx, it.asked) or asked_in_words(command, {}), created_at=it.created_at,
         expires_at=it.expires_at, called_at=kept.called_at,
     )  # fmt: skip

@@ -30,6 +30,7 @@ from broadcaster.desk.session import fields_of, require_person
 from broadcaster.desk.templating import page
 from broadcaster.edit import EditWords, edit_words
 from broadcaster.errors import Refusal
+from broadcaster.guideline import Guideline
 from broadcaster.incident import Command
 from broadcaster.ledger import (
     Tx,
@@ -37,6 +38,7 @@ from broadcaster.ledger import (
     assents,
     calls,
     fallbacks,
+    guidelines,
     incidents,
     voices,
     wrong_words,
@@ -276,6 +278,7 @@ class Look:
     unopened: Sequence[str]  #: the calls that they see it by now for the first time
     still_out: Sequence[StillOut]  #: wrong words of its incident
     may_type: bool  #: PIN and code
+    covered: Guideline | None  #: on whose word the one who looks may release it
 
 
 def voice_of(tx: Tx, request_id: str) -> voices.Kept | None:
@@ -311,7 +314,8 @@ async def _page(
         assert revision is not None, "a request's revision is a foreign key, too"
         return Look(
             detail, next(iter(newer), None),
-            asked(tx, desk, kept, person, detail.keeps), incident.incident.command,
+            asked(tx, desk, kept, incident.incident.command, person, detail.keeps),
+            incident.incident.command,
             writing(incident.incident),
             handover.command_view(tx, desk, incident.incident, person),
             voice_of(tx, kept.request.id),
@@ -319,6 +323,8 @@ async def _page(
             calls.unopened(tx, person.id, request_id=kept.request.id),
             wrong_words.still_out(tx, kept.request.incident_id),
             fallbacks.standing(tx, person.id) is not None,
+            guidelines.covering(tx, incident.incident, revision)
+            if person.id == revision.compiled_by else None,
         )  # fmt: skip
 
     seen = await desk.ledger.read(look)
@@ -358,12 +364,13 @@ async def _page(
         may_type=seen.may_type,
         said_words=words_of(it.request.digest) if desk.settings.voice_approval else (),
         own=own,
+        covered=seen.covered if waits else None,
         mine=(waits or it.keeps is not None) and not own and may_decide(person, command),
         moved=person.id == it.request.asked or person.id in command.former,
         at=seen.at,
         may_stop=person.may(Act.STOP),
         may_compile=person.may(seen.writing),
-        may_ask_again=expired and person.may(seen.writing),
+        may_ask_again=expired and not seen.newer and person.may(seen.writing),
         asked=asked_in_words(command, seen.at.names, seen.assent),
         gave=seen.assent is not None and seen.assent.person_id == person.id,
         others=[seen.at.names.get(each) for each in command.commanders if each != person.id],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from aiohttp import web
 
@@ -34,6 +34,7 @@ class Row:
     figures: Figures
     decision: ReplyDecision | None  #: that it is used although the public can answer there
     added: accounts.Kept | None = None  #: where it was added by command
+    ends: date | None = None  #: the last day of what proves us there, where somebody knows it
 
     @property
     def off(self) -> bool:
@@ -42,8 +43,7 @@ class Row:
 
     def ends_soon(self, now: datetime) -> bool:
         """Whether somebody should get a new credential there."""
-        left = self.added.days_left(now.date()) if self.added else None
-        return left is not None and left <= max(accounts.WARN_AT)
+        return accounts.soon(self.ends, now.date())
 
     @property
     def shape(self) -> str:
@@ -105,10 +105,11 @@ async def order(request: web.Request) -> web.Response:
 def look(tx: Tx, known: Mapping[str, AnyChannel]) -> View:
     decisions = reply_decisions.standing(tx)
     added = {each.name: each for each in accounts.standing(tx)}
+    ends = accounts.ends(tx, known.values())
     rows = [
         Row(each.name, known[each.name].title if each.name in known else each.name,
             known.get(each.name), each.fare, each.figures, decisions.get(each.name),
-            added.get(each.name))
+            added.get(each.name), ends.get(each.name))
         for each in channels.overview(tx, known)
     ]  # fmt: skip
     rows.sort(key=lambda row: (row.word == "Works", -row.figures.in_doubt, row.title))

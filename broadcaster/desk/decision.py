@@ -8,21 +8,22 @@ from typing import TypeVar
 from broadcaster.approval import Assent, Verdict
 from broadcaster.desk.deps import Desk
 from broadcaster.errors import Refusal
+from broadcaster.incident import Command
 from broadcaster.ledger import Tx, approvals, passkeys, people
-from broadcaster.orders import Decide, decide, no_such_request, practised
-from broadcaster.passkey import Json, decision_challenge, id_of, objection, options_to_prove
+from broadcaster.orders import Decide, challenge_of, decide, no_such_request, practised
+from broadcaster.passkey import Json, id_of, objection, options_to_prove
 from broadcaster.roster import Person
 
 T = TypeVar("T")
 
 
 def asked(
-    tx: Tx, desk: Desk, kept: approvals.Kept, person: Person, keeps: str | None
+    tx: Tx, desk: Desk, kept: approvals.Kept, command: Command, person: Person, keeps: str | None
 ) -> dict[str, Json] | None:
     """What this person's passkey is asked, by verdict; None where the desk answers for them.
 
-    That is, for a practice person at a desk for practice. `keeps`: of the changed facts shown, in
-    spite of which an approval keeps the words.
+    That is, for a practice person at a desk for practice. `command`: as it is now. `keeps`: of the
+    changed facts shown, in spite of which an approval keeps the words.
     """
     bound = desk.settings.device_bound
     allowed, request = own_passkeys(tx, desk, person, bound=bound), kept.request
@@ -31,8 +32,8 @@ def asked(
     return {
         str(verdict): options_to_prove(
             desk.site, allowed=allowed,
-            challenge=decision_challenge(
-                request.nonce, request.id, verdict, request.digest,
+            challenge=request.challenge(
+                verdict, request.digest, command.epoch,
                 keeps if verdict is Verdict.APPROVED else None,
             ),
         )
@@ -84,9 +85,8 @@ async def prover(desk: Desk, order: Decide) -> Person:
             raise no_such_request()
         key = passkeys.get(tx, id_of(order.proof))
         person = people.get(tx, key.person_id) if key else None
-        signed = decision_challenge(
-            kept.request.nonce, order.request_id, order.verdict, order.digest, order.keeps
-        )
+        signed = challenge_of(tx, order)
+        assert signed is not None, "the request is there"
         if refusal := objection(
             order.proof, key, person_id=person.id if person else "", site=desk.site,
             challenge=signed, world=tx.world, at=tx.now, incident_id=kept.request.incident_id,

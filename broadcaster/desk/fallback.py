@@ -20,9 +20,9 @@ from broadcaster.desk.session import browser_of, fields_of, same_site, token_of
 from broadcaster.desk.sign_in import sign_in_page, signed_in
 from broadcaster.errors import Refusal
 from broadcaster.fallback import not_allowed, objection, sealed
-from broadcaster.ledger import Change, Tx, approvals, fallbacks, locks, people
-from broadcaster.orders import Decide, no_such_request
-from broadcaster.passkey import decision_challenge, locked_out
+from broadcaster.ledger import Change, Tx, fallbacks, locks, people
+from broadcaster.orders import Decide, challenge_of, no_such_request
+from broadcaster.passkey import locked_out
 from broadcaster.record import Kind
 from broadcaster.roster import Person
 
@@ -43,12 +43,9 @@ def typed(fields: Mapping[str, str]) -> bool:
 
 async def for_decision(desk: Desk, person: Person, order: Decide, fields: Mapping[str, str]) -> str:
     """The seal of what was typed for a decision, once the gate has judged it. Raises Refusal."""
-    kept = await desk.ledger.read(lambda tx: approvals.request(tx, order.request_id))
-    if kept is None:
+    challenge = await desk.ledger.read(lambda tx: challenge_of(tx, order))
+    if challenge is None:
         raise no_such_request()
-    challenge = decision_challenge(
-        kept.request.nonce, order.request_id, order.verdict, order.digest, order.keeps
-    )
     return await _judged(desk, person.id, fields, challenge)
 
 
@@ -65,7 +62,10 @@ async def with_code(request: web.Request) -> web.StreamResponse:
         def step(tx: Tx) -> str | Refusal:
             entered = fallbacks.entered(tx, seal)
             assert entered is not None and person is not None, "it was just kept"
-            refusal = objection(entered, person_id=person.id, challenge=challenge, at=tx.now)
+            refusal = objection(
+                entered, person_id=person.id, challenge=challenge, at=tx.now, site=desk.site,
+                world=tx.world,
+            )  # fmt: skip
             if refusal:
                 tx.record(Kind.PROOF_REFUSED, actor=person.id, code=refusal.code)
                 return refusal
@@ -87,7 +87,7 @@ async def _judged(desk: Desk, person_id: str, fields: Mapping[str, str], challen
         held = fallbacks.standing(tx, person_id)
         if held is None:
             raise not_allowed()
-        if locks.holding(tx, person_id):
+        if locks.holding(tx, person_id, desk.site):
             raise locked_out()
         return held.id, held.salt
 

@@ -31,12 +31,14 @@ from broadcaster.desk.session import require_person
 from broadcaster.desk.story import STATUS_WORDS, Told, tell
 from broadcaster.desk.templating import page
 from broadcaster.errors import Kind, Refusal
+from broadcaster.guideline import Guideline
 from broadcaster.incident import Command, Handling, Incident, Status, commanders_in_words
 from broadcaster.ledger import (
     Tx,
     approvals,
     board,
     calls,
+    guidelines,
     incidents,
     people,
     pictures,
@@ -52,6 +54,7 @@ from broadcaster.ledger import (
 from broadcaster.ledger.posting_requests import PostingRequest
 from broadcaster.ledger.wrong_words import StillOut
 from broadcaster.orders import (
+    Submitted,
     no_such_request,
     renew_request,
     submit_revision,
@@ -119,6 +122,7 @@ class View:
     unopened: Sequence[str] = ()  #: those that whoever looks sees it by now for the first time
     telephones: Sequence[str] = ()  #: of whoever is asked
     asked_for: PostingRequest | None = None  #: what the notice was begun from
+    covered: bool = False  #: whether a guideline lets its compiler release the newest request
 
     @property
     def incident(self) -> Incident:
@@ -179,6 +183,7 @@ def look(tx: Tx, incident_id: str, titles: Mapping[str, str], desk: Desk, person
         unopened=calls.unopened(tx, person.id, incident_id=incident_id),
         telephones=_telephones(tx, kept.incident.command, standing.assent),
         asked_for=posting_requests.of_notice(tx, incident_id),
+        covered=revision is not None and bool(guidelines.covering(tx, kept.incident, revision)),
     )
 
 
@@ -474,13 +479,18 @@ async def _compose(request: web.Request, desk: Desk, person: Person, chosen: str
         return await _page(request, typed=typed)
     try:
         order = typed.order(incident_id, desk.clock.now())
-        submitted = await desk.ledger.write(
-            lambda tx: submit_revision(
-                tx, order, person, desk.channels, contact=desk.settings.contact
-            )
-        )
+
+        def step(tx: Tx) -> tuple[Submitted, Guideline | None]:
+            made = submit_revision(tx, order, person, desk.channels, contact=desk.settings.contact)
+            kept = incidents.get(tx, incident_id)
+            assert kept is not None, "it was just submitted about it"
+            return made, guidelines.covering(tx, kept.incident, made.revision)
+
+        submitted, covered = await desk.ledger.write(step)
     except Refusal as refusal:
         return await _page(request, typed=typed, refusal=refusal)
+    if covered:  # they release it themselves, where it is read and signed
+        raise web.HTTPSeeOther(f"/a/{submitted.request.id}")
     raise web.HTTPSeeOther(f"/incidents/{incident_id}?sent={submitted.request.id}#standing")
 
 

@@ -215,13 +215,18 @@ async def note_since(request: web.Request, handler: Handler) -> web.StreamRespon
 
 @routes.get("/events", allow_head=False)
 async def events(request: web.Request) -> web.StreamResponse:
-    """Event `changed` with a JSON list of names, as they move. Strangers hear of public things."""
-    reads = person(request)
+    """Event `changed` with a JSON list of names, as they move. Strangers hear of public things.
+
+    `only=public`: of these alone. `only=members`: the page was a member's, and is to learn it when
+    their session has ended, instead of being told what strangers are.
+    """
+    reads, only = person(request), request.query.get("only")
     signed_in = reads is not None
-    if not signed_in and request.app[DESK].settings.world == "exercise":
+    exercise = request.app[DESK].settings.world == "exercise"
+    if not signed_in and (exercise or only == "members"):
         raise SignInFirst
     hub = request.app[HUB]
-    public_only = not signed_in or request.query.get("only") == "public"
+    public_only = not signed_in or only == "public"
     since = request.headers.get("Last-Event-ID") or request.query.get("since")
     known = since is None or hub.knows(since)
     first = f"id: {since or hub.last_id}\n" if known else ""

@@ -186,6 +186,9 @@ def _came_back(standing: board.Standing, seen: Seen) -> _Found | None:
         request.state is RequestState.OPEN and request.expires_at <= seen.now
     ):
         act = "Ask again" if seen.person.may(writing(standing.kept.incident)) else "Open"
+        if decision is not None:  # the gate came too late to it
+            why = "Approved, and not released"
+            return _Found(Need.CAME_BACK, at, "exclamation", why, decision.why or "", act=act)
         return _Found(Need.CAME_BACK, at, "barred", "Nobody decided in time", act=act)
     if request.state is RequestState.RETURNED and decision is not None:
         who = seen.names.get(decision.decision.person_id, "whoever decided")

@@ -126,8 +126,8 @@ def _approve(tx: Tx, fields: Mapping[str, str], person: Person, desk: Desk) -> R
 
 def _unlock(tx: Tx, fields: Mapping[str, str], person: Person, desk: Desk) -> Refusal | None:
     whose = fields.get("person", "")
-    lock = locks.holding(tx, whose)
-    challenge = passkey.unlock_challenge(whose, lock) if lock else b""
+    lock = locks.holding(tx, whose, desk.site)
+    challenge = passkey.unlock_challenge(lock) if lock else b""
     proof = answered(tx, desk, person, proof_in(fields), challenge)
     return devices.unlock(tx, devices.Unlock(person_id=whose, proof=proof), person, desk.site)
 
@@ -192,7 +192,7 @@ def _listed(tx: Tx, desk: Desk, whose: Person, allowed: list[str], shift: dateti
         each for each in owned
         if passkey.waits(each, site=desk.site, world=tx.world, at=tx.now)
     ]  # fmt: skip
-    lock = locks.holding(tx, whose.id)
+    lock = locks.holding(tx, whose.id, desk.site)
     asks = _asked(desk, whose, waiting, lock, allowed, shift) if allowed else {}
     return Listed(
         whose,
@@ -216,7 +216,7 @@ def _asked(
         for name, until in (("good", None), ("shift", shift))
     }  # fmt: skip
     if lock:
-        challenges["unlock"] = passkey.unlock_challenge(whose.id, lock)
+        challenges["unlock"] = passkey.unlock_challenge(lock)
     return {
         name: passkey.options_to_prove(desk.site, challenge=challenge, allowed=allowed)
         for name, challenge in challenges.items()

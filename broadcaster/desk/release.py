@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -39,10 +39,10 @@ from broadcaster.ledger import (
     wrong_words,
 )
 from broadcaster.ledger.wrong_words import StillOut
-from broadcaster.orders import ask_to_keep, stop_release, take_back, writing
+from broadcaster.orders import ask_to_keep, stop_release, take_back, to_take_back, writing
 from broadcaster.outcome import Choice, choices_of
 from broadcaster.roster import Act, require
-from broadcaster.settling import choose, let_go_on, see_alarm
+from broadcaster.settling import choose, let_go_on, see_alarm, see_missed
 from broadcaster.update import Rendering, Revision
 
 #: What follows, by state, where nothing is to be looked up.
@@ -59,7 +59,8 @@ NEXT: Mapping[PostState, str] = {
     PostState.HELD: "It waits for an update that takes its place, for Stop, or, where facts "
     "changed, for the Commander to keep these words.",
     PostState.STOPPED: "Nothing more was sent here.",
-    PostState.EXPIRED: "Submit the update again if it should still be said.",
+    PostState.EXPIRED: "Submit the update again if it should still be said. The board shows it "
+    "until somebody says that they have seen it.",
     PostState.RETRACTED: "Nothing more.",
 }
 
@@ -74,6 +75,7 @@ class OnChannel:
     chosen: bool  #: whether somebody's choice is being carried out
     owed: Sequence[errands.Kept]  #: what was and is owed to it, now that it is there
 
+    seen: posts.SeenBy | None  #: who has seen that it expired
     wrong: StillOut | None  #: where its words, or those that it is to put right, are still out
 
     @property
@@ -85,6 +87,11 @@ class OnChannel:
     def alarms(self) -> Sequence[errands.Kept]:
         """What somebody must still see."""
         return [each for each in self.read if each.alarms]
+
+    @property
+    def missed(self) -> bool:
+        """Whether somebody must still see that it was not sent in time."""
+        return self.post.state is PostState.EXPIRED and self.seen is None
 
     @property
     def read(self) -> Sequence[errands.Kept]:
@@ -109,16 +116,16 @@ class View:
     stopped_at: datetime | None
     by_voice: voices.Kept | None
     about: Incident
-    guideline: Guideline | None  #: that decided, instead of a person
+    guideline: Guideline | None  #: on whose word its compiler decided
     may_be_kept: bool  #: whether the Commander may let go what is held
     commander: str  #: who is asked
     assent: Assent | None  #: where both Commanders had to approve, the first one's
+    taken_back_on: Collection[str]  #: the channels that would take it back
 
     @property
     def retraction(self) -> Sequence[Rendering]:
-        """What would be said, where it is out, to take it back."""
-        out = {each.post.channel for each in self.channels if each.post.state.out}
-        return [each for each in self.revision.retraction if each.channel in out]
+        """What would be said, where it may be out, to take it back."""
+        return [each for each in self.revision.retraction if each.channel in self.taken_back_on]
 
     @property
     def can_be_stopped(self) -> bool:
@@ -142,6 +149,7 @@ def look(tx: Tx, release_id: str) -> View:
     several = posts.of_release(tx, release.id)
     fares = channels.several(tx, {each.channel for each in several})
     owed = errands.of_posts(tx, {each.id for each in several})
+    seen = posts.seen_missed(tx, {each.id for each in several})
     wrong = {
         post.id: each
         for each in wrong_words.still_out(tx, release.incident_id)
@@ -159,6 +167,7 @@ def look(tx: Tx, release_id: str) -> View:
                 fares[each.channel].kept_back(tx.now) if each.channel in fares else None,
                 choices.waits(tx, each.id),
                 [errand for errand in owed if errand.post_id == each.id],
+                seen.get(each.id),
                 wrong.get(each.id),
             )
             for each in several
@@ -172,6 +181,7 @@ def look(tx: Tx, release_id: str) -> View:
             for each in old_words(tx, kept)),
         asked_in_words(command, names),
         assents.get(tx, decision.decision.assent_id),
+        to_take_back(tx, several),
     )  # fmt: skip
 
 
@@ -239,13 +249,17 @@ async def settle(request: web.Request) -> web.Response:
 
 @routes.post("/releases/{release_id}/posts/{post_id}/seen")
 async def see(request: web.Request) -> web.Response:
-    """Notes that somebody has seen what the public reads, and goes back to where they were."""
+    """Notes that somebody has seen what the public reads, or that a post was not sent in time, and
+    goes back to where they were."""
     desk, person = request.app[DESK], require_person(request)
     release_id, post_id = request.match_info["release_id"], request.match_info["post_id"]
     fields = await fields_of(request)
     try:
-        errand, alarm = _errand_in(fields), number_in(fields, "alarm") or 0
-        await desk.ledger.write(lambda tx: see_alarm(tx, post_id, errand, alarm, person))
+        if "errand" in fields:
+            errand, alarm = _errand_in(fields), number_in(fields, "alarm") or 0
+            await desk.ledger.write(lambda tx: see_alarm(tx, post_id, errand, alarm, person))
+        else:
+            await desk.ledger.write(lambda tx: see_missed(tx, post_id, person))
     except Refusal as refusal:
         return await _page(request, refusal)
     raise web.HTTPSeeOther(_back(fields, release_id))

@@ -1,7 +1,8 @@
 """Who is asking: server-side sessions behind a cookie, sign-out, and the practice chooser.
 
 The cookie holds a random token and nothing else; the ledger keeps its hash, whose it is and when
-it was last seen (30 minutes idle, 12 hours at most). It is SameSite=Lax, since Strict would drop
+it was last used (30 minutes idle, 12 hours at most; what a page's script fetches by itself is no
+use). It is SameSite=Lax, since Strict would drop
 it on arrival from an e-mail or a chat (facts/security-reliability-ux.md, "Sessions").
 """
 
@@ -31,6 +32,12 @@ routes = web.RouteTableDef()
 SIGN_IN = "/sign-in"
 
 _FIELDS = TypeAdapter(dict[str, str])
+
+#: What a page's script says with what it fetches by itself, though nobody touches the page.
+REFRESH: Final = "X-Refresh"
+
+#: The stream of what moves, which a page left open listens to and connects to again.
+EVENTS: Final = "/events"
 
 #: A session in use is noted as seen this often and no oftener: each note is a commit.
 SEEN_EVERY = timedelta(minutes=1)
@@ -138,10 +145,12 @@ async def _visitor(request: web.Request) -> Visitor:
     if request.path.startswith(NOBODY_S) or not (token or choosing):
         return Visitor()
 
+    used = request.path != EVENTS and REFRESH not in request.headers
+
     def look(tx: Tx) -> tuple[bool, Visitor]:
         found = people.session(tx, token) if token else None
         practice = tuple(people.practice_persons(tx)) if choosing else ()
-        stale = found is not None and tx.now - found[1] >= SEEN_EVERY
+        stale = found is not None and used and tx.now - found[1] >= SEEN_EVERY
         if found is None:
             return False, Visitor(practice_persons=practice)
         return stale, Visitor(found[0], practice, exercises.ended(tx), clocks.unconfirmed(tx))

@@ -201,8 +201,8 @@ def _chosen(line: _Line) -> str:
 
 
 def _alarm_seen(line: _Line) -> str:
-    stays = line["found"] == "stays"
-    seen = "it cannot be taken down" if stays else f"it is {line['found']}"
+    special = {"stays": "it cannot be taken down", "expired": "it was not sent in time"}
+    seen = special.get(line["found"], f"it is {line['found']}")
     return _post(f"has seen that {seen}")(line)
 
 
@@ -253,7 +253,9 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.VOICE_SETTLED: lambda line: f"{line['settled'].capitalize()} the approval by voice",
     Kind.VOICE_CODES_ISSUED: "Took {codes} new codes for approving by voice",
     Kind.VOICE_CODES_VOIDED: lambda line: (
-        f"Too many wrong codes: those of {line.name('person_id')} are void"
+        f"Voided the codes of {line.name('person_id')} for approving by voice"
+        if line["lost"]
+        else f"Too many wrong codes: those of {line.name('person_id')} are void"
     ),
     Kind.DECISION_REFUSED: "A decision ({verdict}) was refused: {code}",
     Kind.UPDATE_RELEASED: _released,

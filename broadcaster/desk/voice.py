@@ -157,6 +157,11 @@ class View:
     roster: dict[str, Person]
     waits: bool
 
+    @property
+    def readers(self) -> list[Person]:
+        """Who may be said to have read it aloud."""
+        return [each for each in self.roster.values() if each.may(Act.COMPILE)]
+
     def name(self, person_id: str) -> str:
         found = self.roster.get(person_id)
         return found.name if found else "somebody who left the roster"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 
-from broadcaster.channel import Kind
+from broadcaster.channel import AnyChannel, Kind
 from broadcaster.ledger import schema
 from broadcaster.ledger.tx import Tx
 
@@ -28,7 +28,6 @@ class Kept:
     shape: Mapping[str, Any]  #: what its factory takes beside these
     serial: int  #: rises with each new credential
     expires_on: date | None
-    warned: int | None  #: the last of `WARN_AT` at which somebody was told of that
     added_by: str
     added_at: datetime
     changed_by: str
@@ -38,10 +37,6 @@ class Kept:
     def made_of(self) -> tuple[object, ...]:
         """What it is, whatever its credential."""
         return self.name, self.kind, self.title, tuple(sorted(self.shape.items()))
-
-    def days_left(self, today: date) -> int | None:
-        """Until its credential's last day; None where nobody knows that."""
-        return (self.expires_on - today).days if self.expires_on else None
 
 
 def standing(tx: Tx) -> tuple[Kept, ...]:
@@ -55,8 +50,8 @@ def standing(tx: Tx) -> tuple[Kept, ...]:
             name=row.channel, kind=row.kind, title=row.title, shape=json.loads(row.shape),
             serial=row.serial,
             expires_on=date.fromisoformat(row.expires_on) if row.expires_on else None,
-            warned=row.warned, added_by=row.added_by, added_at=row.added_at,
-            changed_by=row.changed_by, changed_at=row.changed_at,
+            added_by=row.added_by, added_at=row.added_at, changed_by=row.changed_by,
+            changed_at=row.changed_at,
         )
         for row in rows
     )  # fmt: skip
@@ -82,8 +77,8 @@ def add(
     table = schema.accounts
     values = {
         "kind": kind, "title": title, "shape": json.dumps(dict(shape)), "removed_at": None,
-        "expires_on": expires_on.isoformat() if expires_on else None, "warned": None,
-        "added_by": by, "added_at": tx.now, "changed_by": by, "changed_at": tx.now,
+        "expires_on": expires_on.isoformat() if expires_on else None, "added_by": by,
+        "added_at": tx.now, "changed_by": by, "changed_at": tx.now,
     }  # fmt: skip
     again = tx.connection.execute(
         update(table).where(table.c.channel == name).values(**values, serial=table.c.serial + 1)
@@ -101,7 +96,7 @@ def change(tx: Tx, name: str, sealed: str, *, expires_on: date | None, by: str) 
         update(table)
         .where(table.c.channel == name)
         .values(
-            serial=table.c.serial + 1, warned=None, changed_by=by, changed_at=tx.now,
+            serial=table.c.serial + 1, changed_by=by, changed_at=tx.now,
             expires_on=expires_on.isoformat() if expires_on else None,
         )
     )  # fmt: skip
@@ -123,20 +118,40 @@ def remove(tx: Tx, name: str) -> None:
     tx.changed("accounts", "channels")
 
 
-def to_warn_of(tx: Tx) -> list[Kept]:
+def ends(tx: Tx, channels: Collection[AnyChannel]) -> dict[str, date]:
+    """The last day of what proves us to each channel, where somebody knows it.
+
+    Of channels that were added by command the ledger says so, of the others the settings.
+    """
+    added = {each.name: each.expires_on for each in standing(tx) if each.expires_on}
+    return added | {each.name: each.ends for each in channels if each.ends}
+
+
+def soon(last_day: date | None, today: date) -> bool:
+    """Whether somebody should get a new credential."""
+    return last_day is not None and (last_day - today).days <= max(WARN_AT)
+
+
+def to_warn_of(tx: Tx, last_days: Mapping[str, date]) -> list[str]:
     """Channels whose credential ends soon, and of which nobody was told since the last of
     `WARN_AT`; they count as told from now on."""
-    due, today = [], tx.now.date()
-    for each in standing(tx):
-        left = each.days_left(today)
-        if left is None or left > max(WARN_AT):
+    table, today = schema.credential_warnings, tx.now.date()
+    soon = {name: max((day - today).days, 0) for name, day in last_days.items()}
+    stages = {name: min(days for days in WARN_AT if left <= days)
+              for name, left in soon.items() if left <= max(WARN_AT)}  # fmt: skip
+    if not stages:
+        return []
+    rows = tx.connection.execute(select(table).where(table.c.channel.in_(stages)))
+    told = {row.channel: (row.ends, row.days) for row in rows}
+    due = []
+    for name, days in stages.items():
+        day = last_days[name].isoformat()
+        if name in told and told[name][0] == day and told[name][1] <= days:
             continue
-        stage = min(days for days in WARN_AT if max(left, 0) <= days)
-        if each.warned is None or stage < each.warned:
-            due.append(each)
-            tx.connection.execute(
-                update(schema.accounts)
-                .where(schema.accounts.c.channel == each.name)
-                .values(warned=stage)
-            )
+        due.append(name)
+        values = {"channel": name, "ends": day, "days": days}
+        if name in told:
+            tx.connection.execute(update(table).where(table.c.channel == name).values(values))
+        else:
+            tx.connection.execute(insert(table).values(values))
     return due

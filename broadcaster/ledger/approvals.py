@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, func, insert, or_, select, update
 
 from broadcaster.approval import (
     KEPT,
@@ -338,7 +338,7 @@ def decisions_look_again(tx: Tx, *, limit: int) -> int:
     rows = tx.connection.execute(
         select(table.id, schema.approval_requests.c.incident_id, schema.approval_requests.c.trace)
         .join(schema.approval_requests, schema.approval_requests.c.id == table.request_id)
-        .where(table.next_look <= tx.now)
+        .where(or_(table.next_look <= tx.now, table.next_look > tx.now + LOOK_AGAIN))  # or ahead
         .order_by(table.at)
         .limit(limit)
         .with_for_update(of=schema.decisions, skip_locked=True)  # not those the gate has in hand

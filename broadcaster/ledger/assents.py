@@ -1,7 +1,8 @@
 """Approvals of one Commander that wait for the other's, where both must approve.
 
 Rows are never changed. What takes one back, or lets it stand no longer, is that the request has
-another nonce by now, or the incident another command, or its facts are others.
+another nonce by now, or the incident another command, or its facts are others. A nonce that was
+given up stands in a table of its own, so that no request ever has it again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from sqlalchemy import Row, insert, select
 
 from broadcaster.approval import ApprovalRequest, Assent, RequestState, to_keep
 from broadcaster.incident import Command, Incident
-from broadcaster.ledger import schema
+from broadcaster.ledger import approvals, schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.update import Revision, lapses_by
 
@@ -71,6 +72,25 @@ def waiting(
         return None
     keeps = to_keep(request, lapses_by(revision, incident.facts), tx.now)
     return given(tx, request, incident.command, keeps)
+
+
+def end(tx: Tx, request: ApprovalRequest, assent: Assent, *, by: str) -> None:
+    """What was signed for the request's nonce counts for nothing any more, and never will."""
+    tx.connection.execute(
+        insert(schema.assent_ends).values(
+            request_id=request.id, nonce=request.nonce, assent_id=assent.id, at=tx.now, by=by
+        )
+    )
+    approvals.renew_nonce(tx, request)
+
+
+def taken_back(tx: Tx, request: ApprovalRequest) -> bool:
+    """Whether the request's nonce is one that was given up."""
+    table = schema.assent_ends.c
+    found = select(table.nonce).where(
+        table.request_id == request.id, table.nonce == request.nonce
+    )  # fmt: skip
+    return tx.connection.execute(found).first() is not None
 
 
 def _assent(row: Row[tuple[object, ...]]) -> Assent:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -27,6 +27,7 @@ from sqlalchemy import (
 
 from broadcaster.aftercare import Errand
 from broadcaster.channel import AnyChannel, Mending
+from broadcaster.clock import BELIEVED
 from broadcaster.delivery import InDoubt, PostState, Receipt
 from broadcaster.incident import Handling
 from broadcaster.ledger import (
@@ -43,7 +44,7 @@ from broadcaster.ledger.leases import Lease, LeaseLost
 from broadcaster.ledger.posts import Kept, Turn
 from broadcaster.ledger.tx import Tx
 from broadcaster.outcome import Next, Standing, Trial, before_attempt
-from broadcaster.update import Revision, lapses_by
+from broadcaster.update import Rendering, Revision, lapses_by
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,13 @@ def of_post(tx: Tx, post_id: str) -> list[Attempt]:
     ]
 
 
+def may_be_out(tx: Tx, several: Sequence[Kept]) -> bool:
+    """Whether the public may read one of some posts: it is out, or a try of it told nothing."""
+    doubts = _doubts(tx, several)
+    return any(post.state.out or (not post.state.ended and doubts[post.id].stands)
+               for post in several)  # fmt: skip
+
+
 # --- Before the send --------------------------------------------------------------------------
 
 
@@ -79,7 +87,7 @@ class Wanted:
 
     post_id: str
     lease: Lease
-    lasts: timedelta  #: until then it is sent, or given up
+    lasts: timedelta  #: until then it is sent, or given up, where it brings no pictures
     channel: AnyChannel
     passes: tuple[str, ...] = ()  #: earlier ones of its incident that were in doubt just now
 
@@ -96,6 +104,11 @@ class Opened:
     edits: Receipt | None = None  #: in whose place the words are put, where they are
     #: The bytes of the words' pictures, by their digest.
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def rendering(self) -> Rendering:
+        """The words that are sent."""
+        return self.revision.rendering(self.post.channel)
 
 
 @dataclass(frozen=True)
@@ -242,7 +255,8 @@ def _judged(
         resend_until=None if channel is None or doubts.edits
         else channel.resend_until(doubts.first_tried_at or tx.now),
         can_look=channel is not None and channel.find_lag is not None,
-        deadline=channel.deadline if channel else timedelta(),
+        deadline=channel.time_for(released.revision.rendering(post.channel).pictures)
+        if channel else timedelta(),
     )  # fmt: skip
     instead = before_attempt(standing, now=tx.now)
     if instead is not None:
@@ -322,21 +336,27 @@ def hold_lapsed(tx: Tx, incident: incidents.Kept) -> list[Ended]:
     return ended
 
 
+def _longer(opened: Opened, channel: AnyChannel) -> timedelta:
+    """How much longer than words alone it may take to send."""
+    return channel.time_for(opened.rendering.pictures) - channel.deadline
+
+
 def _note(tx: Tx, asked: Mapping[str, Wanted], outcomes: Mapping[str, Outcome]) -> None:
     posts.turn(tx, [Turn(each.post, each.then) for each in outcomes.values()
                     if isinstance(each, Ended)])  # fmt: skip
     opened = [(each, asked[each.post.id]) for each in outcomes.values() if isinstance(each, Opened)]
     if not opened:
         return
+    ends = {each.post.id: wanted.lasts + _longer(each, wanted.channel) for each, wanted in opened}
     tx.connection.execute(insert(schema.attempts), [
         {"post_id": each.post.id, "number": each.number, "started_at": tx.now,
-         "send_before": tx.now + wanted.lasts, "lease_epoch": wanted.lease.epoch,
+         "send_before": tx.now + ends[each.post.id], "lease_epoch": wanted.lease.epoch,
          "edits": each.edits.remote_id if each.edits else None}
         for each, wanted in opened
     ])  # fmt: skip
     table = schema.posts.c
-    for lasts in {wanted.lasts for _, wanted in opened}:
-        alike = [each.post.id for each, wanted in opened if wanted.lasts == lasts]
+    for lasts in set(ends.values()):
+        alike = [id for id, mine in ends.items() if mine == lasts]
         tx.connection.execute(
             update(schema.posts)
             .where(table.id.in_(alike))
@@ -372,7 +392,11 @@ def _doubts(tx: Tx, several: Sequence[Kept]) -> dict[str, _Doubts]:
             doubtful = row.outcome == InDoubt.__name__
             edits = row.edits is not None
             tried[row.post_id].append(_Try(row.started_at, row.ended_at, doubtful, edits))
-    return {post.id: _left_open(post, tried[post.id], post.id in begun) for post in several}
+    return {post.id: _left_open(post, tried[post.id], post.id in begun, tx.now)
+            for post in several}  # fmt: skip
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class _Try(NamedTuple):
@@ -382,11 +406,16 @@ class _Try(NamedTuple):
     edits: bool
 
 
-def _left_open(post: Kept, tried: Sequence[_Try], begun: bool) -> _Doubts:
+def _left_open(post: Kept, tried: Sequence[_Try], begun: bool, now: datetime) -> _Doubts:
+    """Times of the future are of a clock that was ahead: such settle nothing that may have come
+    after them, and how old a key of then is cannot be known."""
     ends = [each.ended_at for each in tried if each.doubtful and each.ended_at]
-    settled, chosen = post.not_there_at, post.chosen_at
+    latest = now + BELIEVED
+    settled = post.not_there_at if post.not_there_at and post.not_there_at <= latest else None
+    chosen = post.chosen_at if post.chosen_at and post.chosen_at <= latest else None
+    first = tried[0].started_at if tried else None
     return _Doubts(
-        first_tried_at=tried[0].started_at if tried else None,
+        first_tried_at=first if first is None or first <= latest else _LONG_AGO,
         count=sum(chosen is None or end > chosen for end in ends),
         since=max(ends, default=None),
         stands=begun or any(settled is None or end > settled for end in ends),
@@ -412,7 +441,8 @@ def trials(tx: Tx, several: Mapping[str, AnyChannel], *, ending: bool) -> dict[s
             channel=several[post.id], attempts=post.attempts,
             doubts=doubts[post.id].count + ending, looks=0 if ending else post.looks + 1,
             first_tried_at=doubts[post.id].first_tried_at or tx.now,
-            doubt_since=(None if ending else doubts[post.id].since) or tx.now,
+            # One of the future is of a clock that was ahead: it is as old as can be known.
+            doubt_since=min((None if ending else doubts[post.id].since) or tx.now, tx.now),
             expires_at=expiries[post.release_id], overtaken=post.id in overtaken,
             sent_again=post.id in lively, may_be_there=doubts[post.id].stands,
             edits=doubts[post.id].edits,

@@ -51,7 +51,7 @@ class Standing:
     revision: Revision | None = None  #: the newest release's
     keeps: str | None = None  #: the changed facts in spite of which that was kept
     next_number: int = 1
-    #: Of the newest release; in doubt, of any.
+    #: Of the newest release; in doubt, of any; expired, of any until somebody has seen it.
     need_a_look: list[posts.Kept] = field(default_factory=list)
     #: Posts of any release of which the public reads something else, the newest first.
     alarms: list[tuple[posts.Kept, errands.Kept]] = field(default_factory=list)
@@ -140,6 +140,8 @@ def _released(tx: Tx, ids: Sequence[str], found: dict[str, Standing]) -> None:
         newest_one = post.release_id == newest[post.incident_id]
         if post.state is PostState.IN_DOUBT or (newest_one and post.state in _NEED_A_LOOK):
             standing.need_a_look.append(post)
+    for post in posts.missed(tx, ids):
+        found[post.incident_id].need_a_look.append(post)
     for post, errand in errands.alarming(tx, ids):
         found[post.incident_id].alarms.append((post, errand))
     for incident_id in _on_paused_channels(tx, ids):

@@ -1,4 +1,4 @@
-"""How people are reached, who was called for a decision or about command, and what came of it.
+"""How people are reached, who was called for a decision or to be told, and what came of it.
 
 An address is a person's own: it stands in `reaches` alone, never on the record. What was sent, what
 a provider took, delivered or refused, and whether the page was opened, is on the record.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, func, insert, or_, select, update
 
 from broadcaster import calling
 from broadcaster.approval import ApprovalRequest, Assent
@@ -44,8 +44,10 @@ from broadcaster.ledger import (
     assents,
     authorities,
     exercises,
+    guidelines,
     incidents,
     people,
+    problems,
     schema,
 )
 from broadcaster.ledger.tx import Tx
@@ -119,20 +121,29 @@ def _kept_reaches(tx: Tx, *of: ColumnElement[bool]) -> list[tuple[str, Reach]]:
 #: What the id of a problem is told from others by.
 _PROBLEM = "problem-"
 
-#: The code of the problem of a channel that knows our credential no more.
+#: The codes of the problems of a channel that knows our credential no more, and of a clock that was
+#: set.
 CREDENTIAL_DEAD = "credential_dead"
+CLOCK_SET = "clock_set"
+
+#: What is told of problems, by their code.
+_TOLD = {CREDENTIAL_DEAD: About.LOCKED_OUT, CLOCK_SET: About.CLOCK_SET}
 
 
 # --- Whom to call -----------------------------------------------------------------------------
 
 
 def tell(
-    tx: Tx, about: About, move_id: str, incident_id: str, concerned: Sequence[str], *, by: str
-) -> None:
-    """Leaves it to notify to call whoever a move of command concerns: persons by id, offices."""
+    tx: Tx, about: About, move_id: str, incident_id: str, concerned: Sequence[str], *,
+    by: str | None = None, request_id: str | None = None,
+) -> None:  # fmt: skip
+    """Leaves it to notify to call whoever a move concerns: persons by id, offices.
+
+    `by`: who made it; None: the gate, or a report. `request_id`: the one that it is about.
+    """
     tx.connection.execute(
         insert(schema.command_moves).values(
-            id=move_id, incident_id=incident_id, about=str(about),
+            id=move_id, incident_id=incident_id, about=str(about), request_id=request_id,
             concerned=json.dumps(concerned), by=by, at=tx.now,
         )
     )  # fmt: skip
@@ -165,7 +176,7 @@ def state(tx: Tx, means: Collection[Means], address: str) -> Calls:
 
 
 def _moves(tx: Tx) -> Sequence[Row[Any]]:
-    """What is still to be told about command. An offer that does not stand any more is not."""
+    """What is still to be told of incidents. An offer that does not stand any more is not."""
     if exercises.ended(tx):
         return ()
     table = schema.command_moves.c
@@ -195,20 +206,21 @@ def _telling(
     about = About(move.about)
     fields: dict[str, Any] = {
         "about": about, "about_id": move.id, "incident_id": move.incident_id, "world": tx.world,
-        "url": address + about.page(move.id, move.incident_id),
+        "request_id": move.request_id,
+        "url": address + about.page(move.id, move.incident_id, move.request_id),
         "opened_at": move.at, "expires_at": move.at + WORTH, "people": callees,
     }  # fmt: skip
     return Asking(**fields)
 
 
 def _troubles(tx: Tx) -> Sequence[Row[Any]]:
-    """Channels of which somebody is to be told that nothing can be posted there."""
+    """Of what somebody is to be told since nothing can be posted, on a channel or at all."""
     if exercises.ended(tx):
         return ()
     table = schema.problems.c
     return tx.connection.execute(
         select(schema.problems)
-        .where(table.code == CREDENTIAL_DEAD, table.state == "open", table.at > tx.now - WORTH)
+        .where(table.code.in_(_TOLD), table.state == "open", table.at > tx.now - WORTH)
         .order_by(table.id)
     ).all()  # fmt: skip
 
@@ -217,15 +229,20 @@ def _warning(
     tx: Tx, trouble: Row[Any], everybody: Iterable[Person],
     reaches: Mapping[str, tuple[Reach, ...]], address: str,
 ) -> AnyAsking:  # fmt: skip
-    """To whoever may give the channel another credential."""
+    """To whoever may give the channel another credential; of the clock to the Watch Commander, too,
+    who may say that it is right."""
+    about = _TOLD[trouble.code]
     fields: dict[str, Any] = {
-        "about": About.LOCKED_OUT, "about_id": f"{_PROBLEM}{trouble.id}", "incident_id": "",
-        "world": tx.world, "url": address + About.LOCKED_OUT.page("", ""),
+        "about": about, "about_id": f"{_PROBLEM}{trouble.id}", "incident_id": "",
+        "world": tx.world, "url": address + about.page("", ""),
         "opened_at": trouble.at, "expires_at": trouble.at + WORTH,
         "people": tuple(
             Callee(person_id=person.id, rung=Rung.APPROVER, reaches=reaches[person.id])
             for person in everybody
-            if person.id in reaches and person.may(Act.KEEP_CHANNELS)
+            if person.id in reaches and (
+                person.may(Act.KEEP_CHANNELS)
+                or (about is About.CLOCK_SET and Role.WATCH_COMMANDER in person.roles)
+            )
         ),
     }  # fmt: skip
     return Asking(**fields)
@@ -266,6 +283,7 @@ def _asking(
         "about_id": request.id, "incident_id": request.incident_id, "world": tx.world,
         "url": address + About.REQUEST.page(request.id, request.incident_id),
         "opened_at": request.created_at, "expires_at": request.expires_at, "people": callees,
+        "compiler_first": guidelines.covering(tx, incident.incident, revision) is not None,
     }  # fmt: skip
     return Asking(**fields)
 
@@ -349,11 +367,12 @@ def report(tx: Tx, call_id: str, progress: Progress) -> None:
 def unopened(
     tx: Tx, person_id: str, *, request_id: str | None = None, incident_id: str | None = None
 ) -> list[str]:
-    """The calls of a person that lead to a request, or to an incident where command moved; without
-    those about what they have opened already."""
+    """The calls of a person that lead to a request, or to an incident of which something was told;
+    without those about what they have opened already."""
     table, moves = schema.calls.c, schema.command_moves.c
-    of_it = select(moves.id).where(moves.incident_id == incident_id)
-    leads = table.request_id == request_id if request_id else table.move_id.in_(of_it)
+    told = moves.request_id == request_id if request_id else moves.incident_id == incident_id
+    of_it = table.move_id.in_(select(moves.id).where(told))
+    leads = or_(of_it, table.request_id == request_id) if request_id else of_it
     about = func.coalesce(table.request_id, table.move_id).label("about")
     rows = tx.connection.execute(
         select(table.id, about, table.opened_at).where(table.person_id == person_id, leads)
@@ -388,8 +407,10 @@ class Kept:
 
 
 def of_request(tx: Tx, request_id: str) -> list[Kept]:
-    """The calls about a request, the oldest first."""
-    return _of(tx, schema.calls.c.request_id == request_id)
+    """The calls for a decision on a request, or about what became of it; the oldest first."""
+    moves = schema.command_moves.c
+    told = select(moves.id).where(moves.request_id == request_id)
+    return _of(tx, (schema.calls.c.request_id == request_id) | schema.calls.c.move_id.in_(told))
 
 
 def of_newest_move(tx: Tx, incident_id: str) -> list[Kept]:
@@ -397,7 +418,7 @@ def of_newest_move(tx: Tx, incident_id: str) -> list[Kept]:
     moves = schema.command_moves.c
     newest = (
         select(moves.id)
-        .where(moves.incident_id == incident_id)
+        .where(moves.incident_id == incident_id, moves.request_id.is_(None))
         .order_by(moves.at.desc(), moves.id)
         .limit(1)
     )
@@ -431,7 +452,7 @@ def _made(row: Row[Any]) -> Made:
 
 def _leads_to(call: AnyCall) -> dict[str, object]:
     """The column that says what a call is about."""
-    if call.about is About.LOCKED_OUT:
+    if call.about in _TOLD.values():
         return {"problem_id": int(call.about_id.removeprefix(_PROBLEM))}
     return {"request_id" if call.about is About.REQUEST else "move_id": call.about_id}
 
@@ -460,12 +481,18 @@ def _note(
         public["request_id"] = call.request_id
     elif call.problem_id is not None:
         incident_id, tx.trace = None, None
-        public |= {"problem": call.problem_id, "about": str(About.LOCKED_OUT)}
+        about = _TOLD[problems.get(tx, call.problem_id).code]
+        public |= {"problem": call.problem_id, "about": str(about)}
     else:
         moves = schema.command_moves.c
-        query = select(moves.incident_id, moves.about).where(moves.id == call.move_id)
-        incident_id, about = tx.connection.execute(query).one()
+        query = select(moves.incident_id, moves.about, moves.request_id)
+        incident_id, about, request_id = tx.connection.execute(
+            query.where(moves.id == call.move_id)
+        ).one()
         tx.changed(f"incident:{incident_id}")
+        if request_id is not None:
+            tx.changed(f"request:{request_id}")
+            public["request_id"] = request_id
         public |= {"move_id": call.move_id, "about": about}
     tx.record(kind, actor=actor, incident_id=incident_id, call_id=call.id, private=None,
               **public)  # fmt: skip

@@ -32,6 +32,11 @@ class Kept:
     proved_at: datetime | None  #: when it last proved that it has a post
     sends_again_by: str | None  #: who has it send again, for safety of life, what nobody can find
 
+    @property
+    def locked_out(self) -> bool:
+        """Whether it is paused because it does not know our credential."""
+        return self.paused_by == ITSELF
+
     def kept_back(self, now: datetime) -> str | None:
         """Why nothing is sent there now, in a few words; None where it is."""
         if self.paused_by:

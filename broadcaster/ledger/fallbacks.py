@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Row, Select, func, insert, select, update
 
 from broadcaster.fallback import Allowance, Answer, Entered
-from broadcaster.ledger import locks, schema
+from broadcaster.ledger import passkeys, schema
 from broadcaster.ledger.tx import Change, Tx
 from broadcaster.record import Kind
 from broadcaster.voice import hashed
@@ -89,7 +89,7 @@ def entered(tx: Tx, seal: str | None) -> Entered | None:
     if answer is None:
         return None
     allowance = _get(tx, answer.allowance_id)
-    return Entered(answer, allowance, locks.of_person(tx, allowance.person_id))
+    return Entered(answer, allowance, passkeys.locks_of(tx, allowance.person_id))
 
 
 def waits(tx: Tx, seal: str | None = None) -> bool:

@@ -9,13 +9,15 @@ from typing import Any
 
 from sqlalchemy import Row, Select, insert, select
 
-from broadcaster.guideline import Guideline, OpenIncident
+from broadcaster import guideline
+from broadcaster.guideline import Guideline, OpenIncident, Submission
 from broadcaster.incident import Handling, Incident, Topic
-from broadcaster.ledger import schema
+from broadcaster.ledger import authorities, people, schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.record import Kind as Fact
 from broadcaster.roster import Role
 from broadcaster.type_names import type_in_words
+from broadcaster.update import Revision
 
 
 def grant(
@@ -39,6 +41,22 @@ def grant(
               private={"text_guideline": text})  # fmt: skip
     tx.changed("people")
     return made
+
+
+def covering(tx: Tx, notice: Incident, revision: Revision) -> Guideline | None:
+    """The guideline strictly within which these words are, as whoever compiled them wrote them.
+
+    None, too, where they are no notice's.
+    """
+    compiler = people.get(tx, revision.compiled_by)
+    if notice.notice is None or compiler is None or revision.edited_by is not None:
+        return None
+    it = Submission(
+        topic=notice.notice, channels=revision.channels, person=compiler,
+        held=authorities.standing(tx, compiler.id), findings=len(revision.policy_reasons),
+        at=tx.now, pictured=bool(revision.pictures),
+    )  # fmt: skip
+    return guideline.covering(every(tx), it)
 
 
 def end(tx: Tx, held: Guideline, *, ended_by: str, actor: str) -> None:

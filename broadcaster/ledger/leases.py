@@ -27,7 +27,10 @@ class LeaseLost(Exception):
 
 
 def take(tx: Tx, names: Collection[str], holder: str, lasts: timedelta) -> dict[str, Lease]:
-    """Takes or renews leases, by name; leaves out those that another's holds still."""
+    """Takes or renews leases, by name; leaves out those that another's holds still.
+
+    None holds for longer than `lasts` from now: where it says so, the clock was ahead.
+    """
     table = schema.leases.c
     rows = tx.connection.execute(
         select(schema.leases).where(table.name.in_(names)).order_by(table.name).with_for_update()
@@ -39,6 +42,12 @@ def take(tx: Tx, names: Collection[str], holder: str, lasts: timedelta) -> dict[
         if row is None or row.holder == holder or row.until <= tx.now:
             epoch = 1 if row is None else row.epoch + (row.holder != holder)
             taken[name] = Lease(name, holder, epoch, tx.now + lasts)
+    if ahead := [
+        name for name, row in known.items() if name not in taken and row.until > tx.now + lasts
+    ]:
+        tx.connection.execute(
+            update(schema.leases).where(table.name.in_(ahead)).values(until=tx.now + lasts)
+        )
     if new := [vars(lease) for lease in taken.values() if lease.name not in known]:
         tx.connection.execute(insert(schema.leases), new)
     again = [

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 
 from sqlalchemy import func, insert, select, update
 
-from broadcaster.ledger import schema
+from broadcaster.ledger import passkeys, schema
 from broadcaster.ledger.tx import Tx
-from broadcaster.passkey import FAILURES, WITHIN, Lock
+from broadcaster.passkey import FAILURES, WITHIN, Json, Lock, Site, holds, id_of
 from broadcaster.record import Kind
 
 
@@ -17,10 +18,13 @@ def failed(tx: Tx, person_id: str) -> bool:
     table = schema.failed_proofs
     tx.connection.execute(insert(table).values(person_id=person_id, at=tx.now))
     since = max(filter(None, (tx.now - WITHIN, _last_ended(tx, person_id))))
+    stands = select(schema.locks.c.id).where(
+        schema.locks.c.person_id == person_id, schema.locks.c.ended_at.is_(None)
+    )
     count = tx.connection.execute(
         select(func.count()).where(table.c.person_id == person_id, table.c.at > since)
     ).scalar_one()
-    if count < FAILURES or holding(tx, person_id):
+    if count < FAILURES or tx.connection.execute(stands).first() is not None:
         return False
     tx.connection.execute(insert(schema.locks).values(person_id=person_id, at=tx.now))
     tx.record(Kind.PERSON_LOCKED, actor=person_id, person_id=person_id, failures=count)
@@ -28,32 +32,23 @@ def failed(tx: Tx, person_id: str) -> bool:
     return True
 
 
-def of_person(tx: Tx, person_id: str) -> tuple[Lock, ...]:
-    """When a person was locked, the oldest first."""
-    table = schema.locks.c
-    rows = tx.connection.execute(
-        select(table.at, table.ended_at).where(table.person_id == person_id).order_by(table.id)
-    )
-    return tuple(Lock(at=row.at, ended_at=row.ended_at) for row in rows)
-
-
-def holding(tx: Tx, person_id: str) -> Lock | None:
+def holding(tx: Tx, person_id: str, site: Site) -> Lock | None:
     """The lock that holds a person now, if one does."""
-    return next((each for each in of_person(tx, person_id) if each.holds(tx.now)), None)
+    several = passkeys.locks_of(tx, person_id)
+    return next((each for each in several if holds(each, tx.now, site=site, world=tx.world)), None)
 
 
-def end(tx: Tx, person_id: str, *, by: str) -> None:
-    """Lets a person prove things again; where they were not locked it does nothing."""
+def end(tx: Tx, lock: Lock, proof: Json, *, by: str) -> None:
+    """Lets a person prove things again. `proof`: by which somebody else who may has signed it."""
     table = schema.locks.c
-    ended = tx.connection.execute(
+    tx.connection.execute(
         update(schema.locks)
-        .where(table.person_id == person_id, table.ended_at.is_(None))
-        .values(ended_at=tx.now, ended_by=by)
-        .returning(table.id)
-    ).first()
-    if ended:
-        tx.record(Kind.PERSON_UNLOCKED, actor=by, person_id=person_id)
-        tx.changed("people")
+        .where(table.person_id == lock.person_id, table.at == lock.at)
+        .values(ended_at=tx.now, ended_by=by, proof=json.dumps(proof))
+    )
+    tx.record(Kind.PERSON_UNLOCKED, actor=by, person_id=lock.person_id,
+              passkey_id=id_of(proof))  # fmt: skip
+    tx.changed("people")
 
 
 def _last_ended(tx: Tx, person_id: str) -> datetime | None:

@@ -36,7 +36,7 @@ _DESK = {
     "sessions": "INSERT, UPDATE",
     "passkeys": "INSERT",
     "failed_proofs": "INSERT",
-    "locks": "INSERT, UPDATE",
+    "locks": "INSERT",
     "challenges": "INSERT, DELETE",
     "reaches": "INSERT, UPDATE",
     "exercise_turns": "INSERT",
@@ -55,8 +55,9 @@ _DESK = {
     "updates": "INSERT",
     "revisions": "INSERT",
     "pictures": "INSERT",
-    "approval_requests": "INSERT, UPDATE",
+    "approval_requests": "INSERT",
     "assents": "INSERT",
+    "assent_ends": "INSERT",
     "request_changes": "INSERT",
     "decisions": "INSERT",
     "choices": "INSERT",
@@ -78,6 +79,7 @@ _WORKER = {
     "reports": "INSERT, UPDATE",
     "incidents": "INSERT, UPDATE",
     "suggestions": "INSERT",
+    "command_moves": "INSERT",
     "approval_requests": "INSERT, UPDATE",
     "request_changes": "INSERT, UPDATE",
     "reaches": "INSERT, UPDATE",
@@ -100,6 +102,7 @@ _WORKER = {
     "reply_decisions": "INSERT, UPDATE",
     "accounts": "INSERT, UPDATE",
     "account_secrets": "INSERT, UPDATE, DELETE",
+    "credential_warnings": "INSERT, UPDATE",
     "errands": "INSERT, UPDATE",
     "clock_steps": "INSERT, UPDATE",
     "people": "INSERT",  # and what else `broadcaster roster` writes: see `_rights`
@@ -180,6 +183,10 @@ def _rights(connection: Connection, roles: Roles) -> list[str]:
         f"GRANT UPDATE (counter, approved_at, approved_by, approved_until, approval, revoked_at) "
         f"ON passkeys TO {desk}",
         *_REVOKED_STAYS,
+        # What was asked, of whom and until when stays as it was.
+        f"GRANT UPDATE (state, why, next_look, nonce) ON approval_requests TO {desk}",
+        # The gate counts no end of a lock that no supervisor's passkey has signed.
+        f"GRANT UPDATE (ended_at, ended_by, proof) ON locks TO {desk}",
         # What was typed, and not what the gate makes of it.
         f"GRANT INSERT (seal, fallback_id, challenge, at) ON fallback_answers TO {desk}",
         f"GRANT UPDATE (progress, opened_at) ON calls TO {desk}",  # what came of a call

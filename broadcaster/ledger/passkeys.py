@@ -12,11 +12,12 @@ from sqlalchemy import Row, delete, insert, select, update
 from broadcaster import practice
 from broadcaster.errors import Kind, Refusal
 from broadcaster.guest import Guest
-from broadcaster.ledger import authorities, guests, locks, schema
+from broadcaster.ledger import authorities, guests, schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.passkey import (
     LONGEST_NAME,
     Json,
+    Lock,
     Passkey,
     Registered,
     Site,
@@ -70,7 +71,10 @@ def add(
 
 
 def get(tx: Tx, passkey_id: str | None, *, lock: bool = False) -> Passkey | None:
-    return _one(tx, passkey_id, lock=lock)
+    kept = _one(tx, passkey_id, lock=lock)
+    if kept is None:
+        return None
+    return kept.model_copy(update={"locks": locks_of(tx, kept.person_id)})
 
 
 def of_person(tx: Tx, person_id: str) -> list[Passkey]:
@@ -78,8 +82,18 @@ def of_person(tx: Tx, person_id: str) -> list[Passkey]:
     table = schema.passkeys.c
     rows = tx.connection.execute(
         select(schema.passkeys).where(table.person_id == person_id).order_by(table.added_at)
+    ).all()
+    locks = locks_of(tx, person_id) if rows else ()
+    return [_passkey(tx, row).model_copy(update={"locks": locks}) for row in rows]
+
+
+def locks_of(tx: Tx, person_id: str) -> tuple[Lock, ...]:
+    """When a person was locked, the oldest first, and by what it is proven that it is over."""
+    table = schema.locks.c
+    rows = tx.connection.execute(
+        select(schema.locks).where(table.person_id == person_id).order_by(table.id)
     )
-    return [_passkey(tx, row) for row in rows]
+    return tuple(_lock(tx, row) for row in rows)
 
 
 def approve(
@@ -249,6 +263,22 @@ def _roles(tx: Tx, person_id: object) -> frozenset[Role]:
     return frozenset(map(Role, (roles or "").split()))
 
 
+def _lock(tx: Tx, row: Row[tuple[object, ...]]) -> Lock:
+    proof = json.loads(row.proof) if row.proof else None
+    key = schema.passkeys.c
+    revoked_at = tx.connection.execute(
+        select(key.revoked_at).where(key.id == id_of(proof))
+    ).scalar()
+    by = _one(tx, id_of(proof))
+    # Whoever gives up a phone has not locked again whom they unlocked with it.
+    in_time = revoked_at is None or row.at < revoked_at
+    may = by is not None and bool(_roles(tx, by.person_id) & MAY[Act.APPROVE_DEVICE])
+    return Lock(
+        person_id=row.person_id, at=row.at, ended_at=row.ended_at, proof=proof, by=by,
+        by_may=may and in_time,
+    )  # fmt: skip
+
+
 def _one(
     tx: Tx, passkey_id: str | None, *, lock: bool = False, longest: int = LONGEST_CHAIN
 ) -> Passkey | None:
@@ -259,7 +289,7 @@ def _one(
 
 def _passkey(tx: Tx, row: Row[tuple[object, ...]], longest: int = LONGEST_CHAIN) -> Passkey:
     return Passkey(
-        approved_until=row.approved_until, locks=locks.of_person(tx, row.person_id),
+        approved_until=row.approved_until,
         **_vouchers(tx, row, longest),
         id=row.id, person_id=row.person_id, name=row.name, public_key=row.public_key,
         counter=row.counter, synced=row.synced, approved=row.approved_at is not None,

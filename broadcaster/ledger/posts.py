@@ -112,13 +112,13 @@ def replace(tx: Tx, old_release_ids: tuple[str, ...], by_release_id: str) -> Non
     """Marks the posts of releases that a new one says it replaces; others go out.
 
     Those not sent yet are looked at now, so that none of them keeps the new one waiting; one that
-    is being sent, or in doubt, is not tried again.
+    is being sent, in doubt, or was refused, is not tried again.
     """
     if old_release_ids:
         table = schema.posts.c
         tx.connection.execute(
             update(schema.posts)
-            .where(table.release_id.in_(old_release_ids), table.state.in_(_UNFINISHED))
+            .where(table.release_id.in_(old_release_ids), table.state.in_(_NOT_WELL))
             .values(replaced_by=by_release_id)
         )
         tx.connection.execute(
@@ -370,6 +370,49 @@ def unended(
         query.order_by(table.released_at.desc(), table.channel).limit(limit)
     )
     return [kept(row) for row in rows]
+
+
+@dataclass(frozen=True)
+class SeenBy:
+    """Who has seen that a post expired, and when."""
+
+    person_id: str
+    at: datetime
+
+
+_EXPIRY_SEEN = and_(schema.alarms_seen.c.errand == "send", schema.alarms_seen.c.alarm == 0)
+
+
+def missed(tx: Tx, incident_ids: Collection[str]) -> list[Kept]:
+    """Posts of incidents that expired, which nobody has seen yet; the newest first."""
+    table, seen = schema.posts.c, schema.alarms_seen.c
+    rows = tx.connection.execute(
+        select(schema.posts)
+        .where(
+            table.incident_id.in_(incident_ids), table.state == str(PostState.EXPIRED),
+            table.id.not_in(select(seen.post_id).where(_EXPIRY_SEEN)),
+        )
+        .order_by(table.released_at.desc(), table.channel)
+    )  # fmt: skip
+    return [kept(row) for row in rows]
+
+
+def see_missed(tx: Tx, post_id: str, person_id: str) -> None:
+    """Notes who has seen that a post expired."""
+    tx.connection.execute(
+        insert(schema.alarms_seen).values(
+            post_id=post_id, errand="send", alarm=0, by=person_id, at=tx.now
+        )
+    )
+
+
+def seen_missed(tx: Tx, post_ids: Collection[str]) -> dict[str, SeenBy]:
+    """Who has seen that posts expired, by post."""
+    seen = schema.alarms_seen.c
+    rows = tx.connection.execute(
+        select(seen.post_id, seen.by, seen.at).where(seen.post_id.in_(post_ids), _EXPIRY_SEEN)
+    )
+    return {row.post_id: SeenBy(row.by, row.at) for row in rows}
 
 
 def by_channel_and_state(tx: Tx) -> dict[tuple[str, PostState], int]:

@@ -92,14 +92,15 @@ def of_revision(tx: Tx, revision_id: str) -> AnyRelease | None:
     return _first(tx, schema.releases.c.revision_id == revision_id)
 
 
-def of_incident(tx: Tx, incident_id: str) -> list[AnyRelease]:
-    """An incident's releases, newest first."""
+def of_incident(
+    tx: Tx, incident_id: str, *, after: datetime | None = None
+) -> list[AnyRelease]:  # fmt: skip
+    """An incident's releases, newest first; those released `after` a time, or all."""
     table = schema.releases.c
-    rows = tx.connection.execute(
-        select(table.body)
-        .where(table.incident_id == incident_id)
-        .order_by(table.released_at.desc(), table.number.desc())
-    )
+    query = select(table.body).where(table.incident_id == incident_id)
+    if after is not None:
+        query = query.where(table.released_at > after)
+    rows = tx.connection.execute(query.order_by(table.released_at.desc(), table.number.desc()))
     return [parse(body) for body in rows.scalars()]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, func, insert, or_, select, update
 
 from broadcaster import record
 from broadcaster.errors import Kind, Refusal
@@ -139,7 +139,7 @@ def look_again(tx: Tx, *, limit: int) -> int:
     table = schema.reports.c
     rows = tx.connection.execute(
         select(table.id, table.incident_id, table.trace)
-        .where(table.next_look <= tx.now)
+        .where(or_(table.next_look <= tx.now, table.next_look > tx.now + LOOK_AGAIN))  # or ahead
         .order_by(table.received_at)
         .limit(limit)
         .with_for_update(skip_locked=True)  # one that compile has in hand needs no other look

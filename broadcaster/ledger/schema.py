@@ -174,7 +174,7 @@ failed_proofs = Table(
     Column("at", Instant, nullable=False),
 )
 
-#: Who proves nothing from when, until a supervisor has ended it.
+#: Who proves nothing from when, until a supervisor has signed that it is over.
 locks = Table(
     "locks",
     metadata,
@@ -183,6 +183,7 @@ locks = Table(
     Column("at", Instant, nullable=False),
     Column("ended_at", Instant),
     Column("ended_by", Text),
+    Column("proof", Text),  # what the passkey of `ended_by` answered
 )
 
 #: What a browser was asked to sign, until it is used up or its time is over.
@@ -466,7 +467,8 @@ approval_requests = Table(
     Column("next_look", Instant, index=True),
 )
 
-#: What whoever is concerned is called about beside requests: command moved, or is offered.
+#: What whoever is concerned is called about beside requests that wait: command moved, or is
+#: offered; the gate released nothing; words lapsed.
 command_moves = Table(
     "command_moves",
     metadata,
@@ -475,8 +477,10 @@ command_moves = Table(
     Column("about", Text, nullable=False),
     #: Whom it concerns: persons by id, and offices. JSON.
     Column("concerned", Text, nullable=False),
+    #: The request that it is about.
+    Column("request_id", Text, ForeignKey("approval_requests.id"), index=True),
     #: Who did it, and so is not called.
-    Column("by", Text, ForeignKey("people.id"), nullable=False),
+    Column("by", Text, ForeignKey("people.id")),
     Column("at", Instant, nullable=False, index=True),
 )
 
@@ -523,6 +527,18 @@ assents = Table(
     Column("idempotency_key", Text, nullable=False),
     Column("request_digest", Text, nullable=False),
     UniqueConstraint("request_id", "person_id", "idempotency_key"),
+)
+
+#: Which nonces of requests were given up with an approval that was given for them. Apart from both,
+#: so that none is ever taken up again.
+assent_ends = Table(
+    "assent_ends",
+    metadata,
+    Column("request_id", Text, ForeignKey("approval_requests.id"), primary_key=True),
+    Column("nonce", Text, primary_key=True),
+    Column("assent_id", Text, ForeignKey("assents.id"), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("by", Text, ForeignKey("people.id"), nullable=False),
 )
 
 #: Each change of a request's state, for the department's own app.
@@ -703,7 +719,8 @@ errands = Table(
           postgresql_where=text("due_at IS NOT NULL")),
 )  # fmt: skip
 
-#: Who has seen which alarm of an errand: the desk writes it. A later one is another alarm.
+#: Who has seen which alarm of an errand: the desk writes it. A later one is another alarm. That a
+#: post expired is seen as alarm 0 of `send`.
 alarms_seen = Table(
     "alarms_seen",
     metadata,
@@ -741,8 +758,6 @@ accounts = Table(
     Column("serial", Integer, nullable=False),
     #: The last day that its credential is good for, where somebody knows it.
     Column("expires_on", Text),
-    #: Of how many days before that somebody was warned.
-    Column("warned", Integer),
     Column("added_by", Text, ForeignKey("people.id"), nullable=False),
     Column("added_at", Instant, nullable=False),
     Column("changed_by", Text, ForeignKey("people.id"), nullable=False),
@@ -756,6 +771,15 @@ account_secrets = Table(
     metadata,
     Column("channel", Text, ForeignKey("accounts.channel"), primary_key=True),
     Column("sealed", Text, nullable=False),
+)
+
+#: Of which last day of a channel's credential somebody was told, and how many days before it.
+credential_warnings = Table(
+    "credential_warnings",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("ends", Text, nullable=False),
+    Column("days", Integer, nullable=False),
 )
 
 #: How a channel fares, and what was ordered of it: a row once a process has sent on it.

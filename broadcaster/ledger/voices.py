@@ -85,6 +85,13 @@ def said_wrong(tx: Tx, person_id: str, *, actor: str) -> None:
         tx.record(Kind.VOICE_CODES_VOIDED, actor=actor, person_id=person_id)
 
 
+def end(tx: Tx, person_id: str, *, actor: str) -> None:
+    """Voids the codes of somebody who lost them, if any is left to be said."""
+    if any(each.used_by is None for each in standing(tx, person_id)):
+        _void(tx, person_id)
+        tx.record(Kind.VOICE_CODES_VOIDED, actor=actor, person_id=person_id, lost=True)
+
+
 def add(tx: Tx, decision_id: str, heard: Heard) -> None:
     """Keeps what was heard, and uses the code up: a second use of it fails on its key."""
     tx.connection.execute(

@@ -29,11 +29,14 @@ class StillOut:
         return self.paused is not None and self.paused.paused_by != channels.ITSELF
 
 
+_NEEDS_SOMEBODY = (PostState.HELD, PostState.REFUSED, PostState.EXPIRED)
+
+
 def still_out(tx: Tx, incident_id: str) -> list[StillOut]:
     """Those of an incident, the newest first.
 
     What is to put them right is told where it does not go out before a person has done something:
-    its channel is paused, or it is held, or was refused. Else it is on its way.
+    its channel is paused, or it is held, was refused or expired. Else it is on its way.
     """
     several = posts.of_incident(tx, incident_id)
     out = {(post.release_id, post.channel): post for post in several if post.state.out}
@@ -46,7 +49,7 @@ def still_out(tx: Tx, incident_id: str) -> list[StillOut]:
     again = {each.post_id: each for each in owed if each.found is Found.WRONG}
     waits = {}
     for post in reversed(several):  # of two that put the same words right, the later one counts
-        needs_somebody = post.state in (PostState.HELD, PostState.REFUSED) or (
+        needs_somebody = post.state in _NEEDS_SOMEBODY or (
             not post.state.ended and post.channel in paused
         )
         for wrong in _chain(about, post.release_id):

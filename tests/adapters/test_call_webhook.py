@@ -54,6 +54,17 @@ class TestCallWebhook(HttpCallContract):
         assert told["words"] == "EXERCISE: command of an incident has changed"
         assert "request_id" not in told
 
+    async def test_of_what_became_of_a_request_it_names_that_and_the_incident(
+        self, caller: CallWebhook[Exercise]
+    ) -> None:
+        call = self.a_call(about=About.REFUSED, about_id="m1", request_id="r7",
+                           url="https://alerts.example/a/r7")  # fmt: skip
+        await caller.call(call)
+        told = self.there.heard[0].json
+        assert (told["about"], told["request_id"]) == ("release refused", "r7")
+        assert told["incident_id"] == call.incident_id
+        assert told["words"] == "EXERCISE: an approved update was not released"
+
     async def test_the_app_may_end_the_subscription(self, caplog: pytest.LogCaptureFixture) -> None:
         self.there.ways = [answers(410)]
         assert "ended the subscription" in str(await self.fails(Refused, caplog))

@@ -34,7 +34,15 @@ from broadcaster.posting import Channels
 from broadcaster.settings import Settings
 from broadcaster.update import LONGEST_HEADLINE, clean
 from broadcaster.world import Exercise
-from tests.adapters.contract import Contract, Pictured, Posted, approved, showing
+from tests.adapters.contract import (
+    LOOPBACK,
+    Contract,
+    Pictured,
+    Posted,
+    approved,
+    networks,
+    showing,
+)
 from tests.adapters.exim_server import Exim, exim
 from tests.adapters.mailserver import BREAKS, HANGS, MailServer, certified
 from tests.story import EXERCISE, NOW, StillClock, a_story
@@ -78,12 +86,13 @@ def an_account(port: int, **fields: Any) -> MailAccount:
 
 def an_adapter(
     port: int, recipients: Sequence[str] = (ANN,), ledger: Ledger | None = None, trust: Any = None,
-    clock: StillClock | None = None, **fields: Any,
+    clock: StillClock | None = None, networks: http.Networks = LOOPBACK, **fields: Any,
 ) -> Mail[Exercise]:  # fmt: skip
     account = an_account(port, recipients=recipients, **fields)
     return Mail(
-        LIST, account, delivered=ledger or Ledger({}), clock=clock or StillClock(), trust=trust
-    )
+        LIST, account, delivered=ledger or Ledger({}), networks=networks,
+        clock=clock or StillClock(), trust=trust,
+    )  # fmt: skip
 
 
 def a_message(text: str = "Stay inside.", number: int = 1) -> Message[Exercise]:
@@ -295,6 +304,19 @@ async def test_how_it_ends(
         assert who(there) == second
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_nothing_goes_to_an_address_outside_the_networks(host: str) -> None:
+    """By name or by number, as with what is spoken to by HTTP."""
+    memory: dict[str, str] = {}
+    async with MailServer() as there:
+        elsewhere = networks("192.0.2.0/24")
+        made = an_adapter(there.port, ledger=Ledger(memory), host=host, networks=elsewhere)
+        said = await tried(made)
+        assert isinstance(said, Refused) and "BROADCASTER_CHANNEL_NETWORKS" in str(said)
+        assert not there.connections
+    assert set(memory.values()) <= {"unsent"}
+
+
 async def test_who_is_in_doubt_is_sent_to_again_once_a_person_was_told() -> None:
     memory: dict[str, str] = {}
     async with MailServer({f"DATA {BOB}": BREAKS}) as there:
@@ -470,7 +492,8 @@ async def test_what_the_ledger_notes_is_kept(tmp_path: Path) -> None:
         released = await story.released(await story.reported(), channels=[LIST])
         of_it = {"post_id": released[1][LIST.name].id, "released_at": datetime.now(UTC)}
         message = a_message().model_copy(update=of_it)
-        known = Settings(home=tmp_path, channels=[an_account(there.port, recipients=[ANN, BOB])])
+        known = Settings(home=tmp_path, channels=[an_account(there.port, recipients=[ANN, BOB])],
+                         channel_networks=list(LOOPBACK))  # fmt: skip
         for _ in range(2):
             made = Channels(known, story.ledger).adapter(LIST.name)
             with pytest.raises(TryLater, match="1 of 2 mails were taken"):

@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, assume, given, settings
 
 from adapters import http
 from adapters.mastodon import Mastodon, words
-from broadcaster import channel
+from broadcaster import channel, testing
 from broadcaster.accounts import MastodonAccount
+from broadcaster.channel import Replies
 from broadcaster.delivery import InDoubt, LockedOut, Message, Receipt, Refused, Seen, TryLater
 from broadcaster.media import digest_of
 from broadcaster.world import Exercise
@@ -36,7 +37,7 @@ from tests.adapters.mastodon_mock_server import Server, mastodon
 from tests.adapters.prism import excerpt, prism
 from tests.adapters.special_texts import SPECIAL
 from tests.faults.receiver import Receiver, Request, Way, answers, by
-from tests.story import EXERCISE, StillClock
+from tests.story import EXERCISE, StillClock, a_story
 
 __all__ = ["mastodon"]
 
@@ -286,6 +287,20 @@ async def test_what_its_server_does_otherwise(
         there.ways = [answers(200, body=body)]
         with pytest.raises(TryLater):
             await double.differs()
+
+
+async def test_a_test_of_the_channel_says_so(
+    there: Receiver, double: Mastodon[Exercise], tmp_path: Path
+) -> None:
+    told = {**TOLD, "statuses": {**TOLD["statuses"], "max_characters": 400}}
+    body = {"configuration": told, "id": "1", "url": None}
+    there.ways = [answers(200, body=json.dumps(body).encode())]
+    double.channel = double.channel.model_copy(update={"replies": Replies.NOWHERE})
+    async with a_story(tmp_path) as story:
+        came_of = await testing.run(
+            story.ledger, double, address="http://127.0.0.1:8080/", actor="operator"
+        )
+    assert "400 characters" in came_of["differs"] and came_of["sent"] == "posted"
 
 
 STATUS = {

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 Json = dict[str, Any]
 
 REVISION_TAG = b"incident-alert-broadcaster/revision/1\0"
-DECISION_TAG = b"iab/approve/v1\0"
+DECISION_TAG = b"iab/approve/v2\0"
 SEAL_TAG = b"iab/code/v1\0"
 SECRET_TAG = b"iab/totp/v1\0"
 GUEST_TAG = b"iab/guest/v1\0"
@@ -314,10 +314,29 @@ class Judge:
         revoked = self._number("PasskeyRevoked", passkey_id=proof["id"])
         if revoked is not None and revoked < at:
             yield "with a revoked device"
-        challenge = _challenge(decision, asked, verdict)
+        meant = self._meant(decision, asked, verdict, at)
         text = json.dumps(proof["response"])
-        if not signed(text, passkey["public_key"], challenge, self._origin):
+        if not any(signed(text, passkey["public_key"], each, self._origin) for each in meant):
             yield "with a passkey's answer to something else"
+
+    def _meant(
+        self, decision: sqlite3.Row, asked: sqlite3.Row, verdict: str, at: int
+    ) -> list[bytes]:
+        """What whoever decided may have meant: this request until its end, verdict, digest, what
+        is kept knowingly, and the command as it was then, or before they took it by deciding."""
+        request = self.requests[decision["request_id"]]
+        told = self._commanded(request["incident_id"], at)
+        epochs = [len(told)]
+        if told and (told[-1]["number"], told[-1]["actor"]) == (at - 1, decision["person_id"]):
+            epochs.append(len(told) - 1)
+        until = datetime.fromisoformat(request["expires_at"]).isoformat() + "Z"
+        kept = [decision["keeps"]] if decision["keeps"] else []
+        several = (
+            [asked["nonce"], request["id"], until, str(epoch), verdict, decision["digest"], *kept]
+            for epoch in epochs
+        )
+        return [hashlib.sha256(DECISION_TAG + "\0".join(each).encode()).digest()
+                for each in several]  # fmt: skip
 
     def _sealed(self, decision: sqlite3.Row, request: sqlite3.Row, at: int) -> Iterator[str]:
         """Whether the person was allowed PIN and code, and typed the right ones for just this."""
@@ -342,8 +361,9 @@ class Judge:
             yield "with a code of another time"
         secret = hmac.digest(self._key.encode(), SECRET_TAG + allowed["id"].encode(), "sha256")
         keyed = self.pins[allowed["id"]]["hash"] + code(secret[:20], answer["step"])
-        meant = SEAL_TAG + _challenge(decision, request, decision["verdict"])
-        if decision["seal"] != hmac.digest(keyed.encode(), meant, "sha256").hex():
+        meant = self._meant(decision, request, decision["verdict"], at)
+        seals = [hmac.digest(keyed.encode(), SEAL_TAG + each, "sha256").hex() for each in meant]
+        if decision["seal"] not in seals:
             yield "with PIN and code for something else"
 
     def _approved(self, passkey: str) -> int | None:
@@ -485,13 +505,6 @@ def _flat(number: int, text: str) -> Json:
     body = json.loads(text)
     return {**body["public"], "number": number, "kind": body["kind"], "at": body["at"],
             "actor": body["actor"], "incident_id": body["incident_id"]}  # fmt: skip
-
-
-def _challenge(decision: sqlite3.Row, asked: sqlite3.Row, verdict: str) -> bytes:
-    """What whoever decided meant: this request, verdict, digest, and what is kept knowingly."""
-    parts = [asked["nonce"], decision["request_id"], verdict, decision["digest"]]
-    parts += [decision["keeps"]] if decision["keeps"] else []
-    return hashlib.sha256(DECISION_TAG + "\0".join(parts).encode()).digest()
 
 
 def code(secret: bytes, step: int) -> str:

@@ -220,7 +220,7 @@ def refused_by_the_gate(case: Case, *, world: Any = EXERCISE, **later: float) ->
 
 def test_an_approval_becomes_a_release() -> None:
     case = gated()
-    release = decide(case, "decision-1", EXERCISE, now=case.at + timedelta(seconds=60))
+    release = decide(case, "decision-1", EXERCISE, now=case.at + timedelta(seconds=59))
     revision = case.revision
     assert release.digest == revision.digest
     assert (release.revision_id, release.incident_id) == (revision.id, revision.incident_id)
@@ -251,7 +251,7 @@ def test_the_gate_on_its_own_account() -> None:
     for state in RequestState:
         if state is not RequestState.APPROVED:
             assert refused_by_the_gate(a_case(**request(state=state))) == "not_approved"
-    assert refused_by_the_gate(gated(), seconds=61) == "gate_late"
+    assert refused_by_the_gate(gated(), seconds=60) == "gate_late"
     assert refused_by_the_gate(gated(), world="live") == "wrong_world"
     ends = a_revision(expires_at=NOW + timedelta(minutes=1, seconds=5))
     asked = a_request(ends, state=RequestState.APPROVED)

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from broadcaster import asking
 from broadcaster.accounts import KINDS, read
+from broadcaster.cli import cli
 from broadcaster.errors import Refusal
 from tests.broadcaster.test_accounts import GOOD, SECRET
 
@@ -50,6 +51,14 @@ def test_what_is_left_is_asked_for_and_no_secret_is_shown(kind: str) -> None:
     assert result.exit_code == 0, result.output
     assert SECRET not in result.output
     read({**asked, "kind": kind, "name": "city"})
+
+
+@pytest.mark.parametrize("said", [[], ["--expires", "2027-01-31", "--no-expiry"]])
+def test_when_a_new_credential_ends_is_said_each_time(said: list[str]) -> None:
+    """Left out, the day of the one before would be dropped without a word, and nobody warned."""
+    changed = CliRunner().invoke(cli, ["channel", "change", "city", "--by", "Chief Banks", *said])
+    assert changed.exit_code == 2
+    assert "--expires" in changed.output and "--no-expiry" in changed.output
 
 
 def test_an_empty_answer_leaves_a_secret_as_it_is() -> None:

@@ -227,9 +227,12 @@ async def test_the_gate_came_too_late(story: Story) -> None:
     submitted = await story.submitted(await story.reported())
     kept = await story.approved(submitted)
     story.clock.move(seconds=61)
+    incident_id = submitted.request.incident_id
+    await story.ledger.write(lambda tx: record_command(tx, incident_id, None, story.pio))
     await story.ledger.write(judge_decision(kept.decision.id, EXERCISE, INCIDENT_URL))
     told = await of(story, submitted)
     assert told["state"] == "gate_late" and "61 s ago" in told["because"]
+    assert "Command has moved since." in told["because"]
     assert clause(told, "the gate")["clause"] == "389.4.1"
 
 

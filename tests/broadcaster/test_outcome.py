@@ -117,6 +117,11 @@ def test_what_stands_against_a_try(fields: dict[str, object], state: PostState) 
     assert instead.why and instead.next_look is None
 
 
+def test_the_pio_is_told_of_what_was_not_sent_in_time() -> None:
+    instead = before_attempt(standing(release_expires_at=NOW), now=NOW)
+    assert instead is not None and instead.tell is Tell.PIO
+
+
 @pytest.mark.parametrize(("fields", "_"), AGAINST)
 def test_a_post_that_may_have_arrived_is_never_said_to_have_failed(
     fields: dict[str, object], _: PostState

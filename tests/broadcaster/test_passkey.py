@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from broadcaster import passkey
 from broadcaster.errors import Refusal
@@ -107,10 +109,25 @@ def test_how_often_it_was_used() -> None:
     assert passkey.counter_of(phone.prove(asked())) == 7
 
 
+def _decides(*parts: str | None, until: datetime = NOW, epoch: int = 1) -> bytes:
+    return passkey.decision_challenge(*parts, until=until, epoch=epoch)  # type: ignore[arg-type]
+
+
+def test_a_decision_signs_until_when_and_under_which_command_too() -> None:
+    parts, later = ("nonce", "request", "approved", "digest"), NOW + timedelta(microseconds=1)
+    assert len({_decides(*parts), _decides(*parts, until=later), _decides(*parts, epoch=2)}) == 3
+
+
+@pytest.mark.parametrize("at", [NOW, NOW + timedelta(microseconds=120)])
+def test_a_time_is_signed_as_the_api_tells_it(at: datetime) -> None:
+    """A program signs the characters that it was given."""
+    assert f'"{passkey.in_utc(at)}"' == TypeAdapter(datetime).dump_json(at).decode()
+
+
 @given(st.lists(st.text("abc01-", min_size=0, max_size=5), min_size=4, max_size=4),
        st.lists(st.text("abc01-", min_size=0, max_size=5), min_size=4, max_size=4))  # fmt: skip
 def test_no_two_decisions_ask_the_same(one: list[str], other: list[str]) -> None:
-    same = passkey.decision_challenge(*one) == passkey.decision_challenge(*other)
+    same = _decides(*one) == _decides(*other)
     assert same == (one == other)
 
 
@@ -127,7 +144,7 @@ def test_what_is_no_answer(answer: passkey.Json) -> None:
 def test_what_is_kept_is_signed_too() -> None:
     """An approval proves no keeping of the words, and a keeping of other facts none of these."""
     parts = ("nonce", "request", "approved", "digest")
-    asks = {passkey.decision_challenge(*parts, keeps) for keeps in (None, "a" * 64, "b" * 64)}
+    asks = {_decides(*parts, keeps) for keeps in (None, "a" * 64, "b" * 64)}
     assert len(asks) == 3
 
 
@@ -139,9 +156,9 @@ def test_an_answer_for_a_decision_is_none_for_command(
     nonce: str, first: str, second: str, third: str, epoch: int
 ) -> None:
     """Whatever stands in their parts, even the other's."""
-    decision = passkey.decision_challenge(nonce, first, second, third)
+    decision = _decides(nonce, first, second, third)
     assert decision != passkey.acceptance_challenge(nonce, first, second, epoch)
-    same = passkey.decision_challenge(nonce, first, second, str(epoch))
+    same = _decides(nonce, first, second, str(epoch))
     assert same != passkey.acceptance_challenge(nonce, first, second, epoch)
 
 

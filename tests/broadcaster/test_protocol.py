@@ -79,7 +79,6 @@ from broadcaster.orders import (
     withdraw_request,
 )
 from broadcaster.outcome import Next
-from broadcaster.passkey import decision_challenge
 from broadcaster.record import Kind
 from broadcaster.roster import Person, Role
 from broadcaster.suggestion import words
@@ -448,9 +447,7 @@ class Protocol(RuleBasedStateMachine):
         phone = self.phones[who if differs == "phone" else decides][differs == "device"]
         keeps = {"other facts": "f" * 64, "facts not signed": self._keeps(request)}.get(differs)
         proof = phone.answers(
-            decision_challenge(
-                about.nonce, about.id, signed, shown, keeps if differs == "other facts" else None
-            ),
+            self._challenge(about, signed, shown, keeps if differs == "other facts" else None),
             ELSEWHERE if differs == "site" else SITE.origin,
         )
         order = order.model_copy(
@@ -505,7 +502,7 @@ class Protocol(RuleBasedStateMachine):
         about = self.requests[-1 - other % len(self.requests)]
         about = about if typed == "another request" else request
         meant = Verdict.DECLINED if typed == "another verdict" else verdict
-        challenge = decision_challenge(about.nonce, about.id, meant, request.digest)
+        challenge = self._challenge(about, meant, request.digest)
         code = "0000000" if typed == "wrong code" else code_at(allowed, self.clock.at)
         if typed == "a used code":
             first = b"something else"
@@ -519,7 +516,7 @@ class Protocol(RuleBasedStateMachine):
         self, allowed: Allowance, seal: str, challenge: bytes, *, judged: bool = True
     ) -> None:
         self.write(lambda tx: fallbacks.enter(tx, allowed.id, seal, challenge))
-        while judged and self.write(judge_next(KEY)):
+        while judged and self.write(judge_next(KEY, SITE)):
             pass
 
     @precondition(lambda self: self.orders)
@@ -641,13 +638,20 @@ class Protocol(RuleBasedStateMachine):
         left = [each for each in command.commanders if each not in given]
         return next((name for name, p in self.persons.items() if p.id in left), "Kim")
 
+    def _challenge(
+        self, request: ApprovalRequest, verdict: Verdict, digest: str, keeps: str | None = None
+    ) -> bytes:
+        """What a passkey signs for it, as command is now."""
+        kept = self.read(lambda tx: incidents.get(tx, request.incident_id))
+        return request.challenge(verdict, digest, kept.incident.command.epoch, keeps)
+
     def _order(
         self, request: ApprovalRequest, who: str, verdict: Verdict, keeps: str | None = None
     ) -> Decide:
         """What a person's page sends after a touch, on the phone that still serves."""
         kept = self.read(lambda tx: passkeys.get(tx, self.phones[who][0].id))
         which = 0 if kept is not None and kept.usable else 1
-        challenge = decision_challenge(request.nonce, request.id, verdict, request.digest, keeps)
+        challenge = self._challenge(request, verdict, request.digest, keeps)
         return Decide(
             request_id=request.id, verdict=verdict, revision_id=request.revision_id,
             digest=request.digest, reason=None if verdict is Verdict.APPROVED else "Which side?",

@@ -8,7 +8,7 @@ from typing import Any
 from broadcaster import practice
 from broadcaster.approval import ApprovalRequest, Case, Release, RequestState, Verdict
 from broadcaster.incident import Command
-from broadcaster.passkey import Passkey, decision_challenge
+from broadcaster.passkey import Passkey
 from broadcaster.roster import Person, Role
 from broadcaster.update import Origin, Phrase, Rendering, Revision, UpdateKind, Words
 from broadcaster.world import Exercise
@@ -64,10 +64,10 @@ def a_passkey(**fields: Any) -> Passkey:
 
 
 def a_proof(
-    request: ApprovalRequest, verdict: str, digest: str, keeps: str | None = None
+    request: ApprovalRequest, verdict: str, digest: str, epoch: int = 1, keeps: str | None = None
 ) -> dict[str, Any]:
     """What that passkey answers."""
-    signed = decision_challenge(request.nonce, request.id, verdict, digest, keeps)
+    signed = request.challenge(verdict, digest, epoch, keeps)
     return practice.answer(_MADE.id, _PRIVATE, site=SITE, challenge=signed)
 
 
@@ -87,7 +87,11 @@ def a_case(**fields: Any) -> Case:
     proven = {
         "passkey": a_passkey(person_id=person.id),
         "proof": a_proof(
-            stands["request"], stands["verdict"], stands["digest"], stands.get("keeps")
+            stands["request"],
+            stands["verdict"],
+            stands["digest"],
+            stands["command"].epoch,
+            stands.get("keeps"),
         ),
     }
     return Case(**(proven | stands))

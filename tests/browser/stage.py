@@ -186,7 +186,7 @@ class Stage:
         )
         for work in (
             self._pump(), self._seal(), self._deliver.run(lambda: frozenset(adapters)),
-            prove(self.ledger, KEY),
+            prove(self.ledger, KEY, Site.at(self.address)),
         ):  # fmt: skip
             self._stack.push_async_callback(_end, asyncio.create_task(work))
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from playwright.async_api import Page, Route, expect
+from sqlalchemy import update
 
 from broadcaster.delivery import PostState
+from broadcaster.desk import live
 from broadcaster.incident import Status
-from broadcaster.ledger import Tx, posts, releases
+from broadcaster.ledger import Tx, people, posts, releases, schema
 from broadcaster.orders import Submitted
 from tests.browser.conftest import PHONE, Open
 from tests.browser.stage import Stage
 
 PIO = "A. Reyes"
+RECORDS = "K. Lindqvist"
 
 
 async def on_the_board(page: Page) -> None:
@@ -152,3 +156,79 @@ async def test_a_stop_that_is_not_received_is_said_and_sent_again(
     await expect(page.locator("#stop [role=alert]")).to_contain_text("telephone")
     await page.context.set_offline(False)
     await expect(page.locator("#stop")).to_contain_text("Stopped ")
+
+
+def sign_out_everywhere(stage: Stage, name: str) -> None:
+    person = stage.people[name]
+    stage.write(lambda tx: people.end_sessions(tx, person.id, actor="test"))
+
+
+async def test_a_stop_without_a_session_is_not_taken_for_done(stage: Stage, open_as: Open) -> None:
+    stage.answers["school_district"] = 429
+    release = stage.tell(stage.report())
+    page = await open_as("Lt J. Park", f"/releases/{release.id}", viewport=PHONE)
+    await asyncio.to_thread(sign_out_everywhere, stage, "Lt J. Park")
+    await page.get_by_role("button", name="Stop EXERCISE").click()
+    alert = page.locator("#stop [role=alert]")
+    await expect(alert).to_contain_text("NOT STOPPED: you are signed out.")
+    await expect(alert).to_contain_text("telephone")
+    await alert.get_by_role("link", name="Sign in").click()
+    await page.get_by_role("button", name="Lt J. Park").click()
+    await expect(page).to_have_url(f"{stage.address}/releases/{release.id}#stop")
+    await page.get_by_role("button", name="Stop EXERCISE").click()
+    await expect(page.locator("#stop")).to_contain_text("Stopped ")
+
+
+async def test_a_stop_that_is_refused_says_why_and_keeps_saying_it(
+    stage: Stage, open_as: Open
+) -> None:
+    stage.answers["school_district"] = 429
+    release = stage.tell(stage.report())
+    page = await open_as("Lt J. Park", f"/releases/{release.id}", viewport=PHONE)
+    form, alert = page.locator("#stop form"), page.locator("#stop [role=alert]")
+    unknown = f"{stage.address}/releases/none/stop"
+    await page.route("**/stop", lambda route: route.continue_(url=unknown))
+    await page.get_by_role("button", name="Stop EXERCISE").click()
+    await expect(alert).to_contain_text("NOT STOPPED. There is no such release")
+    await form.evaluate("(form) => form.setAttribute('data-old', '')")
+    await asyncio.to_thread(stage.write, lambda tx: tx.changed(f"release:{release.id}"))
+    await expect(form).not_to_have_attribute("data-old", "")
+    await expect(alert).to_contain_text("NOT STOPPED. There is no such release")
+
+    await page.unroute("**/stop")
+    await page.route("**/releases/*", lambda route: route.abort())  # as it stood before
+    elsewhere = await page.context.new_page()
+    await elsewhere.goto("/")
+    await elsewhere.locator("#you summary").click()
+    await elsewhere.get_by_role("button", name=RECORDS).click()
+    await expect(elsewhere.locator("#you")).to_contain_text(f"You are {RECORDS}")
+    await page.get_by_role("button", name="Stop EXERCISE").click()
+    await expect(alert).to_contain_text(f"NOT STOPPED. {RECORDS} (Custodian of Records) may not")
+    assert not await asyncio.to_thread(stage.read, lambda tx: releases.stopped_at(tx, release.id))
+
+
+async def test_a_page_left_alone_idles_out_says_so_and_loses_nothing(
+    stage: Stage, open_as: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half an hour after it was last used; what its script fetches meanwhile is no use of it."""
+    monkeypatch.setattr(live, "SESSION_EVERY", 0.0)
+    monkeypatch.setattr(live, "HERE_EVERY", 0.1)
+    incident = stage.report()
+    page = await open_as(PIO, f"/incidents/{incident}")
+    await page.get_by_label("Do", exact=True).fill("Stay inside, please.")
+    async with page.expect_request(
+        lambda request: request.url == page.url and request.headers.get("x-refresh") == "1"
+    ):
+        await asyncio.to_thread(stage.report, status=Status.STRUCTURE_CLEARED)
+    await expect(page.locator("#facts")).to_contain_text("structure cleared")
+    await asyncio.to_thread(stage.write, left_alone)
+    await expect(page.locator("#not-live")).to_contain_text("You are signed out.")
+    await page.get_by_role("link", name="Sign in, and go on here").click()
+    await page.get_by_role("button", name=PIO).click()
+    await expect(page.get_by_label("Do", exact=True)).to_have_value("Stay inside, please.")
+
+
+def left_alone(tx: Tx) -> None:
+    """As half an hour leaves every session."""
+    ago = tx.now - people.SESSION_IDLE
+    tx.connection.execute(update(schema.sessions).values(seen_at=ago))

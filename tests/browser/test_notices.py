@@ -8,7 +8,7 @@ from playwright.async_api import Page, expect
 
 from broadcaster import rostering
 from broadcaster.incident import Topic
-from broadcaster.ledger import passkeys, people
+from broadcaster.ledger import authorities, passkeys, people
 from broadcaster.roster import Person, Role
 from tests.browser.conftest import PHONE, Open
 from tests.browser.stage import Stage
@@ -52,11 +52,20 @@ async def write(page: Page, topic: str, subject: str, text: str = TEXT) -> None:
     await page.get_by_role("button", name="Submit EXERCISE notice").click()
 
 
-async def test_within_the_guideline_it_is_out_at_once(stage: Stage, open_as: Open) -> None:
+async def test_within_the_guideline_its_compiler_releases_it_in_one_tap(
+    stage: Stage, open_as: Open
+) -> None:
+    """With a passkey of their own."""
     staffed(stage)
-    page = await open_as(STAFF)
+    novak = stage.write(lambda tx: people.add(tx, "N. Novak", [Role.STAFF], actor="test"))
+    stage.write(lambda tx: authorities.authorize_for_practice(tx, novak.id, actor="test"))
+    token = stage.write(lambda tx: people.enrol(tx, novak.id, actor="test"))
+    page = await open_as(None, "/sign-in")
+    await authenticator(page)
+    await enrol(page, token)
     await write(page, "announcement", "Coffee with a cop")
-    await expect(page.locator("#standing")).to_contain_text("released")
+    await page.get_by_role("button", name="Release EXERCISE").click()
+    await expect(page.locator("#state")).to_contain_text("Released")
     await page.goto("/p")
     notices = page.get_by_role("region", name="Notices")
     await expect(notices.get_by_role("heading", name="Coffee with a cop")).to_be_visible()

@@ -22,6 +22,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import aiohttp
@@ -386,7 +387,10 @@ async def test_a_report_becomes_a_post_through_the_proxy(at: Composed) -> None:
                 "url": f"{at.address}/a/{request['id']}", "attempt": 1}  # fmt: skip
         body = json.dumps(said, separators=(",", ":")).encode()
         assert call["sha256"] == hashlib.sha256(body).hexdigest(), "this, and nothing more"
-        signed = decision_challenge(request["nonce"], request["id"], "approved", request["digest"])
+        signed = decision_challenge(
+            request["nonce"], request["id"], "approved", request["digest"],
+            until=datetime.fromisoformat(request["expires_at"]), epoch=request["epoch"],
+        )  # fmt: skip
         asked = options_to_prove(Site.at(at.address), challenge=signed, allowed=[])
         decided = await commander.post(f"{path}/decision", {
             "proof": phone.prove(asked),

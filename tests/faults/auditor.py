@@ -366,7 +366,7 @@ def _too_late(decision: sqlite3.Row) -> bool:
     if decision["outcome"] != "gate_late":
         return False
     at, judged_at = (datetime.fromisoformat(decision[name]) for name in ("at", "judged_at"))
-    return (judged_at - at).total_seconds() > 60
+    return (judged_at - at).total_seconds() >= 60
 
 
 def _digest(revision: Json) -> str:

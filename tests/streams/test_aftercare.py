@@ -24,18 +24,33 @@ from broadcaster.delivery import (
     Sender,
     TryLater,
     Unsupported,
+    post_id,
 )
 from broadcaster.errors import Refusal
-from broadcaster.ledger import errands, posts, records, schema
-from broadcaster.orders import stop_release
-from broadcaster.outcome import Choice
+from broadcaster.ledger import (
+    Tx,
+    approvals,
+    attempts,
+    errands,
+    leases,
+    posts,
+    records,
+    releases,
+    schema,
+)
+from broadcaster.ledger.attempts import Ended, Opened, Outcome, Wanted
+from broadcaster.ledger.leases import Lease
+from broadcaster.ledger.posts import Turn
+from broadcaster.orders import stop_release, take_back
+from broadcaster.outcome import Choice, Next, tried
 from broadcaster.record import Kind
 from broadcaster.settling import choose, see_alarm
 from broadcaster.world import Exercise
-from streams.deliver import Deliver
+from streams.deliver import Deliver, _note_ends, _Sent
+from streams.gate import judge_decision
 from streams.sweep import sweep
 from tests.connected.installation import until
-from tests.story import HOOK, Story
+from tests.story import EXERCISE, HOOK, INCIDENT_URL, PAGE, Story
 from tests.streams.test_deliver import delivering, ended, entries, kept, moving
 
 PLATFORM = HOOK.model_copy(
@@ -55,6 +70,7 @@ class Platform(Sender[Exercise]):
         self.channel = channel
         self.fails = list(fails)
         self.there: dict[str, str] = {}
+        self.answerable = False
         self.asked: list[str] = []
 
     async def send(self, message: Any) -> Receipt:
@@ -80,7 +96,7 @@ class Platform(Sender[Exercise]):
     async def read(self, there: Receipt) -> Seen | None:
         self._ask("read")
         text = self.there.get(there.remote_id)
-        return Seen(text=text) if text is not None else None
+        return Seen(text=text, answerable=self.answerable) if text is not None else None
 
     async def close(self) -> None:
         """Nothing was opened."""
@@ -366,6 +382,53 @@ async def test_what_is_found_after_its_correction_was_corrected_is_taken_down(
     assert list(platform.there.values()) == ["EXERCISE, NOT REAL. Right words."]
 
 
+@pytest.mark.parametrize("channel", [DELETES, HOOK], ids=["deletes", "follows up"])
+async def test_what_was_taken_back_and_proves_to_be_there_after_all_comes_down_by_itself(
+    channel: Channel[Exercise], story: Story
+) -> None:
+    """Its retraction was not sent there, since it seemed never to have gone out. Taking down needs
+    no words; where the channel cannot, a person is told."""
+    release, planned = await story.released(await story.reported(), channels=[PAGE, channel])
+    wrong, lasts = planned[HOOK.name], timedelta(seconds=30)
+
+    def opened_on(tx: Tx, post_id: str, by: Channel[Exercise]) -> tuple[Outcome, Lease]:
+        [lease] = leases.take(tx, [f"channel:{by.name}"], "test", lasts).values()
+        [outcome] = attempts.open_(tx, [Wanted(post_id, lease, lasts, by)]).values()
+        return outcome, lease
+
+    def sent(tx: Tx, post_id: str, by: Channel[Exercise]) -> _Sent:
+        opened, lease = opened_on(tx, post_id, by)
+        assert isinstance(opened, Opened)
+        return _Sent(opened, lease, tried(Receipt(remote_id=post_id)), by)
+
+    def taken_back(tx: Tx) -> tuple[_Sent, str]:
+        _note_ends(tx, [sent(tx, planned[PAGE.name].id, PAGE)], fares=False)
+        answer_on_its_way = sent(tx, wrong.id, channel)
+        return answer_on_its_way, take_back(tx, release.id, story.pio).request.id
+
+    answer, request_id = await story.ledger.write(taken_back)
+    story.clock.move(seconds=1)
+
+    def released(tx: Tx) -> None:
+        decision = approvals.decision_of(tx, request_id)
+        assert decision is not None
+        judge_decision(decision.decision.id, EXERCISE, INCIDENT_URL)(tx)
+        posts.turn(tx, [Turn(wrong, Next(PostState.REPLACED, surely_not_there=True))])
+        [newest, *_] = releases.of_incident(tx, wrong.incident_id)
+        instead, _ = opened_on(tx, post_id(newest.id, channel.name), channel)
+        assert isinstance(instead, Ended) and instead.then.state is PostState.STOPPED
+        _note_ends(tx, [answer], fares=False)
+
+    await story.ledger.write(released)
+    assert (await kept(story, wrong)).state is PostState.POSTED
+    down = (await owed(story, wrong))[Errand.RETRACT]
+    if channel is DELETES:
+        assert down.due_at and not down.found
+    else:
+        assert (down.due_at, down.found) == (None, Found.STAYS)
+        assert down.why and "cannot be taken down" in down.why
+
+
 # --- Read back --------------------------------------------------------------------------------
 
 
@@ -392,6 +455,29 @@ async def test_what_the_public_reads_is_looked_at_three_times(story: Story, tmp_
     found = [each["public"]["found"] for each in reversed(entries)
              if each["kind"] == Kind.POST_READ_BACK]  # fmt: skip
     assert found == ["as approved", "changed", "gone"]
+
+
+async def test_a_post_that_the_public_can_answer_all_at_once_stands_on_the_board_and_the_record(
+    story: Story, tmp_path: Path
+) -> None:
+    platform = Platform(PLATFORM)
+    _, planned = await story.released(await story.reported(), "Leave.", [PLATFORM])
+    post = planned[HOOK.name]
+    async with delivering(story, tmp_path, HOOK.name, answers=platform) as (_, worker):
+        await ended(story, post)
+        await done(story, worker, post)
+        first = (await owed(story, post))[Errand.READ_BACK]
+        assert (first.found, first.alarms) == (Found.AS_APPROVED, False)
+        platform.answerable = True
+        story.clock.at = first.owed.since + READ_AFTER[1]
+        await until("it was read", lambda: has_found(story, post, Found.ANSWERABLE))
+    [(alarming, errand)] = await story.ledger.read(
+        lambda tx: errands.alarming(tx, [post.incident_id])
+    )
+    assert alarming.id == post.id and errand.why and "389.5.1" in errand.why
+    entries = await story.ledger.read(lambda tx: records.of_incident(tx, post.incident_id))
+    last = next(each for each in entries if each["kind"] == Kind.POST_READ_BACK)
+    assert last["public"]["found"] == "open to answers" and last["public"]["tell"] == "pio"
 
 
 async def test_it_is_not_read_before_the_channel_may_show_it(story: Story, tmp_path: Path) -> None:

@@ -13,14 +13,25 @@ import pytest
 from sqlalchemy import select, text, update
 
 from broadcaster import control
+from broadcaster.aftercare import Errand
 from broadcaster.breaker import OPENS_AFTER, PROBE_EVERY
 from broadcaster.channel import Channel, Idempotency
 from broadcaster.clock import Watch
 from broadcaster.delivery import InDoubt, LockedOut, PostState, Receipt, TryLater, Unsupported
 from broadcaster.errors import LedgerAway, LedgerSilent, Refusal
-from broadcaster.ledger import Tx, attempts, channels, leases, posts, problems, records, schema
+from broadcaster.ledger import (
+    Tx,
+    attempts,
+    channels,
+    errands,
+    leases,
+    posts,
+    problems,
+    records,
+    schema,
+)
 from broadcaster.ledger.attempts import Opened, Wanted
-from broadcaster.orders import stop_release
+from broadcaster.orders import ShowPicture, stop_release
 from broadcaster.outcome import Choice, tried
 from broadcaster.posting import Channels
 from broadcaster.record import Kind
@@ -39,6 +50,7 @@ from streams.lease import LASTS
 from streams.sweep import sweep
 from tests.connected.installation import until
 from tests.patience import PATIENCE
+from tests.pictures import kept_picture
 from tests.story import HOOK, PAGE, Story
 
 #: Seconds that it is watched for: one that does not pause writes hundreds of times in them.
@@ -153,6 +165,28 @@ async def test_a_process_that_stood_still_before_a_send_does_not_send(
         now = await until("it was noted", noted)
     assert answers.sent == 0
     assert now.why and "Nothing was sent" in now.why
+
+
+async def test_a_send_that_brings_a_picture_has_the_time_for_it(
+    story: Story, tmp_path: Path
+) -> None:
+    """On a channel on which there is no time but for that."""
+    there = HOOK.model_copy(update={"deadline": timedelta(), "upload": timedelta(seconds=PATIENCE)})
+    incident = await story.reported()
+    image = await kept_picture(story.ledger, incident, story.pio)
+    shown = ShowPicture(digest=image.digest, alt="A closed street.")
+    shows = await story.submitted(incident, channels=[there], pictures=(shown,))
+    _, planned = await story.gated(shows)
+    _, alone = await story.released(await story.reported("2026-2"), channels=[there])
+
+    async def unsent() -> bool:
+        return (await kept(story, alone[HOOK.name])).state is PostState.WAITING
+
+    answers = Answers(channel=there)
+    async with delivering(story, tmp_path, HOOK.name, answers=answers):
+        assert await ended(story, planned[HOOK.name]) is PostState.POSTED
+        await until("the words alone were not sent", unsent)
+    assert answers.posts == [planned[HOOK.name].id]
 
 
 async def test_a_channel_that_another_holds_keeps_back_its_own_posts_alone(
@@ -646,6 +680,92 @@ async def test_after_the_clock_was_set_nothing_is_sent_before_somebody_has_looke
         assert await ended(story, planned[HOOK.name]) is PostState.POSTED
 
 
+@pytest.mark.usefixtures("renewed_often")
+async def test_what_was_planned_by_a_clock_that_was_ahead_goes_once_it_is_right(
+    story: Story, tmp_path: Path
+) -> None:
+    """Released while sending was held, and the clock an hour ahead."""
+    answers, steady = Answers(), 0.0
+    async with delivering(story, tmp_path, HOOK.name, answers=answers, steady=lambda: steady):
+        await until("it has looked", lambda: fares(story))
+        await looked_twice(story)
+        story.clock.move(hours=1)
+        await until("it was noted", lambda: told(story, Kind.CLOCK_STEPPED))
+        _, planned = await story.released(await story.reported(), channels=[HOOK])
+        story.clock.move(hours=-1)
+        await looked_twice(story)
+        assert answers.sent == 0
+        await story.ledger.write(lambda tx: confirm_clock(tx, story.pio))
+        assert await ended(story, planned[HOOK.name]) is PostState.POSTED
+
+
+async def test_whoever_begins_after_the_clock_was_put_right_sees_to_what_was_planned_before(
+    story: Story, tmp_path: Path
+) -> None:
+    """No process saw it stepping, so nobody is asked; what waits does not wait for the hour."""
+    story.clock.move(hours=1)
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    _, begun = await story.released(await story.reported("2026-2"), channels=[HOOK])
+    owed = await story.released(await story.reported("2026-3"), channels=[HOOK])
+
+    def left(tx: Tx) -> None:
+        name = f"channel:{HOOK.name}"
+        lease = leases.take(tx, [name], "another", LASTS)[name]
+        attempts.open_(tx, [Wanted(begun[HOOK.name].id, lease, LASTS, HOOK)])
+        errands.owe(tx, owed[1][HOOK.name].id, Errand.RETRACT)
+
+    await story.ledger.write(left)
+    story.clock.move(hours=-1)
+    assert not await taken_by_another(story, "worker-2"), "whoever has it may live"
+    story.clock.move(seconds=LASTS.total_seconds())
+
+    async def in_doubt() -> bool:
+        return (await kept(story, begun[HOOK.name])).state is PostState.IN_DOUBT
+
+    async with delivering(story, tmp_path, HOOK.name, answers=Answers()):
+        assert await ended(story, planned[HOOK.name]) is PostState.POSTED
+        await until("nobody sends it any more", in_doubt)
+    since = await story.ledger.read(
+        lambda tx: [each.owed.since for each in errands.of_posts(tx, [owed[1][HOOK.name].id])]
+    )
+    assert since == [story.clock.at], "what is owed counts from now"
+
+
+async def test_a_doubt_of_a_clock_that_was_ahead_is_looked_for_as_any(
+    story: Story, tmp_path: Path
+) -> None:
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    there = Receipt(remote_id="42")
+    story.clock.move(hours=1)
+    answers = Answers(channel=LOOKED_AT, ends=[InDoubt("?")], sights=[None, there])
+    async with delivering(story, tmp_path, HOOK.name, answers=answers):
+        await until("it is in doubt", lambda: told(story, Kind.POST_IN_DOUBT))
+    story.clock.move(hours=-1)
+    story.clock.move(seconds=LASTS.total_seconds())
+    async with delivering(story, tmp_path, HOOK.name, answers=answers) as (_, worker):
+        await until("it was looked for", lambda: _is(answers.looks == 1))
+        await moving(story, worker, planned[HOOK.name], PostState.POSTED)
+    assert story.clock.at < planned[HOOK.name].released_at + timedelta(minutes=1)
+
+
+@pytest.mark.usefixtures("renewed_often")
+async def test_a_clock_set_forward_leaves_alone_what_is_being_sent(
+    story: Story, tmp_path: Path
+) -> None:
+    """Its time is over by that clock alone; that nothing was sent is news when it comes."""
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    answers, steady = Answers(slow=True, ends=[TryLater("away")]), 0.0
+    async with delivering(story, tmp_path, HOOK.name, answers=answers, steady=lambda: steady):
+        await until("it is being sent", lambda: _is(answers.sent == 1))
+        story.clock.move(hours=1)
+        await until("it was noted", lambda: told(story, Kind.CLOCK_STEPPED))
+        await looked_twice(story)
+        answers.go_on.set()
+        await until("it was noted", lambda: told(story, Kind.POST_DEFERRED))
+        assert (await kept(story, planned[HOOK.name])).state is PostState.WAITING
+        assert not await told(story, Kind.POST_IN_DOUBT)
+
+
 async def entries(story: Story) -> list[str]:
     """What the record says of posts, in order."""
     lines = reversed(await story.ledger.read(records.lines))
@@ -674,9 +794,9 @@ async def renewed(story: Story) -> bool:
     return lasts == story.clock.at + LASTS
 
 
-async def taken_by_another(story: Story) -> bool:
+async def taken_by_another(story: Story, who: str = "another") -> bool:
     name = [f"channel:{HOOK.name}"]
-    return bool(await story.ledger.write(lambda tx: leases.take(tx, name, "another", LASTS)))
+    return bool(await story.ledger.write(lambda tx: leases.take(tx, name, who, LASTS)))
 
 
 async def _is(true: bool) -> bool:

@@ -51,7 +51,7 @@ from broadcaster.ledger import (
 )
 from broadcaster.media import Picture
 from broadcaster.orders import SubmitRevision, Submitted, submit_revision
-from broadcaster.passkey import Passkey, Site, decision_challenge
+from broadcaster.passkey import Passkey, Site
 from broadcaster.roster import Person, Role
 from broadcaster.update import Change, Rendering, UpdateKind, facts_digest, retraction_of
 from broadcaster.voice import Heard, Settled
@@ -59,7 +59,18 @@ from streams import gate, prove
 from tests.authenticator import MAY_BE_SYNCED, PRESENT, Authenticator
 from tests.codes import KEY as CODES_KEY
 from tests.codes import PIN, code_at
-from tests.story import CHANNELS, EXERCISE, INCIDENT_URL, NOW, PAGE, SITE, ZONE, Story, linked
+from tests.story import (
+    CHANNELS,
+    EXERCISE,
+    INCIDENT_URL,
+    NOW,
+    PAGE,
+    SITE,
+    ZONE,
+    Story,
+    linked,
+    unlocked,
+)
 
 ELSEWHERE = Site.at("https://alerts.example.evil.test")
 
@@ -136,9 +147,9 @@ class Scene:
     ) -> None:  # fmt: skip
         """Writes a decision and asks nothing; what is not named is as it should be."""
         who, request = person or self.lee, signed or self.request
-        shown = digest or request.digest
-        challenge = challenge or decision_challenge(request.nonce, request.id, verdict, shown,
-                                       keeps if signs_keeps else None)  # fmt: skip
+        shown, epoch = digest or request.digest, command.epoch if command else await self.epoch()
+        signs = request.challenge(verdict, shown, epoch, keeps if signs_keeps else None)
+        challenge = challenge or signs
         proof = (phone or self.phone).prove({
             "challenge": bytes_to_base64url(challenge), "allowCredentials": [{"id": self.key}],
         })  # fmt: skip
@@ -150,7 +161,7 @@ class Scene:
                 id=str(uuid4()), request_id=self.request.id, person_id=who.id,
                 verdict=verdict, digest=shown, reason="Why", at=tx.now, keeps=keeps,
             )  # fmt: skip
-            held = command or Command(person_id=who.id, epoch=1, since=tx.now)
+            held = command or Command(person_id=who.id, epoch=epoch, since=tx.now)
             approvals.add_decision(tx, decision, held, "no-key-at-all", proof)
             ended = state or RequestState(verdict.value)
             approvals.end_request(tx, kept.request, ended, None)
@@ -158,6 +169,12 @@ class Scene:
 
         self.decision_id = await self.story.ledger.write(step)
         await self.set(schema.decisions, self.decision_id, outcome=None)
+
+    async def epoch(self) -> int:
+        """The command's, as it is now."""
+        kept = await self.story.ledger.read(lambda tx: incidents.get(tx, self.request.incident_id))
+        assert kept is not None
+        return kept.incident.command.epoch
 
     async def hear(
         self, listener: Person | None = None, *, of: Person | None = None,
@@ -181,7 +198,9 @@ class Scene:
             "attester_id": attester.id, "reader_id": self.story.pio.id, "code": said or first,
             "code_id": self.code.id, "radio": "TAC 2", "at": self.story.clock.at,
         } | other)  # fmt: skip
-        signed = voice.attestation(request.nonce, request.id, request.digest, self.code, heard)
+        epoch = command.epoch if command else await self.epoch()
+        meant = request.challenge(Verdict.APPROVED, request.digest, epoch)
+        signed = voice.attestation(meant, self.code, heard)
         await self.decide(command=command, challenge=signed)
         await self.story.ledger.write(lambda tx: voices.add(tx, self.decision_id, heard))
 
@@ -193,7 +212,7 @@ class Scene:
         """Writes a decision that Lee typed PIN and code for, `ago` seconds ago; not judged yet."""
         request, clock, about = self.request, self.story.clock, about or self.request
         at = clock.at - timedelta(seconds=ago)
-        meant = decision_challenge(about.nonce, about.id, Verdict.APPROVED, request.digest)
+        meant = about.challenge(Verdict.APPROVED, request.digest, await self.epoch())
 
         def typed(tx: Tx) -> Allowance:
             allowed = fallbacks.allow(
@@ -229,7 +248,7 @@ class Scene:
 
     async def judged(self) -> str:
         """What the gate makes of it."""
-        while await self.story.ledger.write(prove.judge_next(CODES_KEY)):
+        while await self.story.ledger.write(prove.judge_next(CODES_KEY, SITE)):
             pass
         step = gate.judge_decision(
             self.decision_id, self.world, INCIDENT_URL, by_voice=self.by_voice,
@@ -246,7 +265,7 @@ class Scene:
 
     async def judged_alone(self) -> None:
         """What was typed is taken, and stays so."""
-        while await self.story.ledger.write(prove.judge_next(CODES_KEY)):
+        while await self.story.ledger.write(prove.judge_next(CODES_KEY, SITE)):
             pass
         self.seals = ()
 
@@ -373,7 +392,30 @@ async def not_attested(scene: Scene) -> None:
 
 async def a_minute_late(scene: Scene) -> None:
     await scene.decide()
-    scene.story.clock.move(seconds=61)
+    scene.story.clock.move(seconds=60)
+
+
+async def dated_ahead(scene: Scene) -> None:
+    """So that it would be on time whenever a desk lets the gate hear of it."""
+    await scene.decide()
+    later = scene.story.clock.at + timedelta(minutes=5)
+    await scene.set(schema.decisions, scene.decision_id, at=later)
+
+
+async def kept_for_later(scene: Scene) -> None:
+    """The phone was told that it was not sent; the desk gives the request more time."""
+    held = scene.request
+    scene.story.clock.move(minutes=15)
+    later = held.expires_at + timedelta(minutes=10)
+    await scene.set(schema.approval_requests, held.id, expires_at=later)
+    await scene.decide(signed=held)
+
+
+async def kept_until_command_came_back(scene: Scene) -> None:
+    signed = scene.request.challenge(Verdict.APPROVED, scene.request.digest, await scene.epoch())
+    await _commands(scene, scene.story.commander)
+    await _commands(scene, scene.lee)
+    await scene.decide(challenge=signed)
 
 
 async def the_update_ran_out(scene: Scene) -> None:
@@ -389,7 +431,7 @@ async def the_request_ran_out(scene: Scene) -> None:
 
 async def no_command_and_no_watch_commander(scene: Scene) -> None:
     await _commands(scene, None)
-    await scene.decide(command=Command())
+    await scene.decide()
 
 
 async def a_passkey_that_is_copied(scene: Scene) -> None:
@@ -458,9 +500,84 @@ async def a_phone_whose_shift_is_over(scene: Scene) -> None:
 
 
 async def a_locked_person(scene: Scene) -> None:
+    await _locked(scene)
+    await scene.decide()
+
+
+async def unlocked_after_it(scene: Scene) -> None:
+    await a_locked_person(scene)
+    scene.story.clock.move(seconds=1)
+    await scene.story.ledger.write(lambda tx: unlocked(tx, scene.lee.id))
+
+
+async def unlocked_by_the_desk_alone(scene: Scene) -> None:
+    """Its tables say so, and nobody signed anything."""
+    await _locked(scene)
+    await _end_lock(scene, ended_by=scene.story.commander.id)
+    await scene.decide()
+
+
+async def _locked(scene: Scene) -> None:
     for _ in range(passkey.FAILURES):
         await scene.story.ledger.write(lambda tx: locks.failed(tx, scene.lee.id))
+
+
+async def _end_lock(scene: Scene, **values: object) -> None:
+    at = scene.story.clock.at
+
+    def step(tx: Tx) -> None:
+        tx.connection.execute(update(schema.locks).values(ended_at=at, **values))
+
+    await scene.story.ledger.write(step)
+
+
+async def is_unlocked(
+    scene: Scene, roles: Sequence[Role] = (Role.SUPERVISOR,), *, linked: bool = True,
+    own: bool = False, earlier: bool = False,
+) -> None:  # fmt: skip
+    """Lee was locked, and somebody's passkey says that this is over; but for what is named.
+
+    `roles` and `linked`: whose passkey, and whether it is vouched for; `own`: Lee's, who has these
+    roles, too; `earlier`: it signed the end of another lock.
+    """
+    story = scene.story
+    await _locked(scene)
+    if own:
+        held = " ".join([Role.COMMANDER, *roles])
+        await scene.set(schema.people, scene.lee.id, roles=held)
+        phone, key = scene.phone, scene.key
+    else:
+        by = await story.ledger.write(lambda tx: people.add(tx, "Sgt Cole", roles, actor="test"))
+        phone, key = await a_phone(story, by, approved=linked)
+    [lock] = await story.ledger.read(lambda tx: passkeys.locks_of(tx, scene.lee.id))
+    meant = lock.model_copy(update={"at": NOW - timedelta(days=1)}) if earlier else lock
+    challenge = bytes_to_base64url(passkey.unlock_challenge(meant))
+    proof = phone.prove({"challenge": challenge, "allowCredentials": [{"id": key}]})
+    await _end_lock(scene, proof=json.dumps(proof))
     await scene.decide()
+
+
+async def unlocked_by_who_may_not(scene: Scene) -> None:
+    await is_unlocked(scene, [Role.PIO])
+
+
+async def unlocked_by_themselves(scene: Scene) -> None:
+    await is_unlocked(scene, own=True)
+
+
+async def unlocked_by_the_answer_to_another_lock(scene: Scene) -> None:
+    await is_unlocked(scene, earlier=True)
+
+
+async def unlocked_by_a_phone_that_nobody_vouches_for(scene: Scene) -> None:
+    await is_unlocked(scene, linked=False)
+
+
+async def unlocked_by_a_practice_passkey_in_the_live_world(scene: Scene) -> None:
+    await _locked(scene)
+    await scene.story.ledger.write(lambda tx: unlocked(tx, scene.lee.id))
+    await of_the_live_world(scene)
+    scene.world = "live"
 
 
 async def a_phone_approved(
@@ -704,9 +821,26 @@ async def a_notice(scene: Scene, text: str = "Coffee with an officer.", **guidel
 
 
 async def on_its_word(scene: Scene, guideline_id: str, person: Person | None = None) -> None:
-    """A decision by guideline, with nobody's passkey."""
-    await scene.decide(person or scene.story.pio)
-    await scene.set(schema.decisions, scene.decision_id, guideline_id=guideline_id, proof=None)
+    """A decision by guideline, with the passkey of whoever compiled it, or of `person`."""
+    who = person or scene.story.pio
+    scene.phone, scene.key = await a_phone(scene.story, who)
+    await scene.decide(who)
+    await scene.set(schema.decisions, scene.decision_id, guideline_id=guideline_id)
+
+
+async def on_its_word_and_nobodys(scene: Scene) -> None:
+    """The desk says that a member submitted it, and no passkey does."""
+    await on_its_word(scene, await a_notice(scene))
+    await scene.set(schema.decisions, scene.decision_id, proof=None)
+
+
+async def on_its_word_with_a_passkey_that_is_copied(scene: Scene) -> None:
+    kept = await a_notice(scene)
+    scene.device_bound = True
+    phone, scene.key = await a_phone(scene.story, scene.story.pio)
+    copied = replace(phone, flags=phone.flags | MAY_BE_SYNCED)
+    await scene.decide(scene.story.pio, phone=copied)
+    await scene.set(schema.decisions, scene.decision_id, guideline_id=kept)
 
 
 async def an_incident_on_a_guidelines_word(scene: Scene) -> None:
@@ -810,11 +944,21 @@ async def heard_where_it_is_off(scene: Scene) -> None:
 async def heard_where_nobody_commands(scene: Scene) -> None:
     await scene.set(schema.people, scene.lee.id, roles=str(Role.WATCH_COMMANDER))
     await _commands(scene, None)
-    await scene.hear(command=Command())
+    await scene.hear()
 
 
 async def heard_by_the_compiler(scene: Scene) -> None:
-    await scene.hear(scene.story.pio, reader_id="another")
+    await scene.hear(scene.story.pio, reader_id=(await scene.added("B. Cruz", Role.PIO)).id)
+
+
+async def read_by_who_may_not(scene: Scene) -> None:
+    """The listener reads it alone, and names somebody who compiles nothing."""
+    await scene.hear(reader_id=(await scene.added("Ofc. Bell", Role.RECORDS)).id)
+
+
+async def heard_of_a_locked_commander(scene: Scene) -> None:
+    await _locked(scene)
+    await scene.hear()
 
 
 async def a_picture_was_not_seen(scene: Scene) -> None:
@@ -879,12 +1023,13 @@ async def another_was_heard(scene: Scene) -> None:
 async def both_approve(
     scene: Scene, *, by: Person | None = None, moves: bool = False, late: bool = False,
     digest: str | None = None, compiler: bool = False, copied: bool = False,
+    taken_back: bool = False,
 ) -> None:  # fmt: skip
     """Lee's decision completes the assent of Capt Cho, who commands, too; but for what is named.
 
     `by`: whose assent it is; `moves`: command, between the two; `late`: the assent is from after
     the request's time; `digest`: what it signs; `compiler`: who commands with Lee; `copied`: its
-    passkey, between devices.
+    passkey, between devices; `taken_back`: it was, and the desk gave the request its nonce again.
     """
     story, write = scene.story, scene.story.ledger.write
     cho = story.pio if compiler else await scene.added("Capt Cho", Role.COMMANDER)
@@ -895,7 +1040,7 @@ async def both_approve(
     if copied:
         phone = replace(phone, flags=phone.flags | MAY_BE_SYNCED)
     request, shown = scene.request, digest or scene.request.digest
-    signed = decision_challenge(request.nonce, request.id, Verdict.APPROVED, shown)
+    signed = request.challenge(Verdict.APPROVED, shown, await scene.epoch() + 1)
     proof = phone.prove({
         "challenge": bytes_to_base64url(signed), "allowCredentials": [{"id": key}],
     })  # fmt: skip
@@ -910,12 +1055,17 @@ async def both_approve(
             at=request.expires_at if late else tx.now,
         )  # fmt: skip
         assents.add(tx, assent, "no-key-at-all", "")
+        if taken_back:
+            assents.end(tx, request, assent, by=who.id)
         if moves:
             record_command(
                 tx, request.incident_id, scene.lee.id, story.pio, with_id=cho.id, both=True
             )
 
     await write(step)
+    if taken_back:
+        await scene.set(schema.approval_requests, request.id, nonce=request.nonce)
+    story.clock.move(seconds=1)
     await scene.decide()
     await scene.set(schema.decisions, scene.decision_id, assent_id="assent")
 
@@ -939,6 +1089,10 @@ async def the_other_before_command_moved(scene: Scene) -> None:
 
 async def the_other_came_too_late(scene: Scene) -> None:
     await both_approve(scene, late=True)
+
+
+async def the_other_took_it_back(scene: Scene) -> None:
+    await both_approve(scene, taken_back=True)
 
 
 async def the_other_signed_other_words(scene: Scene) -> None:
@@ -991,8 +1145,7 @@ async def typed_when_its_time_was_over(scene: Scene) -> None:
 async def typed_by_a_locked_person(scene: Scene) -> None:
     await scene.type()
     await scene.judged_alone()
-    for _ in range(passkey.FAILURES):
-        await scene.story.ledger.write(lambda tx: locks.failed(tx, scene.lee.id))
+    await _locked(scene)
 
 
 async def typed_long_before(scene: Scene) -> None:
@@ -1130,6 +1283,7 @@ async def _commands(scene: Scene, person: Person | None) -> None:
     await scene.story.ledger.write(
         lambda tx: record_command(tx, incident, person.id if person else None, pio)
     )
+    scene.story.clock.move(seconds=1)
 
 
 # --- The checks -------------------------------------------------------------------------------
@@ -1168,6 +1322,8 @@ HOLDS_OUT, MADE, GUESTS = (Guest, "holds"), (Guest, "made"), (Guest, "objection"
 HEARD, MATCHES = (voice, "objection"), (voice, "matches")
 TYPED, LASTS = (fallback, "objection"), (Allowance, "holds")
 STEP_IN, TAKEN = (fallback, "step_in"), (prove, "_judged")
+HOLD, UNLOCKED = (passkey, "holds"), (passkey, "_unlocked")
+NONCE, SIGNED = (approval, "_nonce"), (ApprovalRequest, "challenge")
 JUDGE, COMMAND = (gate, "judge_decision"), (gate, "_command_then")
 
 CHECKS = [
@@ -1197,14 +1353,23 @@ CHECKS = [
     Check(DECIDE, "case.revision.world != world", "False", of_the_live_world, "wrong_world"),
     Check(DECIDE, "refusal := _policy(case.revision, contact)", "refusal := None", a_number,
           "policy_blocked"),
-    Check(DECIDE, "now - case.at > GATE_MAY_BE_LATE", "False", a_minute_late, "gate_late"),
+    Check(DECIDE, "now - case.at >= GATE_MAY_BE_LATE", "False", a_minute_late, "gate_late"),
+    Check(DECIDE, "case.at - now > CLOCKS_DIFFER", "False", dated_ahead, "decided_ahead"),
+    Check(SIGNED, "until=self.expires_at", "until=self.created_at + timedelta(minutes=10)",
+          kept_for_later, "passkey_not_proven"),
+    Check(PROOF, "case.command.epoch, case.keeps)", "1, case.keeps)",
+          kept_until_command_came_back, "passkey_not_proven"),
     Check(DECIDE, "now >= case.revision.expires_at", "False", the_update_ran_out,
           "update_expired"),
     Check(STILL, "_time, ", "", the_request_ran_out, "request_expired"),
+    Check(STILL, "_nonce, ", "", the_other_took_it_back, "assent_taken_back"),
+    Check(NONCE, "not case.taken_back", "True", the_other_took_it_back, "assent_taken_back"),
     Check(STILL, "person_objection, ", "", its_own_compiler, "own_words"),
     Check(STILL, "_words, ", "", other_words_seen, "words_changed"),
     Check(STILL, "_proof, ", "", somebody_elses_phone, "passkey_unknown"),
     Check(STILL, "_device, ", "", a_passkey_that_is_copied, "passkey_synced"),
+    Check(STILL, "_proof, ", "", on_its_word_and_nobodys, "passkey_missing"),
+    Check(STILL, "_device, ", "", on_its_word_with_a_passkey_that_is_copied, "passkey_synced"),
     Check(DEVICE, "_copied(case, case.proof)", "None", a_passkey_that_is_copied, "passkey_synced"),
     Check(COPIED, "(case.device_bound and passkey.may_be_copied(proof))", "False",
           a_passkey_that_is_copied, "passkey_synced"),
@@ -1234,8 +1399,20 @@ CHECKS = [
     Check(KEY, "passkey.over(at)", "False", a_phone_whose_shift_is_over, "passkey_over"),
     Check(SHIFT, "at >= self.approved_until", "False", a_phone_whose_shift_is_over,
           "passkey_over"),
-    Check(KEY, "passkey.locked(at)", "False", a_locked_person,
+    Check(KEY, "locked(passkey.locks, at, site=site, world=world)", "False", a_locked_person,
           "locked_out"),
+    Check(HOLD, "at < lock.ended_at or", "", unlocked_after_it, "locked_out"),
+    Check(HOLD, "or not _unlocked(lock, site, world)", "", unlocked_by_the_desk_alone,
+          "locked_out"),
+    Check(UNLOCKED, "and lock.by_may", "", unlocked_by_who_may_not, "locked_out"),
+    Check(UNLOCKED, "and by.person_id != lock.person_id", "", unlocked_by_themselves,
+          "locked_out"),
+    Check(UNLOCKED, 'and not (by.practice and world != "exercise")', "",
+          unlocked_by_a_practice_passkey_in_the_live_world, "locked_out"),
+    Check(UNLOCKED, "_answers(lock", "(lambda *_: True)(lock",
+          unlocked_by_the_answer_to_another_lock, "locked_out"),
+    Check(UNLOCKED, "and vouched(by, site=site, world=world)", "",
+          unlocked_by_a_phone_that_nobody_vouches_for, "locked_out"),
     Check(KEY, "not vouched(passkey, site=site, world=world)", "False",
           a_phone_that_the_desk_approved, "passkey_not_vouched"),
     Check(VOUCHED, "and device.voucher_may", "", a_phone_approved_by_who_may_not,
@@ -1289,7 +1466,7 @@ CHECKS = [
           for_another_host, "passkey_not_proven"),
     Check(ANSWERS, "require_user_verification=True", "require_user_verification=False",
           without_a_finger, "passkey_not_proven"),
-    Check(PROOF, "case.digest, case.keeps)", "case.digest)",
+    Check(PROOF, "case.command.epoch, case.keeps)", "case.command.epoch)",
           approved_and_not_kept, "passkey_not_proven"),
     Check(FACTS, "may_stand(changes, case.keeps)", "True", it_is_something_else_now,
           "facts_changed"),
@@ -1365,6 +1542,10 @@ CHECKS = [
     Check(HEARD, "not commanded", "False", heard_where_nobody_commands, "voice_without_command"),
     Check(HEARD, "heard.attester_id in compilers | {person_id, heard.reader_id}", "False",
           heard_by_the_compiler, "listener_not_second"),
+    Check(HEARD, "or not voice.reader.may(Act.COMPILE)", "", read_by_who_may_not,
+          "reader_unknown"),
+    Check(HEARD, "passkey.locked(voice.locks, decided_at, site=site, world=world)", "False",
+          heard_of_a_locked_commander, "commander_locked"),
     Check(HEARD, "not heard.radio.strip()", "False", heard_on_no_channel, "radio_missing"),
     Check(HEARD, "heard.at <= asked_at - _MINUTE", "False",
           heard_before_it_was_asked, "heard_at_wrong"),
@@ -1379,7 +1560,7 @@ CHECKS = [
     Check(HEARD, "or code.used_by != voice.decision_id", "", a_code_of_another_decision,
           "code_void"),
     Check(HEARD, "voice.repudiated", "False", the_commander_denies_it, "voice_repudiated"),
-    Check(HEARD, "attestation(nonce, request_id, digest, code, heard)",
+    Check(HEARD, "attestation(meant, code, heard)",
           "passkey.challenge_in(proof)", another_was_heard, "passkey_not_proven"),
     Check(PROOF, "return fallback.objection(", "return () and fallback.objection(",
           typed_for_another_request, "code_for_other"),
@@ -1391,7 +1572,8 @@ CHECKS = [
           "fallback_not_allowed"),
     Check(LASTS, "at < self.until", "True", typed_when_its_time_was_over,
           "fallback_not_allowed"),
-    Check(TYPED, "entered.locked(at)", "False", typed_by_a_locked_person, "locked_out"),
+    Check(TYPED, "passkey.locked(entered.locks, at, site=site, world=world)", "False",
+          typed_by_a_locked_person, "locked_out"),
     Check(TYPED, "abs(answer.step - step_of(at)) > 1", "False", typed_long_before, "code_over"),
     Check(TYPED, "answer.challenge != challenge.hex()", "False", typed_for_another_request,
           "code_for_other"),
@@ -1413,7 +1595,7 @@ UNNOTICED = {
     (STILL, "_reason"): "a decision that goes back is not approved, so nothing of it is released",
     (STILL, "refusal := check(case)"): "hands on what a check says; each check has its own row",
     (STILL, "case.by_guideline"): "lets a guideline decide; without it none could",
-    (STILL, "check in _ASK_A_PERSON"): "the same: these ask a person who decided for a proof",
+    (STILL, "check is person_objection"): "the same: its compiler approves no words of their own",
     (OUTSIDE, "it is None"): "the gate would fail on the notice that is not there",
     (STRICTLY, "guideline is None"): "the gate would fail on the guideline that is not there",
     (STRICTLY, "outside"): "hands on what a term says; each term has its own row",
@@ -1457,15 +1639,22 @@ UNNOTICED = {
     (TYPED, "answer.step is None"): "the gate would fail on the step that is not there",
     (TAKEN, "key is None"): "the gate would fail on the key that is not there",
     (TAKEN, "not allowance.holds(tx.now)"): "the gate asks it again of the decision",
-    (TAKEN, "locks.holding(tx, allowance.person_id)"): "the same",
+    (TAKEN, "locks.holding(tx, allowance.person_id, site)"): "the same",
     (TAKEN, "step is None"): "an answer without a step is one that the gate has not taken",
+    (HOLD, "at < lock.at"): "lets stand what was decided before the lock",
+    (HOLD, "lock.ended_at is None"): "the gate would fail on the end that is not there",
+    (UNLOCKED, "by is not None"): "the gate would fail on the passkey that is not there",
+    (UNLOCKED, "lock.proof is not None"): "no answer names no passkey: the same",
+    (UNLOCKED, "by.practice"): "one with the next: a row of their own",
+    (UNLOCKED, "world != 'exercise'"): "the same",
+    (HEARD, "voice.reader is None"): "the gate would fail on the reader who is not there",
     (HEARD, "code is None"): "the gate would fail on the code that is not there",
     (JUDGE, "unlocked"): "a made-up message: there is no decision to release",
     (JUDGE, "request is None"): "the same",
     (JUDGE, "kept is None"): "the same; decisions are never taken away",
     (JUDGE, "incident is None"): "the same; incidents neither",
     (COMMAND, "now.since is not None"): "command that never moved has no time to compare",
-    (COMMAND, "now.since > kept.decision.at"):
+    (COMMAND, "now.since >= kept.decision.at"):
         "without it a Commander's decision is lost when command moves on: see the test of that",
     (COMMAND, "moved_since"): "the row of this function",
 }  # fmt: skip
@@ -1545,7 +1734,7 @@ async def test_a_code_that_was_used_fails_on_a_key_of_the_database(
     await story.ledger.write(lambda tx: fallbacks.enter(tx, allowed.id, seal, b"another"))
     monkeypatch.setattr(fallbacks, "was_used", lambda tx, allowance_id, step: False)
     with pytest.raises(IntegrityError):
-        await story.ledger.write(prove.judge_next(CODES_KEY))
+        await story.ledger.write(prove.judge_next(CODES_KEY, SITE))
 
 
 async def test_what_the_gate_has_not_taken_proves_nothing(story: Story) -> None:

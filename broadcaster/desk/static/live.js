@@ -69,6 +69,8 @@ export function swap(old, fresh) {
   const address = focused?.getAttribute("href");
   for (const details of old.querySelectorAll("details[open][id]"))
     fresh.querySelector(`#${CSS.escape(details.id)}`)?.setAttribute("open", "");
+  const alert = old.querySelector("#not-stopped");
+  if (alert) fresh.querySelector('form[action$="/stop"]')?.append(alert);
   const before = old.querySelector("[data-say]")?.textContent;
   old.replaceWith(fresh);
   if (focused) {
@@ -92,6 +94,8 @@ export function show(page, ids) {
   document.dispatchEvent(new Event("shown"));
 }
 
+/** What a script fetches by itself keeps nobody signed in. */
+const UNUSED = { "X-Refresh": "1" };
 let fetching = false;
 /** What moved while the page was fetched: its new pieces may show it, where the old did not. @type {Set<string>} */
 const meanwhile = new Set();
@@ -107,7 +111,7 @@ async function refresh() {
   meanwhile.clear();
   ready.forEach((id) => due.delete(id));
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const answer = await fetch(location.href, { headers: { Accept: "text/html", ...UNUSED } });
     if (answer.redirected && new URL(answer.url).pathname === "/sign-in")
       return signedOut(answer.url);
     if (answer.ok) {
@@ -170,7 +174,8 @@ function hear() {
 }
 
 function listen() {
-  const stream = new EventSource(`/events?since=${document.documentElement.dataset.since ?? ""}`);
+  const { since, only } = document.documentElement.dataset;
+  const stream = new EventSource(`/events?since=${since ?? ""}&only=${only ?? ""}`);
   stream.addEventListener("open", hear);
   stream.addEventListener("here", hear);
   stream.addEventListener("changed", (event) => {
@@ -179,7 +184,7 @@ function listen() {
   });
   stream.addEventListener("error", () => {
     if (stream.readyState !== EventSource.CLOSED) return; // it connects again by itself
-    setTimeout(listen, AGAIN_MS);
+    setTimeout(() => gone || listen(), AGAIN_MS);
     moved(["all"]); // and if we were signed out, this finds it
   });
 }
@@ -212,8 +217,11 @@ document.getElementById("refused")?.focus();
 
 // --- Stop: it must arrive, and whoever pressed it must know when it has not ------------------
 
-const NOT_STOPPED =
+const NOT_RECEIVED =
   "Stop not received. It is sent again by itself: keep this page open, and telephone the PIO and the Watch Commander now.";
+const TELEPHONE = " Or telephone the PIO and the Watch Commander now.";
+/** Answers in the 400s that say nothing about the stop: it is sent again. */
+const NOT_NOW = [408, 425, 429];
 
 /** @param {SubmitEvent} event */
 async function stop(event) {
@@ -230,20 +238,52 @@ async function stop(event) {
         headers: { Accept: "text/html" },
         signal: AbortSignal.timeout(5_000),
       });
-      if (answer.status < 500)
+      if (answer.ok && answer.redirected)
         return answer.url === location.href ? location.reload() : location.assign(answer.url);
+      if (answer.status >= 400 && answer.status < 500 && !NOT_NOW.includes(answer.status)) {
+        const why = answer.status === 401 ? signIn(form) : [refusalOf(await answer.text())];
+        button.disabled = false;
+        return notStopped(form, "NOT STOPPED", ...why, TELEPHONE);
+      }
     } catch {
       // cut off: told below, and tried again
     }
-    if (!form.querySelector("[role=alert]")) {
-      const notice = document.createElement("p");
-      notice.className = "notice error";
-      notice.setAttribute("role", "alert");
-      notice.textContent = NOT_STOPPED;
-      form.append(notice);
-    }
+    notStopped(form, NOT_RECEIVED);
     await new Promise((then) => setTimeout(then, 1_000));
   }
+}
+
+/** @param {HTMLFormElement} form @returns {(string | Node)[]} */
+function signIn(form) {
+  const link = document.createElement("a");
+  const back = `${new URL(form.action).pathname.replace(/\/stop$/, "")}#stop`;
+  link.href = `/sign-in?next=${encodeURIComponent(back)}`;
+  link.textContent = "Sign in, and stop it there.";
+  return [": you are signed out. ", link];
+}
+
+/** What a page of refusal says. @param {string} text */
+function refusalOf(text) {
+  const page = parse(text);
+  const said = page.querySelector("#refused") ?? page.getElementById("main");
+  const words = [...(said?.querySelectorAll("p, h1") ?? [])].slice(0, 2);
+  return `. ${words.map((each) => each.textContent?.trim()).join(" ")}`;
+}
+
+/** @param {HTMLFormElement} form @param {(string | Node)[]} words */
+function notStopped(form, ...words) {
+  let notice = document.getElementById("not-stopped");
+  if (!notice) {
+    notice = document.createElement("p");
+    notice.id = "not-stopped";
+    notice.className = "notice error";
+    notice.setAttribute("role", "alert");
+    const there = form.isConnected ? form : document.querySelector('form[action$="/stop"]');
+    there?.append(notice);
+  }
+  const said = document.createDocumentFragment();
+  said.append(...words);
+  if (said.textContent !== notice.textContent) notice.replaceChildren(said);
 }
 
 document.addEventListener("submit", stop);

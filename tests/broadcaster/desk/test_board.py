@@ -9,12 +9,16 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
 from broadcaster.approval import AnyRelease, Verdict
+from broadcaster.delivery import PostState
 from broadcaster.desk.board import PAGE
 from broadcaster.desk.needs import Need, Row, Seen, row
 from broadcaster.handover import record_command
 from broadcaster.incident import Report, Status, incident_id
-from broadcaster.ledger import Ledger, Tx, board, incidents, reports
+from broadcaster.ledger import Ledger, Tx, board, incidents, posts, records, reports
+from broadcaster.ledger.posts import Turn
 from broadcaster.orders import Submitted, withdraw_request
+from broadcaster.outcome import Next
+from broadcaster.record import Kind
 from broadcaster.roster import Person
 from streams.compile import compile_reports
 from tests.broadcaster.desk import scene
@@ -120,6 +124,45 @@ async def test_told_and_true_needs_nothing(
     row = await row_of(incident)
     assert row.need is Need.NOTHING
     assert (row.told_number, row.promised is not None) == (1, True)
+
+
+async def test_what_was_never_sent_in_time_needs_a_look_until_somebody_has_seen_it(
+    row_of: RowOf,
+    client: TestClient,
+    incident: incidents.Kept,
+    released: AnyRelease,
+    persons: scene.Persons,
+    ledger: Ledger,
+    clock: scene.HeldClock,
+) -> None:
+    """On a dead channel, also after a later update."""
+
+    def expires(tx: Tx) -> posts.Kept:
+        [post] = [each for each in posts.of_release(tx, released.id) if not each.state.ended]
+        posts.turn(tx, [Turn(post, Next(PostState.EXPIRED, why="Its time ran out."))])
+        return post
+
+    missed = await ledger.write(expires)
+    clock.on(seconds=1)
+    await scene.told(ledger, incident, persons, clock.now())
+    row = await row_of(incident)
+    assert (row.need, row.why) == (Need.CHANNEL, "Partner agencies: Expired")
+    assert (row.more, row.link) == ("Its time ran out.", f"/releases/{released.id}")
+    await scene.sign_in(client, persons.pio)
+    shows = lambda: client.get(row.link, headers=scene.PAGE)  # noqa: E731
+    assert f'id="seen-{missed.id}"' in await (await shows()).text()
+    sees = lambda: client.post(  # noqa: E731
+        f"{row.link}/posts/{missed.id}/seen", data={},
+        headers={**scene.SAME_ORIGIN, **scene.PAGE}, allow_redirects=False,
+    )  # fmt: skip
+    assert (await sees()).status == 303
+    assert (await row_of(incident)).need is Need.NOTHING
+    page = await (await shows()).text()
+    assert f"{persons.pio.name} has seen it" in page and f'id="seen-{missed.id}"' not in page
+    assert (await sees()).status == 409
+    told = await ledger.read(lambda tx: records.of_incident(tx, incident.incident.id))
+    [entry] = [each for each in told if each["kind"] == Kind.POST_ALARM_SEEN]
+    assert (entry["actor"], entry["public"]["found"]) == (persons.pio.id, "expired")
 
 
 async def test_facts_that_moved_come_before_a_broken_promise(

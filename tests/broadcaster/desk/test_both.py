@@ -109,7 +109,8 @@ async def test_by_the_hook_it_is_the_same(
     client: TestClient, ledger: Ledger, both: Submitted, persons: scene.Persons, ruiz: Person
 ) -> None:
     phones = [await enrolled(ledger, each) for each in (persons.commander, ruiz)]
-    bodies = [body_of(both, each, idempotency_key=f"hook-{n:04}") for n, each in enumerate(phones)]
+    bodies = [body_of(both, each, idempotency_key=f"hook-{n:04}", epoch=1)
+              for n, each in enumerate(phones)]  # fmt: skip
     told: list[tuple[int, Any]] = [
         await post(client, both.request.id, each) for each in (bodies[0], bodies[0], bodies[1])
     ]

@@ -4,17 +4,21 @@ the operator's command line."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from aiohttp.test_utils import TestClient
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
-from broadcaster import commands
+from broadcaster import commands, control
 from broadcaster.approval import AnyRelease
 from broadcaster.breaker import OPENS_AFTER, Breaker
 from broadcaster.commands import Here
 from broadcaster.delivery import InDoubt, PostState
+from broadcaster.desk.app import make_app
+from broadcaster.desk.deps import Desk
 from broadcaster.errors import Refusal
 from broadcaster.ledger import Ledger, Tx, attempts, channels, leases, posts
 from broadcaster.ledger.attempts import Closing, Opened, Wanted
@@ -170,3 +174,51 @@ async def test_the_operator_sees_and_does_the_same(
     assert (after.state, after.why) == (PostState.WAITING, "The operator has it sent again.")
     with pytest.raises(Refusal, match="There is no post"):
         await run("delivery", id="none")
+
+
+async def test_pace_and_credential_are_told_alike_on_page_command_and_metrics(
+    desk: Desk, ledger: Ledger, clock: scene.HeldClock, persons: scene.Persons, tmp_path: Path
+) -> None:
+    """Of one channel whose credential ends soon, and of one that knows ours no more."""
+    today = clock.at.date()
+    accounts = [
+        {"kind": "mastodon", "name": name, "title": name, "url": "https://social.example",
+         "token": "t", "ends": (today + timedelta(days=days)).isoformat()}
+        for name, days in (("soon", 7), ("dead", 90))
+    ]  # fmt: skip
+    settings = Settings(home=tmp_path, channels=accounts)
+    here = Here(settings, ledger, clock, Channels(settings, ledger))
+
+    def step(tx: Tx) -> None:
+        channels.know(tx, ["soon", "dead", "public_page"])
+        channels.pause(tx, "dead", channels.ITSELF, "It does not know our token.")
+        channels.pause(tx, "public_page", "operator", "Being rebuilt.")
+
+    await ledger.write(step)
+    told = {each["name"]: each for each in (await commands.run("deliveries", {}, here))["channels"]}
+    assert {name: (each["pace"], each["credential"]) for name, each in told.items()} == {
+        "soon": (60, {"known_there": True, "ends": accounts[0]["ends"], "ends_soon": True}),
+        "dead": (60, {"known_there": False, "ends": accounts[1]["ends"], "ends_soon": False}),
+        "public_page": (None, {"known_there": True, "ends": None, "ends_soon": False}),
+    }  # fmt: skip
+
+    health = web.Application()
+    control.add_health(health, here, desk=True)
+    async with TestClient(TestServer(health)) as asked:
+        lines = (await (await asked.get("/metrics")).text()).splitlines()
+    for line in (
+        'paused{channel="dead"} 0.0', 'paused{channel="public_page"} 1.0',
+        'locked_out{channel="dead"} 1.0', 'locked_out{channel="public_page"} 0.0',
+        'pace_per_minute{channel="soon"} 60.0', 'credential_days{channel="soon"} 7.0',
+    ):  # fmt: skip
+        assert f"broadcaster_channel_{line}" in lines
+    assert not [line for line in lines if 'pace_per_minute{channel="public_page"}' in line]
+
+    pages = make_app(replace(desk, channels=here.channels.all))
+    async with TestClient(TestServer(pages)) as client:
+        await scene.sign_in(client, persons.pio)
+        page = await shown(client, "/channels")
+    assert "takes 60 a minute" in page
+    assert f"Its credential is good until {accounts[0]['ends']}" in page
+    assert f"credential good until {accounts[1]['ends']}" in page
+    assert "since it does not know our credential" in page

@@ -24,6 +24,7 @@ from broadcaster.roster import Person, Role
 from streams.gate import judge_decision
 from streams.prove import prove
 from tests.broadcaster.desk import scene
+from tests.broadcaster.desk.test_hook import SITE
 from tests.codes import KEY, PIN, code_at
 from tests.story import EXERCISE
 
@@ -38,7 +39,7 @@ class Typing(NamedTuple):
 @pytest.fixture
 async def proving(ledger: Ledger) -> AsyncIterator[None]:
     """What the gate runs beside it."""
-    running = asyncio.create_task(prove(ledger, KEY))
+    running = asyncio.create_task(prove(ledger, KEY, SITE))
     yield
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -191,7 +192,7 @@ async def test_five_wrong_ones_lock_the_person_and_no_incident(
     assert "nothing is taken from you any more" in said
     fields = decision(submitted, code=code_at(lee.allowed, clock.at))
     assert (await post(client, path, **fields))[0] == 403
-    assert await ledger.read(lambda tx: locks.holding(tx, lee.person.id)) is not None
+    assert await ledger.read(lambda tx: locks.holding(tx, lee.person.id, SITE)) is not None
     kept = await scene.request_of(ledger, submitted.request.id)
     assert kept.request.state is RequestState.OPEN
 

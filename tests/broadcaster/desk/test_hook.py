@@ -15,7 +15,6 @@ from broadcaster.ledger import Ledger, passkeys, people, schema
 from broadcaster.orders import Submitted
 from broadcaster.passkey import (
     Site,
-    decision_challenge,
     options_to_prove,
     options_to_register,
     register,
@@ -46,10 +45,12 @@ async def enrolled(ledger: Ledger, person: Person) -> Authenticator:
 
 
 def body_of(
-    submitted: Submitted, phone: Authenticator | None, verdict: str = "approved", **different: Any
-) -> dict[str, Any]:
+    submitted: Submitted, phone: Authenticator | None, verdict: str = "approved", *,
+    epoch: int | None = None, **different: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """`epoch`: the command's, where it has moved since the words were submitted."""
     request = submitted.request
-    signed = decision_challenge(request.nonce, request.id, verdict, request.digest)
+    signed = request.challenge(verdict, request.digest, request.epoch if epoch is None else epoch)
     proof = phone.prove(options_to_prove(SITE, challenge=signed, allowed=[])) if phone else None
     return {
         "request_id": request.id, "verdict": verdict, "revision_id": request.revision_id,

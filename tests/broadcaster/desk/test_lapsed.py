@@ -15,7 +15,7 @@ from broadcaster.delivery import PostState
 from broadcaster.incident import Status
 from broadcaster.ledger import Ledger, approvals, incidents, posts, releases
 from broadcaster.orders import Submitted
-from broadcaster.passkey import decision_challenge, options_to_prove
+from broadcaster.passkey import options_to_prove
 from broadcaster.roster import Person
 from broadcaster.update import UpdateKind
 from streams.gate import judge_decision
@@ -138,7 +138,7 @@ async def test_the_hook_and_the_api_take_a_keep(
     request = lapsed.request
 
     def body(signs: str | None) -> dict[str, Any]:
-        signed = decision_challenge(request.nonce, request.id, "approved", request.digest, signs)
+        signed = request.challenge("approved", request.digest, request.epoch, signs)
         asks = options_to_prove(SITE, challenge=signed, allowed=[])
         return {
             "request_id": request.id, "verdict": "approved", "revision_id": request.revision_id,
@@ -275,7 +275,7 @@ async def test_what_is_out_is_taken_back_from_its_page(
     seen = await shown(client, persons.pio, address)
     assert "Released" in seen and said in seen
     [retraction, _] = await ledger.read(lambda tx: releases.of_incident(tx, released.incident_id))
-    assert (retraction.revision_id, retraction.channels) == (newest.id, ("public_page",))
+    assert (retraction.revision_id, retraction.channels) == (newest.id, released.channels)
     assert "taken back by Sgt Cole" in await shown(
         client, persons.pio, f"/releases/{retraction.id}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from aiohttp import ClientResponse, web
@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from broadcaster.approval import AnyRelease
 from broadcaster.desk import live
+from broadcaster.desk.app import make_app
 from broadcaster.desk.deps import Desk
 from broadcaster.errors import Refusal
 from broadcaster.incident import NAMESPACE
@@ -148,6 +149,19 @@ async def test_a_public_reader_hears_of_public_things_alone(hub: live.Hub) -> No
 async def test_an_exercises_stream_needs_a_session(client: TestClient) -> None:
     answer = await client.get("/events", headers={"Accept": "text/event-stream"})
     assert answer.status == 401
+
+
+@pytest.mark.parametrize(("only", "status"), [("", 200), ("public", 200), ("members", 401)])
+async def test_live_a_members_page_learns_that_its_session_has_ended(
+    desk: Desk, only: str, status: int
+) -> None:
+    """Strangers have a stream there, of public things: a member's page would never know."""
+    settings = desk.settings.model_copy(update={"world": "live"})
+    async with (
+        TestClient(TestServer(make_app(replace(desk, settings=settings)))) as client,
+        client.get(f"/events?only={only}") as answer,
+    ):
+        assert answer.status == status
 
 
 async def test_only_public_on_request(

@@ -29,6 +29,7 @@ from broadcaster.ledger.posting_requests import State
 from broadcaster.roster import Person, Role
 from streams.gate import judge_decision
 from tests.broadcaster.desk import scene
+from tests.broadcaster.desk.test_hook import ORIGIN
 
 Another = Callable[[], TestClient]
 BEGUN = {"topic": "announcement", "subject": "Coffee with a cop", "place": "Desert Hot Springs"}
@@ -93,9 +94,16 @@ def typed(page: str, **more: str) -> dict[str, str]:
     } | more  # fmt: skip
 
 
-async def release_of(
-    ledger: Ledger, notice_id: str, address: str = "https://alerts.example"
-) -> AnyRelease | None:
+async def let_out(client: TestClient, request: str) -> None:
+    """The one tap of whoever compiled it."""
+    page = await shown(client, request)
+    form = page[page.index('id="decide"') :]
+    fields = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form))
+    status, _, page = await sent(client, request, **fields, verdict="approved")
+    assert status == 303, page
+
+
+async def release_of(ledger: Ledger, notice_id: str, address: str = ORIGIN) -> AnyRelease | None:
     """What the gate makes of the notice's newest decision."""
 
     def decided(tx: Tx) -> str:
@@ -134,19 +142,24 @@ async def test_what_is_missing_is_named_and_the_rest_kept(
     assert f'value="{kept}"' in page
 
 
-async def test_within_a_guideline_it_is_released_at_once(
+async def test_within_a_guideline_its_compiler_releases_it(
     client: TestClient, ledger: Ledger, staff: Person, chief: Person, clock: scene.HeldClock
 ) -> None:
     await written(ledger, chief, clock)
     where = await begun(client)
-    status, _, page = await sent(client, where, **typed(await shown(client, where)))
-    assert status == 303, page
-    assert "The Chief's guideline covers update #1" in await shown(client, where)
+    status, request, page = await sent(client, where, **typed(await shown(client, where)))
+    assert status == 303 and request.startswith("/a/"), page
+    assert f'href="{request}">Release it, EXERCISE' in await shown(client, where)
+    page = await shown(client, request)
+    assert "guideline on announcement covers it (389.4(a))" in page
+    assert "Release EXERCISE: 1 channel" in page and "Decline" not in page
+    await let_out(client, request)
+    assert "Update #1, which the Chief's guideline covers, is being" in await shown(client, where)
     release = await release_of(ledger, where.rpartition("/")[2])
     assert release is not None
     page = await shown(client, f"/releases/{release.id}")
     assert "within the Chief's guideline on announcement (389.4(a), 389.3)" in page
-    assert "nobody was asked" in page and "approved by" not in page
+    assert "J. Lopez released it" in page and "approved by" not in page
     assert "Stop EXERCISE" in page and "Correct it" in page
     assert "by the Chief&#39;s guideline on announcement" in await shown(client, where)
 
@@ -206,7 +219,8 @@ async def test_the_public_reads_it_apart_from_incidents(
     await scene.told(ledger, about, persons, clock.at)
     await written(ledger, chief, clock)
     where = await begun(client)
-    await sent(client, where, **typed(await shown(client, where)))
+    _, request, _ = await sent(client, where, **typed(await shown(client, where)))
+    await let_out(client, request)
     release = await release_of(ledger, where.rpartition("/")[2])
     assert release is not None
     clock.on(minutes=1)

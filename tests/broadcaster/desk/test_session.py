@@ -135,6 +135,20 @@ async def test_a_session_ends_after_half_an_hour_without_use(
     assert (await client.get(WHO)).status == 401
 
 
+@pytest.mark.parametrize(
+    ("path", "headers"), [(WHO, {"X-Refresh": "1"}), ("/events", {}), ("/events?since=x", {})]
+)
+async def test_what_a_page_left_open_fetches_by_itself_is_no_use_of_the_session(
+    client: TestClient, persons: scene.Persons, clock: scene.HeldClock, path: str,
+    headers: dict[str, str],
+) -> None:  # fmt: skip
+    await scene.sign_in(client, persons.pio)
+    for minutes, status in ((29, 200), (1, 401)):
+        clock.on(minutes=minutes)
+        async with client.get(path, headers=headers) as answer:
+            assert answer.status == status
+
+
 async def test_a_session_ends_after_twelve_hours_in_any_case(
     client: TestClient, persons: scene.Persons, clock: scene.HeldClock
 ) -> None:

@@ -10,8 +10,9 @@ from aiohttp.test_utils import TestClient
 from broadcaster.approval import RequestState
 from broadcaster.explain import update as explained
 from broadcaster.handover import record_command
-from broadcaster.ledger import Ledger, approvals, releases, voices
+from broadcaster.ledger import Ledger, approvals, locks, releases, voices
 from broadcaster.orders import Submitted
+from broadcaster.passkey import FAILURES
 from broadcaster.settings import Settings
 from broadcaster.voice import MOST_WRONG, words_of
 from streams.gate import judge_decision
@@ -135,6 +136,8 @@ async def test_what_the_commander_repudiates_is_stopped(
         ("supervisor", {"heard_at": "25:99"}, "missing, or unreadable"),
         ("supervisor", {"digest": "0" * 64}, "are not the words that stand now"),
         ("supervisor", {"commander": "nobody"}, "no such Commander"),
+        ("supervisor", {"reader": "another"}, "somebody who may compile them"),
+        ("supervisor", {"reader": "records"}, "somebody who may compile them"),
         ("supervisor", {"code": "00000000"}, "none of this Commander"),
     ],
 )
@@ -144,6 +147,8 @@ async def test_what_is_refused_decides_nothing(
 ) -> None:  # fmt: skip
     await scene.sign_in(client, getattr(persons, who))
     reader = {"reader": persons.watch.id} if who == "pio" else {}
+    if other.get("reader") == "records":
+        other = {"reader": persons.records.id}
     status, said = await post(
         client, f"/voice/{submitted.request.id}",
         **heard(submitted, persons, **{"code": codes[0], **reader, **other}),
@@ -167,6 +172,42 @@ async def test_wrong_codes_void_that_persons_and_never_the_incident(
     assert (await scene.request_of(ledger, submitted.request.id)).request.state is RequestState.OPEN
     release = await scene.approve(ledger, submitted, persons.commander)  # by passkey, as ever
     assert release.revision_id == submitted.revision.id
+
+
+async def test_a_list_that_was_lost_is_good_for_nothing(
+    client: TestClient, ledger: Ledger, submitted: Submitted, persons: scene.Persons,
+    codes: list[str],
+) -> None:  # fmt: skip
+    """With the phone that it was carried with."""
+    await post(client, "/people", lost=persons.commander.id)
+    await scene.sign_in(client, persons.records)
+    path = f"/voice/{submitted.request.id}"
+    status, said = await post(client, path, **heard(submitted, persons, codes[0]))
+    assert status == 403 and "none of this Commander" in said
+    told = await page_of(client, "/record")
+    assert f"Voided the codes of {persons.commander.name} for approving by voice" in told
+
+
+async def test_of_a_locked_commander_nothing_is_approved_aloud_either(
+    client: TestClient, ledger: Ledger, submitted: Submitted, persons: scene.Persons,
+    codes: list[str],
+) -> None:  # fmt: skip
+    for _ in range(FAILURES):
+        await ledger.write(lambda tx: locks.failed(tx, persons.commander.id))
+    await scene.sign_in(client, persons.records)
+    path = f"/voice/{submitted.request.id}"
+    status, said = await post(client, path, **heard(submitted, persons, codes[0]))
+    assert status == 403 and "The Commander is locked" in said
+    assert len(await ledger.write(lambda tx: voices.standing(tx, persons.commander.id))) == 6
+
+
+async def test_only_who_may_compile_is_offered_as_the_reader(
+    client: TestClient, submitted: Submitted, persons: scene.Persons, codes: list[str]
+) -> None:
+    await scene.sign_in(client, persons.records)
+    page = await page_of(client, f"/voice/{submitted.request.id}")
+    asked = page[page.index('name="reader"') :]
+    assert re.findall(r'value="([^"]+)"', asked[: asked.index("</select>")]) == [persons.pio.id]
 
 
 async def test_a_code_counts_once_and_not_after_new_ones(

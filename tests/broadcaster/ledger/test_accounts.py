@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from broadcaster import channel_accounts
-from broadcaster.accounts import WebhookAccount, read
+from broadcaster.accounts import Account, WebhookAccount, channel_of, read
+from broadcaster.channel import AnyChannel
 from broadcaster.errors import Refusal
 from broadcaster.ledger import Tx, accounts, people, problems
 from broadcaster.roster import Person, Role
 from broadcaster.sealing import Sealer, new_key
 from streams.sweep import sweep
-from tests.story import Story
+from tests.story import PAGE, Story
 
 _KEYS = [new_key()]
 SEALER = Sealer(_KEYS)
@@ -180,6 +183,35 @@ async def test_somebody_is_told_before_a_credential_ends_and_not_each_time(story
     await change(story, chief, story.clock.now().date() + timedelta(days=100), token="new")
     await story.ledger.write(sweep)
     assert len(await story.ledger.read(lambda tx: problems.listed(tx))) == len(told)
+
+
+async def test_of_an_account_of_the_settings_somebody_is_told_likewise(story: Story) -> None:
+    """And anew once the settings say another day."""
+    today, told = story.clock.now().date(), []
+
+    def settings(days: int) -> list[AnyChannel]:
+        account = TypeAdapter(Account).validate_python(
+            {**MATRIX, "ends": (today + timedelta(days=days)).isoformat()}
+        )
+        return [channel_of(account, "exercise"), PAGE]
+
+    for day in range(45):
+        for _ in range(2):
+            await story.ledger.write(partial(sweep, channels=settings(40 if day < 42 else 50)))
+        listed = await story.ledger.read(lambda tx: problems.listed(tx))
+        if len(listed) > len(told):
+            told.append((day, listed[0].why))
+            assert "BROADCASTER_CHANNELS" in listed[0].do
+        story.clock.move(days=1)
+    assert [day for day, _ in told] == [10, 33, 39, 40, 42, 43]
+    assert told[3][1] == "The credential of City is good today for the last time."
+
+
+async def test_its_last_day_is_no_member_where_it_is_added_by_command(story: Story) -> None:
+    with pytest.raises(Refusal) as refusal:
+        read({**MATRIX, "ends": "2027-01-31"})
+    assert (refusal.value.code, refusal.value.field) == ("account_invalid", "ends")
+    assert "--expires" in refusal.value.do
 
 
 async def test_one_that_has_ended_is_none(story: Story) -> None:

@@ -327,6 +327,23 @@ async def test_nobody_approves_after_the_time(both: Both) -> None:
     assert await both.refused(both.lee) == "request_expired"
 
 
+async def test_what_was_taken_back_is_never_taken_up_again(both: Both) -> None:
+    """Not where the request's nonce is put back, either: for this assent, or as the decision."""
+    before = await both.request()
+    await both.assents(both.ortiz)
+    await both.takes_back(both.ortiz)
+    assert (await both.request()).nonce != before.nonce
+
+    def put_back(tx: Tx) -> None:
+        table = schema.approval_requests
+        tx.connection.execute(
+            update(table).where(table.c.id == before.id).values(nonce=before.nonce)
+        )
+
+    await both.write(put_back)
+    assert await both.refused(both.lee) == "assent_taken_back"
+
+
 async def test_a_lost_phones_approval_is_given_anew(both: Both) -> None:
     """The second approval is refused, and both are asked again."""
     assent = await both.assents(both.ortiz)

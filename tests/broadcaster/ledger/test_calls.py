@@ -21,6 +21,7 @@ from broadcaster.calling import (
     Progress,
     next_calls,
 )
+from broadcaster.clock import Watch
 from broadcaster.delivery import InDoubt, Refused, TryLater
 from broadcaster.errors import Refusal
 from broadcaster.handover import record_command
@@ -28,6 +29,8 @@ from broadcaster.ledger import Tx, calls, exercises, people, problems, schema
 from broadcaster.orders import Submitted, withdraw_request
 from broadcaster.record import Kind
 from broadcaster.roster import Person, Role
+from broadcaster.settling import confirm_clock
+from streams.deliver import _open_due
 from tests.story import NOW, Story
 
 ADDRESS = "https://alerts.example"
@@ -309,6 +312,36 @@ async def test_the_chief_is_told_once_of_a_channel_that_knows_our_credential_no_
     await story.ledger.write(lambda tx: problems.settle(tx, number, "dropped", actor=chief.id))
     assert (await due(story)).calls == ()
     assert await facts(story, Kind.CONCERNED_CALLED), "on the record"
+
+
+async def test_chief_and_watch_commander_are_told_of_a_clock_that_holds_all_sending(
+    story: Story,
+) -> None:
+    chief, watch = [
+        await story.ledger.write(lambda tx, name=name, role=role: people.add(
+            tx, name, [role], actor="test", practice=True))
+        for name, role in (("Chief", Role.CHIEF), ("Lt Wu", Role.WATCH_COMMANDER))
+    ]  # fmt: skip
+    for number, person in enumerate((chief, watch)):
+        await reach(story, person, Means.SMS, f"+1760555011{number}")
+
+    def set_forward(tx: Tx) -> None:
+        watched = Watch(lambda: 0.0)
+        watched.believe(watched.read(lambda: tx.now - timedelta(hours=1)))
+        for _ in range(2):
+            _open_due(tx, [], [], watched)
+
+    await story.ledger.write(set_forward)
+    now = await begun(story, About.CLOCK_SET)
+    assert {call.person_id for call in now} == {chief.id, watch.id}
+    assert {call.url for call in now} == {f"{ADDRESS}/channels"}
+    assert "clock" in now[0].text and now[0].text.startswith("EXERCISE: ")
+    await story.ledger.write(lambda tx: calls.end(tx, now[0].id, TryLater("away")))
+    assert len(await facts(story, Kind.CONCERNED_CALLED)) == 2, "on the record"
+    await story.ledger.write(lambda tx: confirm_clock(tx, story.pio))
+    story.clock.move(seconds=61)
+    assert (await due(story)).calls == (), "somebody has looked"
+    assert await story.ledger.read(problems.listed) == []
 
 
 async def test_an_offer_calls_whom_it_is_offered_to_for_as_long_as_it_stands(story: Story) -> None:

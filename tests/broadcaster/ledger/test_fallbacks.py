@@ -13,12 +13,12 @@ from broadcaster import explain, rostering
 from broadcaster.devices import lost
 from broadcaster.errors import Refusal
 from broadcaster.fallback import MOST_WRONG, STEP, Allowance, sealed, step_of
-from broadcaster.ledger import Tx, fallbacks, locks, people, schema
+from broadcaster.ledger import Tx, fallbacks, locks, passkeys, people, schema
 from broadcaster.passkey import FAILURES
 from broadcaster.roster import Person, Role
 from streams.prove import LONGEST_WAIT, judge_next, prove
 from tests.codes import KEY, PIN, code_at
-from tests.story import Story
+from tests.story import SITE, Story, unlocked
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def typed(story: Story, allowed: Allowance, code: str | None = None, meant
     challenge = meant.encode() or b"words"
     seal = sealed(PIN, code or code_at(allowed, story.clock.at), allowed.salt, challenge)
     await story.ledger.write(lambda tx: fallbacks.enter(tx, allowed.id, seal, challenge))
-    await story.ledger.write(judge_next(KEY))
+    await story.ledger.write(judge_next(KEY, SITE))
     kept = await story.ledger.read(lambda tx: fallbacks.entered(tx, seal))
     assert kept is not None
     return kept.answer.refused or str(kept.answer.step)
@@ -61,13 +61,15 @@ async def test_a_code_counts_once_and_the_same_words_again_are_the_same(
     assert await typed(story, allowed, meant="other words") == "code_used"
     story.clock.move(seconds=STEP)
     assert await typed(story, allowed, meant="other words") == str(step_of(story.clock.at))
-    assert not await story.ledger.read(lambda tx: locks.of_person(tx, story.commander.id))
+    assert not await story.ledger.read(lambda tx: passkeys.locks_of(tx, story.commander.id))
 
 
 async def test_five_wrong_ones_lock_the_person(story: Story, allowed: Allowance) -> None:
     for number in range(FAILURES):
         assert await typed(story, allowed, f"{number:07}") == "code_wrong"
-    assert await story.ledger.read(lambda tx: locks.holding(tx, story.commander.id)) is not None
+    assert (
+        await story.ledger.read(lambda tx: locks.holding(tx, story.commander.id, SITE)) is not None
+    )
     assert await typed(story, allowed) == "locked_out"
 
 
@@ -76,23 +78,23 @@ async def test_so_many_wrong_ones_end_it_however_often_they_are_unlocked(
 ) -> None:
     for number in range(MOST_WRONG):
         assert await typed(story, allowed, f"{number:07}") == "code_wrong"
-        await story.ledger.write(lambda tx: locks.end(tx, story.commander.id, by="desk"))
+        await story.ledger.write(lambda tx: unlocked(tx, story.commander.id))
     assert await typed(story, allowed) == "fallback_not_allowed"
 
 
 async def test_without_a_key_nobody_is_proven(story: Story, allowed: Allowance) -> None:
     seal = sealed(PIN, code_at(allowed, story.clock.at), allowed.salt, b"")
     await story.ledger.write(lambda tx: fallbacks.enter(tx, allowed.id, seal, b""))
-    assert await story.ledger.write(judge_next(None))
+    assert await story.ledger.write(judge_next(None, SITE))
     kept = await story.ledger.read(lambda tx: fallbacks.entered(tx, seal))
     assert kept is not None and kept.answer.refused == "fallback_off"
-    assert not await story.ledger.write(judge_next(None))
+    assert not await story.ledger.write(judge_next(None, SITE))
 
 
 async def test_what_is_typed_wakes_the_gate(story: Story, allowed: Allowance) -> None:
     moved = asyncio.Event()
     story.ledger.on_commit(lambda changed: moved.set())
-    judging = asyncio.create_task(prove(story.ledger, KEY))
+    judging = asyncio.create_task(prove(story.ledger, KEY, SITE))
     seal = sealed(PIN, code_at(allowed, story.clock.at), allowed.salt, b"")
     await story.ledger.write(lambda tx: fallbacks.enter(tx, allowed.id, seal, b""))
     async with asyncio.timeout(LONGEST_WAIT - 5):

@@ -17,7 +17,7 @@ from broadcaster.authority import Office
 from broadcaster.errors import Kind, Refusal
 from broadcaster.handover import Accept
 from broadcaster.incident import Command, Offer
-from broadcaster.ledger import Tx, approvals, incidents, locks, passkeys, people, schema
+from broadcaster.ledger import Tx, approvals, incidents, passkeys, people, schema
 from broadcaster.orders import Decide, Submitted
 from broadcaster.passkey import (
     acceptance_challenge,
@@ -29,7 +29,7 @@ from broadcaster.passkey import (
 from broadcaster.roster import Person, Role
 from streams.gate import judge_decision
 from tests.authenticator import Authenticator
-from tests.story import EXERCISE, INCIDENT_URL, SITE, Story, linked, tapped
+from tests.story import EXERCISE, INCIDENT_URL, SITE, Story, linked, tapped, unlocked
 
 
 @dataclass
@@ -195,8 +195,10 @@ async def test_an_answer_for_one_thing_is_none_for_another(scene: Scene) -> None
     offer = await scene.offer(scene.ruiz, scene.ortiz)
     request = scene.submitted.request
     for challenge in (
-        decision_challenge(request.nonce, request.id, "approved", request.digest),
-        decision_challenge(offer.nonce, scene.incident_id, offer.id, "1"),
+        request.challenge("approved", request.digest, 1),
+        decision_challenge(
+            offer.nonce, scene.incident_id, offer.id, "1", until=offer.expires_at, epoch=1
+        ),
         acceptance_challenge(offer.nonce, scene.incident_id, offer.id, 2),
         acceptance_challenge(offer.nonce, "another", offer.id, 1),
         acceptance_challenge(request.nonce, scene.incident_id, offer.id, 1),
@@ -204,7 +206,7 @@ async def test_an_answer_for_one_thing_is_none_for_another(scene: Scene) -> None
         refusal = await scene.accept(offer, scene.ruiz, await scene.answer(scene.ruiz, challenge))
         assert isinstance(refusal, Refusal) and refusal.code == "passkey_not_proven"
     assert (await scene.last("AcceptanceRefused"))["code"] == "passkey_not_proven"
-    await scene.story.ledger.write(lambda tx: locks.end(tx, scene.ruiz.id, by="test"))
+    await scene.story.ledger.write(lambda tx: unlocked(tx, scene.ruiz.id))
     right = acceptance_challenge(offer.nonce, scene.incident_id, offer.id, 1)
     theirs = await scene.accept(offer, scene.ruiz, await scene.answer(scene.ortiz, right))
     assert isinstance(theirs, Refusal) and theirs.code == "passkey_unknown"

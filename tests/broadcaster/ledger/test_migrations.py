@@ -59,3 +59,47 @@ def test_0023_what_was_seen_of_what_stands_is_its_first_alarm(
         )
         assert [tuple(row) for row in seen] == [("p1", "read back", 1, "reyes", NOW)]
     engine.dispose()
+
+
+def test_0024_a_lock_that_was_over_stays_over(tmp_path: Path, url: str | None) -> None:
+    """Nobody's answer that would prove its end was kept then."""
+    where = make_url(url).set(drivername="postgresql+psycopg") if url else None
+    engine = create_engine(where or f"sqlite:///{tmp_path / 'old.db'}")
+    with engine.connect() as connection:
+        made(connection, "0023")
+        for person, ended in (("ortiz", NOW), ("lee", None)):
+            connection.execute(
+                text("INSERT INTO locks (person_id, at, ended_at) VALUES (:person, :at, :ended)")
+                .bindparams(bindparam("at", NOW, type_=Instant),
+                            bindparam("ended", ended, type_=Instant)),
+                {"person": person},
+            )  # fmt: skip
+        connection.commit()
+        upgrade(connection)
+        kept = connection.execute(text("SELECT person_id, proof FROM locks"))
+        assert [tuple(row) for row in kept] == [("lee", None)]
+    engine.dispose()
+
+
+def test_0029_of_what_somebody_was_told_they_are_not_told_again(
+    tmp_path: Path, url: str | None
+) -> None:
+    where = make_url(url).set(drivername="postgresql+psycopg") if url else None
+    engine = create_engine(where or f"sqlite:///{tmp_path / 'old.db'}")
+    at = bindparam("at", NOW, type_=Instant)
+    with engine.connect() as connection:
+        made(connection, "0023")
+        for name, ends, warned in [("told", "2026-11-29", 7), ("new", "2027-11-29", None)]:
+            connection.execute(
+                text("INSERT INTO accounts (channel, kind, title, shape, serial, expires_on, "
+                     "warned, added_by, added_at, changed_by, changed_at) VALUES (:name, 'ntfy', "
+                     "'City', '{}', 1, :ends, :warned, 'chief', :at, 'chief', :at)").bindparams(at),
+                {"name": name, "ends": ends, "warned": warned},
+            )  # fmt: skip
+        connection.commit()
+        upgrade(connection)
+        told = connection.execute(text("SELECT channel, ends, days FROM credential_warnings"))
+        assert [tuple(row) for row in told] == [("told", "2026-11-29", 7)]
+        kept = connection.execute(text("SELECT channel, expires_on FROM accounts ORDER BY channel"))
+        assert [tuple(row) for row in kept] == [("new", "2027-11-29"), ("told", "2026-11-29")]
+    engine.dispose()

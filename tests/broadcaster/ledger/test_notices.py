@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from broadcaster import explain, notices, rostering
 from broadcaster.approval import RequestState, Verdict
 from broadcaster.authority import Content, Subject
-from broadcaster.calling import Means
+from broadcaster.calling import COMPILER_FIRST, Means, next_calls
 from broadcaster.edit import EditWords, edit_words
 from broadcaster.errors import Refusal
 from broadcaster.guideline import Guideline
@@ -39,6 +39,7 @@ from broadcaster.orders import (
     Decide,
     SubmitRevision,
     Submitted,
+    decide,
     renew_request,
     stop_release,
     submit_revision,
@@ -153,10 +154,11 @@ async def refused(story: Story, step: Callable[[Tx], object]) -> str:
 # --- By guideline -----------------------------------------------------------------------------
 
 
-async def test_within_a_guideline_it_is_released_and_nobody_is_asked(routine: Routine) -> None:
+async def test_within_a_guideline_its_compiler_releases_it_by_passkey(routine: Routine) -> None:
     kept = await routine.guideline()
     submitted = await routine.submit()
-    assert submitted.request.state is RequestState.APPROVED
+    assert submitted.request.state is RequestState.OPEN
+    assert isinstance(await routine.decide(submitted, routine.staff), KeptDecision)
     assert await routine.judged(submitted) == "released"
 
     def look(tx: Tx) -> tuple[Any, Any]:
@@ -167,16 +169,14 @@ async def test_within_a_guideline_it_is_released_and_nobody_is_asked(routine: Ro
     release, told = await routine.story.ledger.read(look)
     assert release is not None and release.channels == ("public_page", "county")
     (decided,) = await routine.facts(Kind.DECISION_RECORDED)
-    assert decided["actor"] == "guideline" and decided["public"]["guideline_id"] == kept.id
+    assert decided["actor"] == routine.staff.id and decided["public"]["guideline_id"] == kept.id
     (released,) = await routine.facts(Kind.UPDATE_RELEASED)
     assert released["public"]["guideline_id"] == kept.id
     (stated,) = await routine.facts(Kind.REVISION_SUBMITTED)
     assert stated["public"]["no_open_incident"] is True
     because = " ".join(each["why"] for each in told["clauses"])
-    assert (
-        f"nobody was asked; the guideline {kept.id} on announcement (389.4(a), by Chief Low)"
-        in (because)
-    )
+    on_its_word = f"on the word of the guideline {kept.id} on announcement (389.4(a), by Chief Low)"
+    assert f"its compiler decides; J. Lopez, {on_its_word}, approved" in because
     assert "389.4.1" not in {each["clause"] for each in told["clauses"]}
 
 
@@ -198,7 +198,8 @@ async def test_outside_of_it_a_supervisor_approves(routine: Routine, case: str) 
     if "policy_reasons" in submission:
         submission = submission | {"policy_reasons": await found(routine, submission["text"])}
     submitted = await routine.submit(**submission)
-    assert submitted.request.state is RequestState.OPEN
+    own = await routine.decide(submitted, routine.staff)
+    assert isinstance(own, Refusal) and own.code == "own_words"
     answer = await routine.decide(submitted, routine.supervisor)
     assert isinstance(answer, KeptDecision), answer
     assert await routine.judged(submitted) == "released"
@@ -213,7 +214,54 @@ async def found(routine: Routine, text: str) -> dict[str, str]:
 
 async def test_a_role_is_named_as_well_as_a_member(routine: Routine) -> None:
     await routine.guideline(members=[], roles=[Role.STAFF])
-    assert (await routine.submit()).request.state is RequestState.APPROVED
+    submitted = await routine.submit()
+    assert isinstance(await routine.decide(submitted, routine.staff), KeptDecision)
+
+
+async def not_on_its_word(routine: Routine) -> bool:
+    """Whether its compiler can release nothing."""
+    answer = await routine.decide(await routine.submit(), routine.staff)
+    return isinstance(answer, Refusal) and answer.code == "own_words"
+
+
+async def test_whoever_compiled_it_says_so_by_passkey(routine: Routine) -> None:
+    """Without one it waits for a supervisor, who is called once the compiler had a minute."""
+    await routine.guideline()
+    submitted = await routine.submit()
+    order = Decide(
+        request_id=submitted.request.id, verdict=Verdict.APPROVED,
+        revision_id=submitted.revision.id, digest=submitted.revision.digest,
+        idempotency_key="a-key-of-mine",
+    )  # fmt: skip
+    answer = await routine.story.ledger.write(lambda tx: decide(tx, order, routine.staff, SITE))
+    assert isinstance(answer, Refusal) and answer.code == "passkey_missing"
+    await routine.story.ledger.write(
+        lambda tx: calls.add_reach(
+            tx, routine.supervisor.id, Means.SMS, "+17605550100", actor="test"
+        )
+    )
+    state = await routine.story.ledger.read(
+        lambda tx: calls.state(tx, [Means.SMS], "https://alerts.example")
+    )
+    at = routine.story.clock.at
+    assert not next_calls(state, at).calls
+    assert next_calls(state, at + COMPILER_FIRST).calls
+    assert isinstance(await routine.decide(submitted, routine.supervisor), KeptDecision)
+    assert await routine.judged(submitted) == "released"
+    (decided,) = await routine.facts(Kind.DECISION_RECORDED)
+    assert "guideline_id" not in decided["public"], "it is the supervisor's own"
+
+
+async def test_nobody_elses_passkey_uses_a_guideline(routine: Routine) -> None:
+    """Nor does its compiler return or decline it so: they take it back."""
+    await routine.guideline(members=[routine.staff.id, routine.story.pio.id])
+    submitted = await routine.submit()
+    for who, verdict, code in (
+        (routine.story.pio, Verdict.APPROVED, "not_a_supervisor"),
+        (routine.staff, Verdict.DECLINED, "own_words"),
+    ):
+        answer = await routine.decide(submitted, who, verdict)
+        assert isinstance(answer, Refusal) and answer.code == code
 
 
 async def test_an_ended_guideline_covers_nothing(routine: Routine) -> None:
@@ -222,14 +270,14 @@ async def test_an_ended_guideline_covers_nothing(routine: Routine) -> None:
         tx, kept.id, person=routine.chief, actor="test"
     )
     await routine.story.ledger.write(end)
-    assert (await routine.submit()).request.state is RequestState.OPEN
+    assert await not_on_its_word(routine)
     assert await refused(routine.story, end) == "no_such_guideline"
 
 
 async def test_one_whose_time_is_over_covers_nothing(routine: Routine) -> None:
     await routine.guideline(until=NOW + timedelta(hours=1))
     routine.story.clock.move(hours=1)
-    assert (await routine.submit()).request.state is RequestState.OPEN
+    assert await not_on_its_word(routine)
 
 
 @pytest.mark.parametrize(
@@ -254,12 +302,13 @@ async def test_a_guideline_is_the_chiefs_and_whole(
 async def test_the_gate_comes_late_and_the_member_asks_again(routine: Routine) -> None:
     await routine.guideline()
     submitted = await routine.submit()
+    assert isinstance(await routine.decide(submitted, routine.staff), KeptDecision)
     routine.story.clock.move(seconds=61)
     assert await routine.judged(submitted) == "gate_late"
     again = await routine.story.ledger.write(
         lambda tx: renew_request(tx, submitted.request.id, routine.staff)
     )
-    assert again.state is RequestState.OPEN, "a supervisor is asked now"
+    assert again.state is RequestState.OPEN
 
 
 # --- By a supervisor --------------------------------------------------------------------------
@@ -317,6 +366,7 @@ async def test_whoever_may_write_it_takes_it_back_and_stops_it(routine: Routine)
     )
     await routine.guideline()
     again = await routine.submit(update_id=submitted.revision.update_id)
+    assert isinstance(await routine.decide(again, routine.staff), KeptDecision)
     assert await routine.judged(again) == "released"
 
     def stop(tx: Tx) -> None:
@@ -337,6 +387,7 @@ async def test_staff_stops_no_incidents_update(routine: Routine) -> None:
 async def test_a_correction_is_a_notice_too(routine: Routine) -> None:
     await routine.guideline()
     first = await routine.submit()
+    assert isinstance(await routine.decide(first, routine.staff), KeptDecision)
     assert await routine.judged(first) == "released"
     release = await routine.story.ledger.read(
         lambda tx: releases.of_revision(tx, first.revision.id)
@@ -345,6 +396,7 @@ async def test_a_correction_is_a_notice_too(routine: Routine) -> None:
     submitted = await routine.submit(kind=UpdateKind.CORRECTION, corrects=release.id)
     (fact, _) = await routine.facts(Kind.REVISION_SUBMITTED)
     assert fact["public"]["content"] == "routine"
+    assert isinstance(await routine.decide(submitted, routine.staff), KeptDecision)
     assert await routine.judged(submitted) == "released"
 
 
@@ -419,8 +471,9 @@ async def test_a_notice_is_no_incident(routine: Routine) -> None:
             guidelines.open_incidents(tx), incidents.silent_too_long(tx, limit=10),
         )  # fmt: skip
 
-    await routine.guideline()
-    assert await routine.judged(await routine.submit()) == "released"
+    submitted = await routine.submit()
+    assert isinstance(await routine.decide(submitted, routine.supervisor), KeptDecision)
+    assert await routine.judged(submitted) == "released"
     assert await routine.story.ledger.write(look) == (None, None, [], False, [], [])
     reported = await routine.story.reported(number, source="notice")
     assert reported != notice

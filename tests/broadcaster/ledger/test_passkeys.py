@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from broadcaster import practice
 from broadcaster.errors import Refusal
-from broadcaster.ledger import Ledger, Tx, passkeys, schema
-from broadcaster.passkey import Passkey
+from broadcaster.ledger import Ledger, Tx, locks, passkeys, people, schema
+from broadcaster.passkey import FAILURES, Passkey
 from broadcaster.record import Kind
-from tests.story import Story
+from broadcaster.roster import Role
+from tests.story import SITE, Story, unlocked
 
 
 async def added(story: Story, **ways: object) -> Passkey:
@@ -100,3 +103,27 @@ async def test_a_challenge_is_answered_once_in_time_and_by_whom_it_was_asked(sto
     late = await story.ledger.write(ask)
     story.clock.move(minutes=5)
     assert await refused(story, lambda tx: use(tx, late)) == "challenge_used"
+
+
+@pytest.mark.parametrize(("revoked", "holds"), [("before it", True), ("since", False)])
+async def test_who_gives_up_a_phone_locks_nobody_again(
+    story: Story, revoked: str, holds: bool
+) -> None:
+    """What it had signed by then stands; what it signs of a later lock does not."""
+    cole = await story.ledger.write(
+        lambda tx: people.add(tx, "Sgt Cole", [Role.SUPERVISOR], actor="test", practice=True)
+    )
+    for _ in range(FAILURES):
+        await story.ledger.write(lambda tx: locks.failed(tx, story.commander.id))
+    await story.ledger.write(lambda tx: unlocked(tx, story.commander.id, by=cole))
+    at = story.clock.at + timedelta(seconds=-1 if revoked == "before it" else 1)
+
+    def given_up(tx: Tx) -> None:
+        table = schema.passkeys
+        tx.connection.execute(
+            update(table).where(table.c.person_id == cole.id).values(revoked_at=at)
+        )
+
+    await story.ledger.write(given_up)
+    found = await story.ledger.read(lambda tx: locks.holding(tx, story.commander.id, SITE))
+    assert (found is not None) is holds

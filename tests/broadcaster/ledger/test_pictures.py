@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.exc import DatabaseError
 
 from broadcaster import channel
+from broadcaster.channel import Channel
 from broadcaster.cleaning import clean_picture
 from broadcaster.delivery import PostState
 from broadcaster.edit import EditWords, edit_words
@@ -29,6 +31,7 @@ from broadcaster.ledger.attempts import Ended, Opened, Wanted
 from broadcaster.media import Image
 from broadcaster.orders import ShowPicture, SubmitRevision, Submitted, submit_revision, take_back
 from broadcaster.suggestion import words
+from broadcaster.world import Exercise
 from streams.gate import judge_decision
 from tests.broadcaster.ledger.test_posts import leased
 from tests.pictures import drawing, kept_picture
@@ -155,9 +158,11 @@ async def test_an_edit_keeps_it_where_it_was_and_widens_nothing(story: Story) ->
     assert (without.media, without.pictures) == ((), ())
 
 
-async def opening(story: Story, post: posts.Kept) -> attempts.Outcome:
+async def opening(
+    story: Story, post: posts.Kept, there: Channel[Exercise] = PAGE
+) -> attempts.Outcome:
     lease = await leased(story, channel=post.channel)
-    wanted = Wanted(post.id, lease, timedelta(seconds=15), PAGE)
+    wanted = Wanted(post.id, lease, timedelta(seconds=15), there)
     outcomes = await story.ledger.write(lambda tx: attempts.open_(tx, [wanted]))
     return outcomes[post.id]
 
@@ -174,6 +179,25 @@ async def test_an_attempt_has_the_bytes_that_were_approved(story: Story) -> None
     outcome = await opening(story, planned["public_page"])
     assert isinstance(outcome, Opened)
     assert outcome.files.keys() == {image.digest}
+
+
+@pytest.mark.parametrize("upload", [timedelta(), channel.UPLOAD])
+async def test_an_attempt_that_brings_a_picture_has_the_time_for_it(
+    story: Story, upload: timedelta
+) -> None:
+    """Nobody sends the post again before that is over, and only then is it not known."""
+    _, _, planned = await released(story)
+    brought = PAGE.model_copy(update={"upload": upload})
+    words_alone = WORDS.model_copy(update={"upload": upload})
+    for name, there, longer in (
+        ("public_page", brought, upload), ("alerts", words_alone, timedelta())
+    ):  # fmt: skip
+        post = planned[name]
+        assert isinstance(await opening(story, post, there), Opened)
+        [attempt] = await story.ledger.read(partial(attempts.of_post, post_id=post.id))
+        assert attempt.send_before == story.clock.now() + timedelta(seconds=15) + longer
+        kept = await story.ledger.read(partial(posts.get, post_id=post.id))
+        assert kept is not None and kept.next_look == attempt.send_before
 
 
 async def test_bytes_that_are_not_those_that_were_approved_are_not_sent(

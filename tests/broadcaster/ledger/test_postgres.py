@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from broadcaster import commands, rostering
+from broadcaster.approval import Assent, Verdict
 from broadcaster.clock import SystemClock
 from broadcaster.commands import Here
 from broadcaster.delivery import PostState
@@ -23,6 +24,7 @@ from broadcaster.errors import LedgerAway, LedgerSilent, Refusal
 from broadcaster.fallback import Allowance, sealed
 from broadcaster.guest import Guest
 from broadcaster.guests import EnrolGuest, draft_guest, end_guest, enrol_guest
+from broadcaster.handover import record_command
 from broadcaster.incident import Report, fold
 from broadcaster.ledger import (
     Ledger,
@@ -34,6 +36,7 @@ from broadcaster.ledger import (
     guests,
     incidents,
     leases,
+    locks,
     open_ledger,
     outbox,
     passkeys,
@@ -43,20 +46,39 @@ from broadcaster.ledger import (
 )
 from broadcaster.ledger import postgres as postgres_ledger
 from broadcaster.ledger.attempts import Closing, Ended, Opened, Wanted
-from broadcaster.orders import renew_request, stop_release, withdraw_request
+from broadcaster.orders import (
+    Decide,
+    renew_request,
+    stop_release,
+    withdraw_assent,
+    withdraw_request,
+)
 from broadcaster.outcome import Next
-from broadcaster.passkey import guest_challenge
+from broadcaster.passkey import FAILURES, guest_challenge
 from broadcaster.posting import Channels
 from broadcaster.record import Kind
-from broadcaster.roster import Role
+from broadcaster.roster import Person, Role
 from broadcaster.settings import Settings
+from streams.gate import judge_decision
 from streams.prove import judge_next
 from streams.sweep import sweep
 from tests.codes import KEY, PIN
 from tests.connected.installation import until
 from tests.patience import PATIENCE
 from tests.postgres import Database, Server
-from tests.story import EXERCISE, HOOK, NOW, PAGE, SITE, Story, a_story
+from tests.story import (
+    EXERCISE,
+    HOOK,
+    INCIDENT_URL,
+    NOW,
+    PAGE,
+    SITE,
+    StillClock,
+    Story,
+    a_story,
+    tapped,
+    unlocked,
+)
 
 NOWHERE = Path("unused")
 LASTS = timedelta(seconds=30)
@@ -120,6 +142,13 @@ async def test_the_desk_takes_reports(desk: Ledger) -> None:
         "UPDATE decisions SET outcome = 'released'",
         "UPDATE assents SET proof = '{}'",
         "DELETE FROM assents",
+        "UPDATE assent_ends SET nonce = ''",
+        "DELETE FROM assent_ends",
+        "UPDATE approval_requests SET expires_at = now()",
+        "UPDATE approval_requests SET epoch = 9",
+        "UPDATE locks SET at = now()",
+        "UPDATE locks SET person_id = 'p'",
+        "DELETE FROM locks",
         "INSERT INTO seals SELECT * FROM seals",
         "UPDATE meta SET value = 'live' WHERE name = 'world'",
         "INSERT INTO outbox (topic, key, value, message_id, at) "
@@ -187,10 +216,53 @@ async def test_the_desk_types_and_the_worker_judges(desk: Ledger, worker: Ledger
     made = await worker.write(allowed)
     wrong = sealed("1", "2", made.salt, b"words")
     await desk.write(lambda tx: fallbacks.enter(tx, made.id, wrong, b"words"))
-    assert await worker.write(judge_next(KEY))
+    assert await worker.write(judge_next(KEY, SITE))
     kept = await desk.read(lambda tx: fallbacks.entered(tx, wrong))
     assert kept is not None and kept.answer.refused == "code_wrong"
     await desk.write(lambda tx: fallbacks.end(tx, made, ended_by="desk", actor="desk"))
+
+
+async def test_the_desks_role_asks_decides_takes_back_and_unlocks(
+    desk: Ledger, worker: Ledger
+) -> None:
+    """With what it may write of requests, assents and locks, and no more."""
+    story = Story(worker, StillClock())
+    await story._begin()
+    incident_id = await story.reported()
+
+    def added(tx: Tx) -> list[Person]:
+        return [people.add(tx, name, [role], actor="test", practice=True)
+                for name, role in (("Capt Lee", Role.COMMANDER), ("Sgt Ortega", Role.COMMANDER),
+                                   ("Sgt Bell", Role.SUPERVISOR))]  # fmt: skip
+
+    lee, ortega, bell = await worker.write(added)
+    story.ledger = desk
+    await desk.write(lambda tx: record_command(
+        tx, incident_id, lee.id, story.pio, with_id=ortega.id, both=True
+    ))  # fmt: skip
+    submitted = await story.submitted(incident_id)
+
+    async def approves(person: Person) -> object:
+        order = Decide(
+            request_id=submitted.request.id, verdict=Verdict.APPROVED,
+            revision_id=submitted.revision.id, digest=submitted.revision.digest,
+            idempotency_key=str(uuid4()),
+        )  # fmt: skip
+        return await desk.write(lambda tx: tapped(tx, order, person))
+
+    assert isinstance(await approves(lee), Assent)
+    await desk.write(lambda tx: withdraw_assent(tx, submitted.request.id, lee))
+    for _ in range(FAILURES):
+        await desk.write(lambda tx: locks.failed(tx, ortega.id))
+    assert isinstance(refused := await approves(ortega), Refusal) and refused.code == "locked_out"
+    await desk.write(lambda tx: unlocked(tx, ortega.id, by=bell))
+    assert isinstance(await approves(ortega), Assent)
+    decided = await approves(lee)
+    assert isinstance(decided, approvals.KeptDecision)
+    judge = judge_decision(decided.decision.id, EXERCISE, INCIDENT_URL)
+    assert await worker.write(judge)
+    kept = await worker.read(lambda tx: approvals.decision(tx, decided.decision.id))
+    assert kept is not None and kept.outcome == "released"
 
 
 async def test_the_desks_role_keeps_no_roster_and_says_where_it_is_kept(

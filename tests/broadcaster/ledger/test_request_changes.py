@@ -7,9 +7,9 @@ from datetime import timedelta
 from broadcaster.approval import Verdict
 from broadcaster.handover import record_command
 from broadcaster.informing import GIVEN_UP_AFTER, State
-from broadcaster.ledger import Tx, problems, request_changes
+from broadcaster.ledger import Tx, approvals, problems, request_changes
 from broadcaster.ledger.request_changes import Untold
-from broadcaster.orders import Decide, expire_request, renew_request, withdraw_request
+from broadcaster.orders import Decide, expire_request, withdraw_request
 from streams.gate import judge_decision
 from streams.notify import call_approver
 from tests.story import EXERCISE, INCIDENT_URL, Story, tapped
@@ -48,11 +48,11 @@ async def test_what_the_gate_refuses_and_asks_again(story: Story) -> None:
     story.clock.move(seconds=61)
     await story.ledger.write(judge_decision(kept.decision.id, EXERCISE, INCIDENT_URL))
     request = submitted.request
-    again = await story.ledger.write(lambda tx: renew_request(tx, request.id, story.pio))
+    [again] = await story.ledger.read(lambda tx: approvals.open_requests(tx))
     assert [state for state, _ in await states(story, request.id)] == [
         State.OPENED, State.APPROVED, State.NOT_RELEASED, State.EXPIRED, State.RENEWED,
     ]  # fmt: skip
-    assert [state for state, _ in await states(story, again.id)] == [State.OPENED]
+    assert [state for state, _ in await states(story, again.request.id)] == [State.OPENED]
 
 
 async def test_each_other_end_of_a_request(story: Story) -> None:

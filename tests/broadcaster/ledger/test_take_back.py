@@ -7,32 +7,53 @@ from datetime import timedelta
 import pytest
 
 from broadcaster.approval import AnyRelease
-from broadcaster.delivery import PostState, Receipt
+from broadcaster.channel import Channel
+from broadcaster.delivery import InDoubt, PostState, Receipt, Refused, TryLater
+from broadcaster.desk.release import look
 from broadcaster.errors import Refusal
 from broadcaster.ledger import Tx, approvals, attempts, leases, people, posts, records, releases
-from broadcaster.ledger.attempts import Closing, Opened, Wanted
+from broadcaster.ledger.attempts import Closing, Ended, Opened, Wanted
 from broadcaster.orders import Submitted, take_back
-from broadcaster.outcome import Next
+from broadcaster.outcome import Choice, Next
 from broadcaster.record import Kind
 from broadcaster.roster import Person, Role
+from broadcaster.settling import choose
 from broadcaster.update import UpdateKind
+from broadcaster.world import Exercise
 from streams.gate import judge_decision
+from streams.sweep import sweep
 from tests.story import EXERCISE, HOOK, INCIDENT_URL, PAGE, Story
 
 
 async def posted(story: Story, release: AnyRelease) -> None:
     """The public page has it; the county's desk not yet."""
+    await tried(story, release, PAGE, "receipt", PostState.POSTED, Receipt(remote_id="r1"))
+
+
+async def tried(
+    story: Story, release: AnyRelease, channel: Channel[Exercise], outcome: str, state: PostState,
+    receipt: Receipt | None = None,
+) -> None:  # fmt: skip
+    """One try on a channel, and what becomes of the post."""
 
     def step(tx: Tx) -> None:
-        post = next(p for p in posts.of_release(tx, release.id) if p.channel == PAGE.name)
+        post = next(p for p in posts.of_release(tx, release.id) if p.channel == channel.name)
         lasts = timedelta(seconds=30)
-        [lease] = leases.take(tx, ["channel:public_page"], "test", lasts).values()
-        [opened] = attempts.open_(tx, [Wanted(post.id, lease, lasts, PAGE)]).values()
+        [lease] = leases.take(tx, [f"channel:{channel.name}"], "test", lasts).values()
+        [opened] = attempts.open_(tx, [Wanted(post.id, lease, lasts, channel)]).values()
         assert isinstance(opened, Opened)
-        receipt = Receipt(remote_id="r1")
-        attempts.close(tx, [Closing(opened, lease, "receipt", Next(PostState.POSTED), receipt)])
+        then = Next(state, tx.now if state is PostState.WAITING else None)
+        attempts.close(tx, [Closing(opened, lease, outcome, then, receipt)])
 
     await story.ledger.write(step)
+
+
+async def channels_of(story: Story, order: Submitted) -> set[str]:
+    """Where a retraction that was ordered is released."""
+    assert await judged(story, order) == "released"
+    said = await story.ledger.read(lambda tx: releases.of_revision(tx, order.revision.id))
+    assert said is not None
+    return set(said.channels)
 
 
 async def ordered(story: Story, release_id: str, by: Person | None = None) -> Submitted:
@@ -58,9 +79,9 @@ async def test_what_is_out_is_taken_back_in_the_words_approved_with_it(story: St
     order = await ordered(story, release.id)
     assert await judged(story, order) == "released"
     said = await story.ledger.read(lambda tx: releases.of_revision(tx, order.revision.id))
-    assert said is not None and said.channels == (PAGE.name,), "where it is out, and nowhere else"
+    assert said is not None and said.channels == base.channels, "it may begin there meanwhile"
     revision = await story.ledger.read(lambda tx: approvals.revision(tx, said.revision_id))
-    assert revision is not None and revision.renderings == (base.retraction[0],)
+    assert revision is not None and revision.renderings == base.retraction
     assert (revision.kind, revision.number) == (UpdateKind.RETRACTION, 2)
     assert "We take back our update #1" in revision.renderings[0].text
     left = {p.channel: p for p in await story.ledger.read(
@@ -70,6 +91,63 @@ async def test_what_is_out_is_taken_back_in_the_words_approved_with_it(story: St
     told = await story.ledger.read(lambda tx: records.of_incident(tx, incident))
     [entry] = [each for each in told if each["kind"] == Kind.RETRACTION_ORDERED]
     assert entry["actor"] == story.pio.id and entry["public"]["release_id"] == release.id
+
+
+async def test_what_may_have_arrived_and_waits_to_be_sent_again_is_taken_back_too(
+    story: Story,
+) -> None:
+    """Its answer was lost, on a channel that may be sent the same again (class A or B)."""
+    release, _ = await story.released(await story.reported())
+    await posted(story, release)
+    await tried(story, release, HOOK, InDoubt.__name__, PostState.WAITING)
+    story.clock.move(seconds=1)
+    order = await ordered(story, release.id)
+    assert await channels_of(story, order) == {PAGE.name, HOOK.name}
+
+
+async def test_what_may_be_out_and_waits_is_enough_to_take_back(story: Story) -> None:
+    release, _ = await story.released(await story.reported())
+    await tried(story, release, HOOK, InDoubt.__name__, PostState.WAITING)
+    view = await story.ledger.read(lambda tx: look(tx, release.id))
+    assert {each.channel for each in view.retraction} == {PAGE.name, HOOK.name}
+    story.clock.move(seconds=1)
+    assert HOOK.name in await channels_of(story, await ordered(story, release.id))
+
+
+async def test_what_provably_did_not_arrive_is_stopped_and_not_taken_back(story: Story) -> None:
+    release, _ = await story.released(await story.reported())
+    await tried(story, release, HOOK, TryLater.__name__, PostState.WAITING)
+    assert await refused(story, release.id) == "nothing_to_take_back"
+    view = await story.ledger.read(lambda tx: look(tx, release.id))
+    assert not view.retraction
+
+
+async def test_what_begins_between_the_order_and_the_gate_is_taken_back_too(story: Story) -> None:
+    release, _ = await story.released(await story.reported())
+    await posted(story, release)
+    story.clock.move(seconds=1)
+    order = await ordered(story, release.id)
+    await tried(story, release, HOOK, "receipt", PostState.POSTED, Receipt(remote_id="r2"))
+    assert await channels_of(story, order) == {PAGE.name, HOOK.name}
+
+
+async def test_what_was_refused_is_not_sent_again_once_it_was_taken_back(story: Story) -> None:
+    release, _ = await story.released(await story.reported())
+    await posted(story, release)
+    await tried(story, release, HOOK, Refused.__name__, PostState.REFUSED)
+    story.clock.move(seconds=1)
+    assert await channels_of(story, await ordered(story, release.id)) == {PAGE.name}
+
+    def again(tx: Tx) -> None:
+        [post] = [p for p in posts.of_release(tx, release.id) if p.channel == HOOK.name]
+        choose(tx, post.id, post.attempts, Choice.SEND_AGAIN, story.pio)
+        sweep(tx, [PAGE, HOOK])
+        lasts = timedelta(seconds=30)
+        [lease] = leases.take(tx, [f"channel:{HOOK.name}"], "test", lasts).values()
+        [outcome] = attempts.open_(tx, [Wanted(post.id, lease, lasts, HOOK)]).values()
+        assert isinstance(outcome, Ended) and outcome.then.state is PostState.REPLACED
+
+    await story.ledger.write(again)
 
 
 async def test_nobody_is_asked_about_it(story: Story) -> None:

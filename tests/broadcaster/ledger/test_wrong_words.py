@@ -153,7 +153,7 @@ async def test_each_alarm_is_seen_by_itself(story: Story) -> None:
         assert (now.alarms, now.seen_by, now.seen_at) == (False, story.pio.id, story.clock.at)
 
 
-@pytest.mark.parametrize("state", [PostState.HELD, PostState.REFUSED])
+@pytest.mark.parametrize("state", [PostState.HELD, PostState.REFUSED, PostState.EXPIRED])
 async def test_what_needs_somebody_before_it_puts_them_right_is_told(
     story: Story, state: PostState
 ) -> None:
