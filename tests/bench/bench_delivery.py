@@ -2,7 +2,8 @@
 
     B2  one incident's updates at 1, 5 and 20 a second: how old what a receiver shows is
     B3  one of ten channels takes 8 s, hangs or drips: the other nine, approve → arrival
-    B4  429 and 503 with Retry-After, a reset after acting, half an answer: early, lost, twice
+    B4  429 and 503 with Retry-After, a reset after acting, half an answer: early, lost, twice; in
+        class D a person is asked of what is left open, as each receiver's first 503
     B5  kill -9 at random instants: lost, twice
     B6  an outage of all receivers: what arrives afterwards, in which order
 
