@@ -299,6 +299,11 @@ async def test_the_desks_role_keeps_no_roster_and_says_where_it_is_kept(
     assert "/enrol/" in added["link"]
 
 
+async def test_the_workers_role_asks_again_and_tells_of_what_it_refused(worker: Ledger) -> None:
+    await run(worker, "INSERT INTO approval_requests SELECT * FROM approval_requests")
+    await run(worker, "INSERT INTO command_moves SELECT * FROM command_moves")
+
+
 async def test_the_workers_role_notes_who_has_a_mail(worker: Ledger) -> None:
     await run(worker, "INSERT INTO mail_taken SELECT * FROM mail_taken")
     await run(worker, "UPDATE mail_taken SET fate = 'taken'")
