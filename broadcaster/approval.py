@@ -22,7 +22,7 @@ from broadcaster.guideline import Guideline, OpenIncident, Submission
 from broadcaster.incident import NAMESPACE, Command, Topic
 from broadcaster.passkey import Json, Passkey, Site, decision_challenge
 from broadcaster.policy import Finding, blocking, screen, wanting
-from broadcaster.roster import Act, Person, Role, require
+from broadcaster.roster import Act, Person, Role, may_command, require
 from broadcaster.update import (
     Change,
     Revision,
@@ -454,7 +454,7 @@ def person_objection(case: Case) -> Refusal | None:
             kind=Kind.FORBIDDEN,
         )
     if case.command.held_by(case.person.id):
-        return None
+        return _no_commander(case)
     moved = case.person.id == case.request.asked or case.person.id in case.command.former
     return Refusal(
         "command_moved" if moved else "not_the_commander",
@@ -464,6 +464,17 @@ def person_objection(case: Case) -> Refusal | None:
         kind=Kind.CONFLICT if moved else Kind.FORBIDDEN,
         facts={"commander": case.commander_name or ""},
     )
+
+
+def _no_commander(case: Case) -> Refusal | None:
+    """Where whoever commands, by what the desk recorded, was no Commander by the roster then."""
+    if case.person.outside or may_command(case.person):
+        return None
+    return Refusal(
+        "cannot_command", f"{case.person.name} ({case.person.title}) may not command.",
+        "Have the PIO record who commands, or telephone the Watch Commander.",
+        kind=Kind.FORBIDDEN,
+    )  # fmt: skip
 
 
 def _no_supervisor() -> Refusal:

@@ -166,7 +166,7 @@ def _case(
     request = approvals.lock_request(tx, decision.request_id)
     assert request is not None, "a decision's request is a foreign key"
     revision = approvals.revision(tx, request.request.revision_id)
-    person = people.get(tx, decision.person_id)
+    person = people.get(tx, decision.person_id, at=decision.at)
     assert revision is not None and person is not None, "foreign keys too"
     command = _command_then(kept, incident.incident.command)
     assent = assents.get(tx, decision.assent_id)
@@ -177,9 +177,10 @@ def _case(
             person=person, verdict=Verdict(decision.verdict), digest=decision.digest,
             reason=decision.reason, command=command,
             commander_name=commander_name(tx, command), facts=facts_of(incident),
-            at=decision.at, proof=kept.proof, passkey=passkeys.get(tx, id_of(kept.proof)),
-            site=site, keeps=decision.keeps, assent=assent,
-            assent_passkey=passkeys.get(tx, id_of(assent.proof)) if assent else None,
+            at=decision.at, proof=kept.proof,
+            passkey=passkeys.get(tx, id_of(kept.proof), at=decision.at), site=site,
+            keeps=decision.keeps, assent=assent,
+            assent_passkey=passkeys.get(tx, id_of(assent.proof), at=assent.at) if assent else None,
             voice=_voice(tx, decision.id, by_voice), entered=fallbacks.entered(tx, kept.seal),
             routine=routine_of(tx, incident.incident, revision),
             by_guideline=decision.guideline_id is not None,

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DatabaseError
 from broadcaster.errors import Refusal
 
 #: The newest migration. Known here, so that Alembic is loaded only where there is work for it.
-HEAD = "0023"
+HEAD = "0025"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 

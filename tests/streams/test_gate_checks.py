@@ -46,6 +46,7 @@ from broadcaster.ledger import (
     passkeys,
     people,
     releases,
+    roles,
     schema,
     voices,
 )
@@ -1125,6 +1126,22 @@ async def a_guest_was_heard(scene: Scene) -> None:
     await scene.hear()
 
 
+async def a_commander_who_is_none_any_more(scene: Scene) -> None:
+    """Whom the desk's tables still call the Commander; the roster does not."""
+    await _is_now(scene, Role.STAFF)
+    await scene.decide()
+
+
+async def heard_of_one_who_left_the_roster(scene: Scene) -> None:
+    await _is_now(scene)
+    await scene.hear()
+
+
+async def _is_now(scene: Scene, *given: Role) -> None:
+    lee, pio = scene.lee.id, scene.story.pio.id
+    await scene.story.ledger.write(lambda tx: roles.change(tx, lee, given, by=pio))
+
+
 async def _commands(scene: Scene, person: Person | None) -> None:
     incident, pio = scene.request.incident_id, scene.story.pio
     await scene.story.ledger.write(
@@ -1150,6 +1167,7 @@ class Check:
 
 
 DECIDE, PERSON, WORDS = (approval, "decide"), (approval, "person_objection"), (approval, "_words")
+COMMANDER = (approval, "_no_commander")
 POLICY, FOUND = (approval, "_policy"), (approval, "policy_objection")
 SCREENED = (approval, "_screened")
 STILL, TIME, FACTS = (approval, "_still_objected"), (approval, "_time"), (approval, "_facts")
@@ -1217,6 +1235,10 @@ CHECKS = [
           no_command_and_no_watch_commander, "not_the_commander"),
     Check(PERSON, "case.command.held_by(case.person.id)", "True", another_commands,
           "command_moved"),
+    Check(PERSON, "return _no_commander(case)", "return None", a_commander_who_is_none_any_more,
+          "cannot_command"),
+    Check(COMMANDER, "may_command(case.person)", "True", heard_of_one_who_left_the_roster,
+          "cannot_command"),
     Check(WORDS, "case.digest == case.request.digest ==", "case.request.digest ==",
           other_words_seen, "words_changed"),
     Check(WORDS, "== case.request.digest == now", "== case.request.digest",
@@ -1417,6 +1439,8 @@ UNNOTICED = {
     (OUTSIDE, "it is None"): "the gate would fail on the notice that is not there",
     (STRICTLY, "guideline is None"): "the gate would fail on the guideline that is not there",
     (STRICTLY, "outside"): "hands on what a term says; each term has its own row",
+    (COMMANDER, "case.person.outside"): "lets a Commander from outside decide; their passkey says "
+    "of which incident",
     (PERSON, "case.command.routine"):
         "lets a supervisor decide; without it the Watch Commander alone could",
     (PERSON, "case.command.person_id is None"):
