@@ -60,7 +60,8 @@ async def filled(
         "request_id": submitted.request.id, "incident_id": submitted.request.incident_id,
         "release_id": released.id, "token": token, "name": "tokens.css",
         "public_id": public.public_id, "post_id": post.id,
-        "call_id": "none", "offer_id": "none", "digest": picture.digest, "ending": "jpg",
+        "person_id": persons.commander.id, "call_id": "none", "offer_id": "none",
+        "digest": picture.digest, "ending": "jpg",
     }  # fmt: skip
 
 

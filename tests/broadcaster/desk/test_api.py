@@ -464,10 +464,39 @@ async def test_a_submission_is_taken_back(pio: Phone, watch: Phone, submitted: S
     assert (await pio.post(path, status=409))["code"] == "already_withdrawn"
 
 
+async def test_a_notice_is_begun_and_submitted(pio: Phone, watch: Phone, desk: Desk) -> None:
+    body = {"topic": "recruitment", "subject": "Hiring officers", "place": "City Hall"}
+    begun = await pio.post("/notices", body, 201)
+    assert (begun["notice"], begun["open"], begun["type"]) == (
+        "recruitment", False, "Hiring officers",
+    )  # fmt: skip
+    assert (await pio.get(f"/incidents/{begun['id']}"))["incident"] == begun
+    refused = await pio.post("/notices", body | {"subject": " "}, 422)
+    assert refused["code"] == "subject_missing"
+    refused = await pio.post("/notices", body | {"request_id": "none"}, 409)
+    assert refused["code"] == "not_passed_on"
+
+
+async def test_the_watch_commander_names_a_deputy_and_ends_it(
+    pio: Phone, watch: Phone, persons: scene.Persons, clock: scene.HeldClock
+) -> None:
+    path = f"/people/{persons.commander.id}/deputy"
+    until = (clock.now() + timedelta(days=1)).isoformat()
+    body = {"until": until, "reason": "Night shift"}
+    assert (await pio.post(path, body, 403))["code"] == "not_your_act"
+    named = await watch.post(path, body, 201)
+    assert (named["granted_by"], named["ended_at"]) == (persons.watch.id, None)
+    assert (await watch.post(path, body, 409))["code"] == "deputy_already"
+    ended = await watch.post(f"{path}/end")
+    assert ended["ended_by"] == persons.watch.id and ended["granted_at"] == named["granted_at"]
+    assert (await watch.post(f"{path}/end", status=409))["code"] == "no_deputy"
+    assert (await watch.post("/people/nobody/deputy", body, 404))["code"] == "no_such_person"
+
+
 async def test_nobody_signed_in_gets_nothing(client: TestClient, submitted: Submitted) -> None:
     stranger = Phone(client)
     known = {"request_id": submitted.request.id, "incident_id": submitted.request.incident_id,
-             "release_id": "none", "offer_id": "none"}  # fmt: skip
+             "release_id": "none", "offer_id": "none", "person_id": "none"}  # fmt: skip
     for operation in api.OPERATIONS:
         if operation.who is not of_session:
             continue  # tests/broadcaster/desk/test_hook.py
