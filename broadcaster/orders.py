@@ -628,6 +628,22 @@ def routine_of(tx: Tx, incident: Incident, revision: Revision) -> Routine | None
     )  # fmt: skip
 
 
+def in_its_place(tx: Tx, request: ApprovalRequest) -> ApprovalRequest | None:
+    """The newer request that waits in another one's place: for the same update, else for the same
+    incident."""
+    newer = [
+        each.request
+        for each in approvals.open_requests(tx, request.incident_id)
+        if each.request.id != request.id and each.request.created_at >= request.created_at
+    ]
+    mine = approvals.revision(tx, request.revision_id)
+    for each in newer:
+        theirs = approvals.revision(tx, each.revision_id)
+        if mine and theirs and theirs.update_id == mine.update_id:
+            return each
+    return newer[-1] if newer else None
+
+
 def facts_of(kept: incidents.Kept) -> dict[str, str | None]:
     """What an incident's facts are now, for telling whether words still hold."""
     return kept.incident.facts

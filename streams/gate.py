@@ -57,16 +57,16 @@ ACTOR = "gate"
 
 def judge_decision(
     decision_id: str, world: W, incident_url: Callable[[str], str], contact: str = "",
-    *, by_voice: bool = False, device_bound: bool = False,
+    *, by_voice: bool = False, device_bound: bool = False, apps: tuple[str, ...] = (),
 ) -> Callable[[Tx], bool]:  # fmt: skip
     """The step for one decision: answers whether there is such a decision. Judged once.
 
     `incident_url`: where the public reads about an incident, by its public id. The desk is at the
     same site, and the Commander's passkey answers no other. `contact`: the department's own, which
     words may say. `by_voice`: whether the department approves by voice; `device_bound`: whether it
-    takes no passkey that its maker copies.
+    takes no passkey that its maker copies. `apps`: as what its own apps answer.
     """
-    site = Site.at(incident_url(""))
+    site = Site.at(incident_url(""), apps)
 
     def step(tx: Tx) -> bool:
         unlocked = approvals.decision(tx, decision_id)

@@ -33,9 +33,16 @@ from broadcaster.channel import AnyChannel
 from broadcaster.counting import CountRule
 from broadcaster.delivery import PostState
 from broadcaster.desk import asyncapi, openapi
-from broadcaster.desk.changes import Changes, since_last_release
+from broadcaster.desk.changes import Changes, Difference, between, since_last_release
 from broadcaster.desk.checks import Check, checks
-from broadcaster.desk.decision import answered, decided, on_record, own_passkeys, prover
+from broadcaster.desk.decision import (
+    answered,
+    decided,
+    on_record,
+    own_passkeys,
+    prover,
+    request_address,
+)
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.handover import accepted
 from broadcaster.desk.lapsed import FactChange, OldWords, old_words, told
@@ -76,6 +83,7 @@ from broadcaster.orders import (
     Submitted,
     ask_to_keep,
     facts_of,
+    in_its_place,
     name_of,
     renew_request,
     stop_release,
@@ -561,6 +569,15 @@ class DecidedView(Frozen):
     why: str | None
 
 
+class NewerView(Frozen):
+    """The request that waits in this one's place."""
+
+    request_id: str
+    address: str = Field(description="Its page.")
+    code: str
+    changes: Difference = Field(description="Its words against those of this request.")
+
+
 class ApprovalDetail(Frozen):
     """All that a phone needs to show before a decision, and after it."""
 
@@ -612,6 +629,9 @@ class ApprovalDetail(Frozen):
     assent: AssentView | None = Field(
         description="Where both Commanders must approve: who has, while the other is waited for; "
         "or whose approval the decision completed."
+    )
+    newer: NewerView | None = Field(
+        description="A newer request of the same update or incident that waits for a decision."
     )
     decided: DecidedView | None
     release: ReleaseView | None
@@ -1018,6 +1038,7 @@ def approval_detail(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
         )
         if assent
         else None,
+        newer=_newer(tx, desk, kept.request, revision),
         decided=DecidedView(
             decision=_decision(decided), person_name=name_of(tx, decided.decision.person_id),
             by_code=decided.seal is not None, outcome=decided.outcome, why=decided.why,
@@ -1025,6 +1046,17 @@ def approval_detail(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
         if decided
         else None,
         release=_release(tx, release, revision.number) if release else None,
+    )  # fmt: skip
+
+
+def _newer(tx: Tx, desk: Desk, request: ApprovalRequest, revision: Revision) -> NewerView | None:
+    newer = in_its_place(tx, request)
+    now = approvals.revision(tx, newer.revision_id) if newer else None
+    if newer is None or now is None:
+        return None
+    return NewerView(
+        request_id=newer.id, address=request_address(desk, newer.id),
+        code=short_code(newer.digest), changes=between(revision, now),
     )  # fmt: skip
 
 

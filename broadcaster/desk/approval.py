@@ -266,7 +266,6 @@ class Look:
     """All that the page shows, from one look at the ledger."""
 
     detail: ApprovalDetail
-    newer: str | None  #: a request that waits in this one's place
     asks: dict[str, Json] | None
     command: Command
     writing: Act  #: what it takes to ask again
@@ -301,16 +300,11 @@ async def _page(
         kept = _known(tx, request.match_info["request_id"])
         incident = incidents.get(tx, kept.request.incident_id)
         assert incident is not None, "a request's incident is a foreign key"
-        newer = [
-            waiting.request.id
-            for waiting in approvals.open_requests(tx, kept.request.incident_id)
-            if waiting.request.id != kept.request.id
-        ]
         detail = approval_detail(tx, desk, kept)
         revision = approvals.revision(tx, kept.request.revision_id)
         assert revision is not None, "a request's revision is a foreign key, too"
         return Look(
-            detail, next(iter(newer), None),
+            detail,
             asked(tx, desk, kept, person, detail.keeps), incident.incident.command,
             writing(incident.incident),
             handover.command_view(tx, desk, incident.incident, person),
@@ -349,7 +343,8 @@ async def _page(
         waits=waits,
         expired=expired,
         over=over,
-        newer=seen.newer,
+        newer=it.newer.request_id if it.newer else None,
+        newly=changed(it.newer.changes.channels, titles) if it.newer else (),
         by_voice=seen.by_voice,
         still_out=seen.still_out,
         names=seen.at.names,

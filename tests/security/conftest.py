@@ -14,10 +14,11 @@ from tests.broadcaster.desk.conftest import (
     persons,
     released,
     settings,
+    some_settings,
     submitted,
 )
 
 __all__ = [
     "another_client", "app", "client", "clock", "desk", "empty_ledger", "incident", "ledger",
-    "persons", "released", "settings", "submitted",
+    "persons", "released", "settings", "some_settings", "submitted",
 ]  # fmt: skip

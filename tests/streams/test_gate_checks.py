@@ -1305,7 +1305,7 @@ CHECKS = [
           "passkey_not_proven"),
     Check(ANSWERS, "expected_challenge=challenge", "expected_challenge=challenge_in(answer)",
           an_answer_to_another_request, "passkey_not_proven"),
-    Check(ANSWERS, "expected_origin=site.origin", f'expected_origin="{ELSEWHERE.origin}"',
+    Check(ANSWERS, "[site.origin, *site.apps]", f'"{ELSEWHERE.origin}"',
           on_another_site, "passkey_not_proven"),
     Check(ANSWERS, "expected_rp_id=site.host", f'expected_rp_id="{ELSEWHERE.host}"',
           for_another_host, "passkey_not_proven"),

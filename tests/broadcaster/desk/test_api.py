@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -372,6 +373,42 @@ async def test_the_same_tap_again_gets_the_first_answer(
     for _ in range(3):
         assert await watch.post(path, decision_body(submitted)) == first
     assert await ledger.read(records.head) == head
+
+
+async def test_an_answer_to_an_older_request_names_the_newer_and_what_is_new_in_it(
+    watch: Phone, ledger: Ledger, submitted: Submitted, incident: incidents.Kept,
+    persons: scene.Persons, clock: scene.HeldClock,
+) -> None:  # fmt: skip
+    path = f"/approval-requests/{submitted.request.id}"
+    assert (await watch.get(path))["newer"] is None
+    clock.on(seconds=1)
+    order = scene.order_for(incident, clock.now(), text="Gas leak stopped. Stay away.",
+                            channels=("public_page",))  # fmt: skip
+    order = order.model_copy(update={"update_id": submitted.revision.update_id})
+    newer = await scene.submit(ledger, order, persons.pio)
+
+    refused = await watch.post(f"{path}/decision", decision_body(submitted), 409)
+    address = f"http://127.0.0.1:8080/a/{newer.request.id}"
+    assert refused["code"] == "already_withdrawn"
+    assert (refused["newer_request_id"], refused["newer_address"]) == (newer.request.id, address)
+    told = (await watch.get(path))["newer"]
+    assert (told["request_id"], told["address"]) == (newer.request.id, address)
+    assert told["changes"]["channels_left_out"] == ["partners"]
+    (page,) = told["changes"]["channels"]
+    parts = {part["how"]: part["text"] for part in page["parts"]}
+    assert "stopped" in parts["added"] and parts["removed"]
+
+    client = watch.client
+    answer = await client.post(
+        f"/a/{submitted.request.id}", headers=scene.SAME_ORIGIN | scene.PAGE,
+        data=decision_body(submitted) | {"reason": "", "proof": "", "keeps": ""},
+    )  # fmt: skip
+    shown = await answer.text()
+    assert answer.status == 409
+    newly = shown.split('id="newly"')[1].split("</div>")[0]
+    assert re.search(r"<ins>.*stopped", newly) and "<del>" in newly
+    assert "Not on Partner agencies this time" in newly
+    assert (await watch.get(f"/approval-requests/{newer.request.id}"))["newer"] is None
 
 
 async def test_a_key_used_for_another_decision_is_refused(
