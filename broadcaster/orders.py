@@ -39,6 +39,7 @@ from broadcaster.fallback import Entered
 from broadcaster.guideline import Submission, about_an_incident, covering
 from broadcaster.handover import How, commander_name, locked, move
 from broadcaster.incident import NAMESPACE, Command, Incident, Topic
+from broadcaster.informing import State
 from broadcaster.ledger import (
     Tx,
     approvals,
@@ -55,6 +56,7 @@ from broadcaster.ledger import (
     posts,
     releases,
     reply_decisions,
+    request_changes,
 )
 from broadcaster.media import MOST_PICTURES, Digest, Picture, described
 from broadcaster.passkey import Json, Passkey, Site, decision_challenge, id_of
@@ -452,6 +454,7 @@ def _assented(tx: Tx, case: Case, order: Decide, reason: str | None) -> Assent:
         proof=case.proof,
     )  # fmt: skip
     assents.add(tx, assent, order.idempotency_key, _digest_of(order, reason))
+    request_changes.note(tx, request.id, State.ASSENTED)
     kept_facts = lapses_by(case.revision, case.facts) if case.keeps else ()
     tx.record(Kind.ASSENT_GIVEN, actor=person.id, incident_id=request.incident_id,
               request_id=request.id, assent_id=assent.id, digest=assent.digest,
@@ -482,6 +485,7 @@ def withdraw_assent(tx: Tx, request_id: str, person: Person) -> None:
 def _end_assent(tx: Tx, request: ApprovalRequest, assent: Assent, how: str, *, actor: str) -> None:
     """Both are asked again."""
     approvals.renew_nonce(tx, request)
+    request_changes.note(tx, request.id, State.ASSENT_ENDED)
     tx.record(Kind.ASSENT_ENDED, actor=actor, incident_id=request.incident_id,
               request_id=request.id, assent_id=assent.id, given_by=assent.person_id,
               how=how)  # fmt: skip
