@@ -168,7 +168,8 @@ class Case:
     assent_passkey: Passkey | None = None  #: the one that it names, as it stands now
     #: PIN and code, where they were typed instead of a passkey.
     entered: fallback.Entered | None = None
-    device_bound: bool = False  #: whether the department takes no passkey that can be copied
+    device_bound: bool = False  #: whether theirs may be no passkey that can be copied
+    assent_bound: bool = False  #: the same of whose assent this completes
 
 
 def to_keep(request: ApprovalRequest, changes: Sequence[Change], at: datetime) -> str | None:
@@ -539,17 +540,18 @@ def _device(case: Case) -> Refusal | None:
     """That a decision was signed on approved equipment, where the department asks which (389.3)."""
     if case.voice is not None or case.proof is None:
         return None
-    return _copied(case, case.proof)
+    return _copied(case.device_bound, case.proof)
 
 
-def _copied(case: Case, proof: Json) -> Refusal | None:
-    if not (case.device_bound and passkey.may_be_copied(proof)):
+def _copied(bound: bool, proof: Json) -> Refusal | None:
+    if not (bound and passkey.may_be_copied(proof)):
         return None
     return Refusal(
         "passkey_synced",
         "This passkey is copied between devices by its maker, and a decision takes one that "
         "stays on its device (389.3: approved equipment).",
-        "Use your device-bound key. Have a link given for one where you have none.",
+        "Use your device-bound key. Have a link given for one where you have none, or a supervisor "
+        "except you for a time.",
         kind=Kind.FORBIDDEN, field="proof",
     )  # fmt: skip
 
@@ -596,7 +598,7 @@ def assent_objection(case: Case) -> Refusal | None:
         challenge=signed, world=case.revision.world, at=assent.at,
         incident_id=request.incident_id,
     )  # fmt: skip
-    unproven = unproven or _copied(case, assent.proof)
+    unproven = unproven or _copied(case.assent_bound, assent.proof)
     return _one_alone(f"the other one's is not proven ({unproven.code})") if unproven else None
 
 

@@ -59,7 +59,7 @@ from broadcaster.ledger import (
     request_changes,
 )
 from broadcaster.media import MOST_PICTURES, Digest, Picture, described
-from broadcaster.passkey import Json, Passkey, Site, decision_challenge, id_of
+from broadcaster.passkey import Json, Passkey, Site, decision_challenge, id_of, may_be_copied
 from broadcaster.policy import screen
 from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, require
@@ -381,7 +381,7 @@ def decide(
     The same idempotency key with the same body gets the first answer again. A Watch Commander
     who decides where no command is recorded takes command by deciding. Where both Commanders must
     approve, the first one's approval is an assent: the request stays open for the other's.
-    `device_bound`: whether no passkey is taken that its maker copies.
+    `device_bound`: whether no passkey is taken that its maker copies, but for who is excepted.
     """
     incident, request = held_request(tx, order.request_id)
     reason = clean(order.reason, "reason") if order.reason else None
@@ -408,7 +408,7 @@ def decide(
         if case.assent is None and case.entered is not None:
             refusal = _first_by_passkey()
         elif case.assent is None:
-            return _assented(tx, case, order, reason)
+            return _assented(tx, case, order, reason, device_bound)
         elif case.assent.person_id == person.id:
             return _assented_already()
         elif refusal := assent_objection(case):
@@ -437,6 +437,7 @@ def decide(
               decision_id=decision.id, request_id=request.id, verdict=str(order.verdict),
               digest=decision.digest, code=short_code(decision.digest), epoch=command.epoch,
               passkey_id=id_of(order.proof), assent_id=decision.assent_id,
+              excepted_by=_excepted_by(tx, person, order.proof, device_bound),
               after=case.assent.person_id if case.assent and completes else None,
               fallback_id=case.entered.allowance.id if case.entered else None,
               keeps=[change.name for change in kept_facts] if order.keeps else None,
@@ -444,7 +445,7 @@ def decide(
     return recorded
 
 
-def _assented(tx: Tx, case: Case, order: Decide, reason: str | None) -> Assent:
+def _assented(tx: Tx, case: Case, order: Decide, reason: str | None, device_bound: bool) -> Assent:
     """The first of two Commanders' approvals; the other is called on."""
     request, person = case.request, case.person
     assert case.proof is not None, "it was proven"
@@ -459,10 +460,19 @@ def _assented(tx: Tx, case: Case, order: Decide, reason: str | None) -> Assent:
     tx.record(Kind.ASSENT_GIVEN, actor=person.id, incident_id=request.incident_id,
               request_id=request.id, assent_id=assent.id, digest=assent.digest,
               code=short_code(assent.digest), epoch=assent.epoch, passkey_id=id_of(assent.proof),
+              excepted_by=_excepted_by(tx, person, order.proof, device_bound),
               keeps=[change.name for change in kept_facts] if case.keeps else None,
               private={"reason": reason} | changes_told(kept_facts))  # fmt: skip
     tx.changed("board", "calls", f"incident:{request.incident_id}", f"request:{request.id}")
     return assent
+
+
+def _excepted_by(tx: Tx, person: Person, proof: Json | None, device_bound: bool) -> str | None:
+    """Who excepted a person from approved equipment, where that let a copied passkey decide."""
+    if not device_bound or proof is None or not may_be_copied(proof):
+        return None
+    exemption = authorities.excepted(tx, person.id, tx.now)
+    return exemption.granted_by if exemption else None
 
 
 def withdraw_assent(tx: Tx, request_id: str, person: Person) -> None:
@@ -616,7 +626,9 @@ def case_of(
         proof=proof, passkey=key, site=site, keeps=keeps, assent=assent,
         assent_passkey=passkeys.get(tx, id_of(assent.proof)) if assent else None,
         routine=routine_of(tx, incident.incident, revision), entered=entered,
-        device_bound=device_bound,
+        device_bound=authorities.bound(tx, person.id, tx.now, device_bound=device_bound),
+        assent_bound=assent is not None
+        and authorities.bound(tx, assent.person_id, assent.at, device_bound=device_bound),
     )  # fmt: skip
 
 

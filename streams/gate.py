@@ -32,6 +32,7 @@ from broadcaster.ledger import (
     Tx,
     approvals,
     assents,
+    authorities,
     exercises,
     fallbacks,
     guidelines,
@@ -64,7 +65,8 @@ def judge_decision(
     `incident_url`: where the public reads about an incident, by its public id. The desk is at the
     same site, and the Commander's passkey answers no other. `contact`: the department's own, which
     words may say. `by_voice`: whether the department approves by voice; `device_bound`: whether it
-    takes no passkey that its maker copies. `apps`: as what its own apps answer.
+    takes no passkey that its maker copies, but of who is excepted. `apps`: as what its own apps
+    answer.
     """
     site = Site.at(incident_url(""), apps)
 
@@ -184,7 +186,12 @@ def _case(
             voice=_voice(tx, decision.id, by_voice), entered=fallbacks.entered(tx, kept.seal),
             routine=routine_of(tx, incident.incident, revision),
             by_guideline=decision.guideline_id is not None,
-            guideline=guidelines.get(tx, decision.guideline_id), device_bound=device_bound,
+            guideline=guidelines.get(tx, decision.guideline_id),
+            device_bound=authorities.bound(
+                tx, decision.person_id, decision.at, device_bound=device_bound
+            ),
+            assent_bound=assent is not None
+            and authorities.bound(tx, assent.person_id, assent.at, device_bound=device_bound),
         ),
         revision,
     )  # fmt: skip

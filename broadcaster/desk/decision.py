@@ -8,7 +8,7 @@ from typing import TypeVar
 from broadcaster.approval import Assent, Verdict
 from broadcaster.desk.deps import Desk
 from broadcaster.errors import Refusal
-from broadcaster.ledger import Tx, approvals, passkeys, people
+from broadcaster.ledger import Tx, approvals, authorities, passkeys, people
 from broadcaster.orders import Decide, decide, in_its_place, no_such_request, practised
 from broadcaster.passkey import Json, decision_challenge, id_of, objection, options_to_prove
 from broadcaster.roster import Person
@@ -24,7 +24,7 @@ def asked(
     That is, for a practice person at a desk for practice. `keeps`: of the changed facts shown, in
     spite of which an approval keeps the words.
     """
-    bound = desk.settings.device_bound
+    bound = authorities.bound(tx, person.id, tx.now, device_bound=desk.settings.device_bound)
     allowed, request = own_passkeys(tx, desk, person, bound=bound), kept.request
     if allowed is None:
         return None

@@ -45,6 +45,11 @@ class Listed:
         return self.person.may(Act.COMPILE) or bool(self.held.authorities)
 
     @property
+    def excepted(self) -> bool:
+        """Whether a passkey of theirs that its maker copies decides, too."""
+        return self.held.excepted(Matter.EQUIPMENT, self.at) is not None
+
+    @property
     def trained(self) -> list[Training]:
         """The training that counts, what lapses next first."""
         lapsed = self.held.lapsed(self.at)

@@ -165,6 +165,10 @@ def _decided(line: _Line) -> str:
         said += f", after {line.name('after')}"
     if line["fallback_id"]:
         said += " with PIN and code instead of a passkey"
+    if line["excepted_by"]:
+        said += (
+            f" with a passkey that its maker copies, excepted by {line.name('excepted_by')} (389.3)"
+        )
     if line["keeps"]:
         return f"{said}, knowing what has changed: {_changes(line)}"
     if line["guideline_id"]:

@@ -28,6 +28,7 @@ from webauthn.helpers import bytes_to_base64url
 from broadcaster import approval, authority, fallback, guideline, notices, passkey, voice
 from broadcaster import update as update_module
 from broadcaster.approval import ApprovalRequest, Assent, Decision, RequestState, Verdict
+from broadcaster.authority import Matter
 from broadcaster.fallback import Allowance
 from broadcaster.guest import Guest, hashed
 from broadcaster.guests import EnrolGuest
@@ -1206,7 +1207,7 @@ CHECKS = [
           "both_must_approve"),
     Check(OTHER, "if unproven else None", "if False else None", the_other_signed_other_words,
           "both_must_approve"),
-    Check(OTHER, "or _copied(case, assent.proof)", "",
+    Check(OTHER, "or _copied(case.assent_bound, assent.proof)", "",
           the_others_passkey_is_copied, "both_must_approve"),
     Check(STILL, "_one_compiled, ", "", the_other_compiled_the_words, "one_compiled"),
     Check(OWN, "case.command.held_by(case.revision.compiled_by)", "False",
@@ -1223,8 +1224,9 @@ CHECKS = [
     Check(STILL, "_words, ", "", other_words_seen, "words_changed"),
     Check(STILL, "_proof, ", "", somebody_elses_phone, "passkey_unknown"),
     Check(STILL, "_device, ", "", a_passkey_that_is_copied, "passkey_synced"),
-    Check(DEVICE, "_copied(case, case.proof)", "None", a_passkey_that_is_copied, "passkey_synced"),
-    Check(COPIED, "(case.device_bound and passkey.may_be_copied(proof))", "False",
+    Check(DEVICE, "_copied(case.device_bound, case.proof)", "None", a_passkey_that_is_copied,
+          "passkey_synced"),
+    Check(COPIED, "(bound and passkey.may_be_copied(proof))", "False",
           a_passkey_that_is_copied, "passkey_synced"),
     Check(STILL, "_facts, ", "", it_is_somewhere_else_now, "facts_changed"),
     Check(TIME, "case.at >= case.request.expires_at", "False", the_request_ran_out,
@@ -1605,6 +1607,32 @@ async def test_what_was_signed_of_a_guest_cannot_be_rewritten(story: Story, fiel
         signed = {field: await story.reported("2026-9")}
     await a_guest(scene, then=then, **signed)
     assert await scene.judged() == "passkey_not_vouched"
+
+
+@pytest.mark.parametrize("of_assent", [False, True])
+@pytest.mark.parametrize(("matter", "since", "outcome"), [
+    (Matter.EQUIPMENT, 0, "released"),
+    (Matter.DUTY_HOURS, 0, None),
+    (Matter.EQUIPMENT, 1, None),  # given after they decided
+    (Matter.EQUIPMENT, -25, None),  # over by then
+])  # fmt: skip
+async def test_an_exception_from_equipment_lets_a_copied_passkey_decide(
+    story: Story, matter: Matter, since: float, outcome: str | None, of_assent: bool
+) -> None:
+    scene = await a_scene(story)
+    await (the_others_passkey_is_copied if of_assent else a_passkey_that_is_copied)(scene)
+    at = story.clock.at + timedelta(hours=since)
+
+    def except_everybody(tx: Tx) -> None:
+        for each in people.everybody(tx):
+            tx.connection.execute(insert(schema.exemptions).values(
+                id=str(uuid4()), person_id=each.id, matter=str(matter), reason="A broken key",
+                until=at + timedelta(hours=24), granted_by=scene.story.commander.id, granted_at=at,
+            ))  # fmt: skip
+
+    await story.ledger.write(except_everybody)
+    refused = "both_must_approve" if of_assent else "passkey_synced"
+    assert await scene.judged() == (outcome or refused)
 
 
 async def test_who_commanded_then_decided_though_command_has_moved_since(story: Story) -> None:
