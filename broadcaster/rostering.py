@@ -26,6 +26,7 @@ from broadcaster.ledger import (
     guidelines,
     passkeys,
     people,
+    voices,
 )
 from broadcaster.roster import Act, Person, Role, may_command, require
 from broadcaster.update import clean
@@ -63,7 +64,7 @@ def change_roles(
     """The Chief gives a member other roles in place of those that they have; one who was taken off
     the roster is put back by it, and needs a new link. Raises Refusal.
 
-    What they may no longer have ends: command, an office, PIN and code.
+    What they may no longer have ends: command, an office, codes for approving aloud, PIN and code.
     """
     known = _to_change(tx, person_id, person)
     if known.outside:
@@ -119,6 +120,7 @@ def _changed(tx: Tx, known: Person, roles: Collection[Role], person: Person, act
     assert now is not None, "nobody is ever struck out"
     if not may_command(now):
         commanded = leave(tx, now.id, by=person.id)
+        voices.end(tx, now.id)
         for held in authorities.standing(tx, now.id).delegations:
             if held.holds(tx.now):
                 authorities.end_delegation(tx, held, ended_by=person.id, actor=actor)

@@ -179,9 +179,10 @@ def _rights(connection: Connection, roles: Roles) -> list[str]:
             f"GRANT UPDATE (used_at, token, passkey_id) ON {table} TO {desk}"
             for table in ("enrolments", "guests")
         ),
-        # Who leaves the roster is signed out, and their links are used up.
+        # Who leaves the roster is signed out; their links are used up, and their codes void.
         f"GRANT UPDATE (ended_at) ON sessions TO {worker}",
         f"GRANT UPDATE (used_at) ON enrolments TO {worker}",
+        f"GRANT UPDATE (void_at) ON voice_codes TO {worker}",
         # A device's key and owner stay as they were made.
         f"GRANT UPDATE (counter, approved_at, approved_by, approved_until, approval, revoked_at) "
         f"ON passkeys TO {desk}",

@@ -118,6 +118,16 @@ def settle(tx: Tx, decision_id: str, settled: Settled) -> None:
     )
 
 
+def end(tx: Tx, person_id: str) -> None:
+    """No code of a person's counts that they have not said yet."""
+    table = schema.voice_codes
+    tx.connection.execute(
+        update(table)
+        .where(table.c.person_id == person_id, table.c.void_at.is_(None), table.c.used_by.is_(None))
+        .values(void_at=tx.now)
+    )
+
+
 def _void(tx: Tx, person_id: str) -> None:
     table = schema.voice_codes
     tx.connection.execute(

@@ -15,7 +15,16 @@ from broadcaster.authority import Content, Matter, Office, Standing, Subject
 from broadcaster.calling import Means
 from broadcaster.errors import Refusal
 from broadcaster.handover import offer_command, record_command
-from broadcaster.ledger import Tx, approvals, authorities, calls, incidents, passkeys, people
+from broadcaster.ledger import (
+    Tx,
+    approvals,
+    authorities,
+    calls,
+    incidents,
+    passkeys,
+    people,
+    voices,
+)
 from broadcaster.orders import renew_request
 from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, Role, may_command
@@ -310,6 +319,7 @@ async def test_who_is_taken_off_the_roster_keeps_the_name_and_nothing_else(story
         rostering.allow_fallback(tx, lee.id, pin=PIN, reason="Phone", until=until, person=chief,
                                  actor="test")  # fmt: skip
         calls.add_reach(tx, lee.id, Means.MAIL, "lee@example.gov", actor="test")
+        voices.issue(tx, lee.id, actor="test")
         _, token = people.sign_in_by_link(tx, people.enrol(tx, lee.id, actor="test"))
         return token, people.enrol(tx, lee.id, actor="test")
 
@@ -327,9 +337,9 @@ async def test_who_is_taken_off_the_roster_keeps_the_name_and_nothing_else(story
 
     def look(tx: Tx) -> tuple[object, ...]:
         return (people.session(tx, token), people.enrolment(tx, link), calls.reaches_of(tx, lee.id),
-                people.sessions(tx, lee.id))  # fmt: skip
+                people.sessions(tx, lee.id), voices.standing(tx, lee.id))  # fmt: skip
 
-    assert await story.ledger.read(look) == (None, None, [], [])
+    assert await story.ledger.write(look) == (None, None, [], [], [])
     (fact,) = await on_record(story, Kind.PERSON_REMOVED)
     assert (fact["person_id"], fact["by"]) == (lee.id, chief.id)
     assert fact["before"] == ["watch-commander"]
