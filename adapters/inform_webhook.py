@@ -10,8 +10,8 @@ request come in order. The body is JSON in UTF-8:
     change_id    the change's id, as in `webhook-id`
     request_id   the last part of `url`
     incident_id  which incident, or notice, it is about
-    state        "opened", "asked", "approved", "returned", "declined", "withdrawn", "lapsed",
-                 "expired", "renewed", "released", "kept" or "not released"
+    state        "opened", "asked", "assented", "assent ended", "approved", "returned", "declined",
+                 "withdrawn", "lapsed", "expired", "renewed", "released", "kept" or "not released"
     at           when: RFC 3339, UTC
     epoch        of the command that the request was last put to; it rises with each change
     url          where the person reads and decides

@@ -22,7 +22,7 @@ from broadcaster.guideline import Guideline, OpenIncident, Submission
 from broadcaster.incident import NAMESPACE, Command, Topic
 from broadcaster.passkey import Json, Passkey, Site, decision_challenge
 from broadcaster.policy import Finding, blocking, screen, wanting
-from broadcaster.roster import Act, Person, Role, require
+from broadcaster.roster import Act, Person, Role, may_command, require
 from broadcaster.update import (
     Change,
     Revision,
@@ -177,7 +177,8 @@ class Case:
     assent_passkey: Passkey | None = None  #: the one that it names, as it stands now
     #: PIN and code, where they were typed instead of a passkey.
     entered: fallback.Entered | None = None
-    device_bound: bool = False  #: whether the department takes no passkey that can be copied
+    device_bound: bool = False  #: whether theirs may be no passkey that can be copied
+    assent_bound: bool = False  #: the same of whose assent this completes
     #: Whether an approval that was given for this nonce was taken back.
     taken_back: bool = False
 
@@ -482,7 +483,7 @@ def person_objection(case: Case) -> Refusal | None:
             kind=Kind.FORBIDDEN,
         )
     if case.command.held_by(case.person.id):
-        return None
+        return _no_commander(case)
     moved = case.person.id == case.request.asked or case.person.id in case.command.former
     return Refusal(
         "command_moved" if moved else "not_the_commander",
@@ -492,6 +493,17 @@ def person_objection(case: Case) -> Refusal | None:
         kind=Kind.CONFLICT if moved else Kind.FORBIDDEN,
         facts={"commander": case.commander_name or ""},
     )
+
+
+def _no_commander(case: Case) -> Refusal | None:
+    """Where whoever commands, by what the desk recorded, was no Commander by the roster then."""
+    if case.person.outside or may_command(case.person):
+        return None
+    return Refusal(
+        "cannot_command", f"{case.person.name} ({case.person.title}) may not command.",
+        "Have the PIO record who commands, or telephone the Watch Commander.",
+        kind=Kind.FORBIDDEN,
+    )  # fmt: skip
 
 
 def _no_supervisor() -> Refusal:
@@ -555,17 +567,18 @@ def _device(case: Case) -> Refusal | None:
     """That a decision was signed on approved equipment, where the department asks which (389.3)."""
     if case.voice is not None or case.proof is None:
         return None
-    return _copied(case, case.proof)
+    return _copied(case.device_bound, case.proof)
 
 
-def _copied(case: Case, proof: Json) -> Refusal | None:
-    if not (case.device_bound and passkey.may_be_copied(proof)):
+def _copied(bound: bool, proof: Json) -> Refusal | None:
+    if not (bound and passkey.may_be_copied(proof)):
         return None
     return Refusal(
         "passkey_synced",
         "This passkey is copied between devices by its maker, and a decision takes one that "
         "stays on its device (389.3: approved equipment).",
-        "Use your device-bound key. Have a link given for one where you have none.",
+        "Use your device-bound key. Have a link given for one where you have none, or a supervisor "
+        "except you for a time.",
         kind=Kind.FORBIDDEN, field="proof",
     )  # fmt: skip
 
@@ -606,7 +619,7 @@ def assent_objection(case: Case) -> Refusal | None:
         challenge=signed, world=case.revision.world, at=assent.at,
         incident_id=request.incident_id,
     )  # fmt: skip
-    unproven = unproven or _copied(case, assent.proof)
+    unproven = unproven or _copied(case.assent_bound, assent.proof)
     return _one_alone(f"the other one's is not proven ({unproven.code})") if unproven else None
 
 

@@ -73,8 +73,10 @@ class Training(Frozen):
 class Exemption(Frozen):
     """A supervisor's leave to do without approved equipment, or outside duty hours, for a time.
 
-    It stands on the record and is told beside what was posted under it. It opens no device: a
-    passkey is approved as ever before its first use, for a stolen session could add one.
+    It stands on the record and is told beside what was posted under it. While one from equipment
+    holds, a passkey that its maker copies decides, too. It opens no device: a passkey is approved
+    as ever before its first use, for a stolen session could add one. One from duty hours is a note:
+    nobody's hours are kept here, so nothing is refused by them.
     """
 
     matter: Matter
@@ -142,6 +144,11 @@ class Standing(Frozen):
     def exempt(self, at: datetime) -> tuple[Exemption, ...]:
         """The exemptions that hold at a time."""
         return tuple(each for each in self.exemptions if at < each.until)
+
+    def excepted(self, matter: Matter, at: datetime) -> Exemption | None:
+        """The exemption from one matter that held at a time."""
+        held = (each for each in self.exempt(at) if each.granted_at <= at)
+        return next((each for each in held if each.matter is matter), None)
 
     def office(self, office: Office, at: datetime) -> Delegation | None:
         """The delegation of an office that holds at a time."""

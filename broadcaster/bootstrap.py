@@ -17,6 +17,7 @@ from adapters.call_sms import CallSms
 from adapters.call_webhook import CallWebhook
 from adapters.http import Networks
 from adapters.inform_webhook import InformWebhook
+from broadcaster.apps import origins
 from broadcaster.calling import Caller, Means
 from broadcaster.clock import Clock, SystemClock
 from broadcaster.desk import deps
@@ -350,12 +351,16 @@ def _judges(
     settings: Settings,
 ) -> Callable[[str, Callable[[str], str], str], Callable[[Tx], bool]]:
     """The gate of one world: releases of the other cannot be typed into what it makes."""
-    how = {"by_voice": settings.voice_approval, "device_bound": settings.device_bound}
+    by_voice, device_bound = settings.voice_approval, settings.device_bound
+    apps = origins(settings.apps)
     if settings.world == EXERCISE:
         return lambda decision, url, contact: judge_decision(
-            decision, EXERCISE, url, contact, **how
-        )
-    return lambda decision, url, contact: judge_decision(decision, LIVE, url, contact, **how)
+            decision, EXERCISE, url, contact, by_voice=by_voice, device_bound=device_bound,
+            apps=apps,
+        )  # fmt: skip
+    return lambda decision, url, contact: judge_decision(
+        decision, LIVE, url, contact, by_voice=by_voice, device_bound=device_bound, apps=apps
+    )
 
 
 class _Failing:

@@ -125,36 +125,47 @@ def settle(
     tx: Tx, decision_id: str, settled: Settled, proof: Json | None, person: Person, site: Site
 ) -> Refusal | None:
     """Ratifies an approval by voice, or repudiates it, which stops its release as Stop does."""
-    decided, kept = approvals.decision(tx, decision_id), voices.of_decision(tx, decision_id)
-    if decided is None or kept is None:
+    signed = to_sign(tx, decision_id, settled, person)
+    if not isinstance(signed, bytes):
+        return signed
+    if refusal := proven(tx, proof, person, site, signed, "what you say of this approval"):
+        return refusal
+    voices.settle(tx, decision_id, settled)
+    decided = approvals.decision(tx, decision_id)
+    kept = approvals.request(tx, decided.decision.request_id) if decided else None
+    assert kept is not None, "it was just signed for"
+    request = kept.request
+    release = releases.of_revision(tx, request.revision_id)
+    tx.record(Kind.VOICE_SETTLED, actor=person.id, incident_id=request.incident_id,
+              decision_id=decision_id, request_id=request.id, settled=str(settled),
+              passkey_id=id_of(proof))  # fmt: skip
+    if settled is Settled.REPUDIATED and release and releases.stop(tx, release.id):
+        tx.record(Kind.RELEASE_STOPPED, actor=person.id, incident_id=request.incident_id,
+                  release_id=release.id)  # fmt: skip
+    tx.changed("board", f"incident:{request.incident_id}", f"request:{request.id}",
+               *([f"release:{release.id}"] if release else []))  # fmt: skip
+    return None
+
+
+def to_sign(tx: Tx, decision_id: str, settled: Settled, person: Person) -> bytes | Refusal | None:
+    """What the Commander's passkey signs to say this of an approval by voice, whose request is
+    held; None where they have said it."""
+    decided = approvals.decision(tx, decision_id)
+    if decided is None or voices.of_decision(tx, decision_id) is None:
         return Refusal("not_by_voice", "There is no such approval by voice.",
                        "Open it from its request.", kind=Sort.NOT_FOUND)  # fmt: skip
     request = approvals.lock_request(tx, decided.decision.request_id)
-    assert request is not None, "a decision's request is a foreign key"
+    kept = voices.of_decision(tx, decision_id)
+    assert request is not None and kept is not None, "a decision's request is a foreign key"
     if person.id != decided.decision.person_id:
         return Refusal("not_the_commander", "It was approved in another Commander's name.",
                        "They ratify it, or repudiate it.", kind=Sort.FORBIDDEN)  # fmt: skip
-    kept = voices.of_decision(tx, decision_id) or kept
     if kept.settled is not None:
         return None if kept.settled is settled else Refusal(
             f"already_{kept.settled}", f"You have {kept.settled} it already.",
             "Stop it, or submit a correction.", kind=Sort.CONFLICT,
         )  # fmt: skip
-    signed = settlement(request.request.nonce, decision_id, decided.decision.digest, settled)
-    if refusal := proven(tx, proof, person, site, signed, "what you say of this approval"):
-        return refusal
-    voices.settle(tx, decision_id, settled)
-    incident_id = request.request.incident_id
-    release = releases.of_revision(tx, request.request.revision_id)
-    tx.record(Kind.VOICE_SETTLED, actor=person.id, incident_id=incident_id,
-              decision_id=decision_id, request_id=request.request.id, settled=str(settled),
-              passkey_id=id_of(proof))  # fmt: skip
-    if settled is Settled.REPUDIATED and release and releases.stop(tx, release.id):
-        tx.record(Kind.RELEASE_STOPPED, actor=person.id, incident_id=incident_id,
-                  release_id=release.id)  # fmt: skip
-    tx.changed("board", f"incident:{incident_id}", f"request:{request.request.id}",
-               *([f"release:{release.id}"] if release else []))  # fmt: skip
-    return None
+    return settlement(request.request.nonce, decision_id, decided.decision.digest, settled)
 
 
 def hand_out(tx: Tx, person: Person, proof: Json | None, site: Site) -> list[str] | Refusal:

@@ -352,18 +352,12 @@ def next_calls(state: Calls, now: datetime) -> Due:
     """The calls to make now, and when to look again if nothing happens before then.
 
     Whoever asks keeps each as `begun` before it is made, in the transaction that asked, and asks
-    again once one has `ended`. While a live request is open, or something live to be told, no
-    exercise calls anybody.
+    again once one has `ended`.
     """
     waiting = [asking for asking in state.open if now < asking.expires_at]
-    live = [asking.expires_at for asking in waiting if asking.world == "live"]
     calls: list[AnyCall] = []
     looks: list[datetime] = []
     for asking in waiting:
-        if live and asking.world == "exercise":
-            if max(live) < asking.expires_at:
-                looks.append(max(live))
-            continue
         made = [each for each in state.made if each.about_id == asking.about_id]
         for callee, starts_at in _in_order(asking, made):
             theirs = [each for each in made if each.person_id == callee.person_id]

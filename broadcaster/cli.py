@@ -215,15 +215,18 @@ def roster() -> None:
     """Who may do what."""
 
 
-@roster.command("add")
-@click.argument("name")
-@click.option(
+_ROLES = click.option(
     "--role",
     "roles",
     multiple=True,
     required=True,
     help="pio, commander, watch-commander, supervisor, chief, staff or records; may be repeated.",
 )
+
+
+@roster.command("add")
+@click.argument("name")
+@_ROLES
 def roster_add(name: str, roles: tuple[str, ...]) -> None:
     """Put a person on the roster and print a one-time sign-in link (24 h)."""
     result = _run("roster_add", {"name": name, "roles": list(roles)})
@@ -260,6 +263,43 @@ _BY = click.option("--by", required=True, help="Whose word it is: a name on the 
 _CONTENT = click.option(
     "--content", "contents", multiple=True, help="incident or routine; may be repeated."
 )
+
+
+@roster.command("role")
+@click.argument("name")
+@_ROLES
+@_BY
+def roster_role(name: str, roles: tuple[str, ...], by: str) -> None:
+    """Give somebody these roles in place of theirs, by the word of the Chief or designee (389.3).
+
+    Whoever was taken off the roster is put back by it; `roster link` makes their new link.
+    """
+    result = _run("roster_role", {"name": name, "roles": list(roles), "by": by})
+    click.echo(f"{name} is now: {', '.join(roles)}.")
+    _show_gone(name, result)
+
+
+@roster.command("remove")
+@click.argument("name")
+@_BY
+def roster_remove(name: str, by: str) -> None:
+    """Take somebody off the roster, by the word of the Chief or designee (389.3).
+
+    Their name stays on the record. Sessions, devices, links, addresses, authority and offices end
+    at once.
+    """
+    result = _run("roster_remove", {"name": name, "by": by})
+    click.echo(f"{name} is off the roster.")
+    _show_gone(name, result)
+
+
+def _show_gone(name: str, gone: dict[str, Any]) -> None:
+    """What somebody leaves behind, for whoever must see to it."""
+    for number in gone["commanded"]:
+        click.echo(f"{name} commanded incident {number}, and does not any more: where nobody else "
+                   "does, the Watch Commander is asked.")  # fmt: skip
+    for device in gone["approved"]:
+        click.echo(f"{name} had approved the {device}: it is to be approved again (/people).")
 
 
 @roster.command("grant")
@@ -410,6 +450,9 @@ def roster_list(as_json: bool) -> None:
         click.echo(json.dumps(people))
         return
     for person in people:
+        if person["left"]:
+            click.echo(f"{person['name']}  (off the roster since {person['left']})")
+            continue
         click.echo(f"{person['name']}  ({', '.join(person['roles'])})")
         for held in person["authority"]:
             until = held["until"] or "revoked"

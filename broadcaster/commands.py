@@ -82,9 +82,9 @@ OPERATOR = "operator"
 
 #: What the desk's database role may not write (broadcaster/ledger/owner.py).
 WORKERS_ALONE = frozenset({
-    "roster_add", "roster_link", "roster_practice", "roster_guideline", "channel_allow_replies",
-    "channel_forbid_replies", "channel_add", "channel_change", "channel_remove", "channel_reseal",
-    "channel_test",
+    "roster_add", "roster_link", "roster_role", "roster_remove", "roster_practice",
+    "roster_guideline", "channel_allow_replies", "channel_forbid_replies", "channel_add",
+    "channel_change", "channel_remove", "channel_reseal", "channel_test",
 })  # fmt: skip
 
 #: Rows of a replay that are accepted in one transaction.
@@ -206,6 +206,28 @@ async def roster_add(here: Here, say: Say, *, name: str, roles: list[str]) -> Re
 
     person_id, token = await here.ledger.write(step)
     return {"person_id": person_id, "link": _link(here, token)}
+
+
+async def roster_role(here: Here, say: Say, *, name: str, roles: list[str], by: str) -> Result:
+    """Gives somebody other roles, by the Chief's word; puts back who was taken off."""
+
+    def step(tx: Tx) -> rostering.Gone:
+        return rostering.change_roles(
+            tx, _kept(tx, name).id, [_role(role) for role in roles], person=_named(tx, by, "by"),
+            actor=OPERATOR,
+        )  # fmt: skip
+
+    return {"name": name, "roles": roles, **asdict(await here.ledger.write(step))}
+
+
+async def roster_remove(here: Here, say: Say, *, name: str, by: str) -> Result:
+    """Takes somebody off the roster, by the Chief's word."""
+
+    def step(tx: Tx) -> rostering.Gone:
+        return rostering.remove(tx, _kept(tx, name).id, person=_named(tx, by, "by"),
+                                actor=OPERATOR)  # fmt: skip
+
+    return {"removed": name, **asdict(await here.ledger.write(step))}
 
 
 async def roster_link(here: Here, say: Say, *, name: str) -> Result:
@@ -781,6 +803,17 @@ def _role(name: str) -> Role:
 
 
 def _named(tx: Tx, name: str, field: str = "name") -> Person:
+    """Somebody on the roster. Raises Refusal."""
+    known = _kept(tx, name, field)
+    if known.left is not None:
+        raise Refusal("not_on_the_roster", f"{name} was taken off the roster.",
+                      "`broadcaster roster role` puts somebody back.", kind=Kind.CONFLICT,
+                      field=field)  # fmt: skip
+    return known
+
+
+def _kept(tx: Tx, name: str, field: str = "name") -> Person:
+    """Somebody who is, or was, on the roster. Raises Refusal."""
     known = people.by_name(tx, name)
     if known is None:
         raise Refusal("no_such_person", f"{name} is not on the roster.",
@@ -854,6 +887,8 @@ COMMANDS: dict[str, Callable[..., Awaitable[Result]]] = {
     "post_send_again": post_send_again,
     "roster_add": roster_add,
     "roster_link": roster_link,
+    "roster_role": roster_role,
+    "roster_remove": roster_remove,
     "roster_list": roster_list,
     "roster_reach": roster_reach,
     "roster_grant": roster_grant,

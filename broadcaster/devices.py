@@ -117,7 +117,7 @@ def lost(tx: Tx, person_id: str, person: Person) -> None:
             passkeys.revoke(tx, device.id, actor=person.id)
     if held := fallbacks.standing(tx, person_id):
         fallbacks.end(tx, held, ended_by=person.id, actor=person.id)
-    voices.end(tx, person_id, actor=person.id)
+    voices.end(tx, person_id, "lost", actor=person.id)
     people.end_links(tx, person_id)
     people.end_sessions(tx, person_id, actor=person.id)
 

@@ -53,6 +53,7 @@ async def examine(settings: Settings) -> list[Finding]:
         _voice(settings),
         _fallback(settings),
         _equipment(settings),
+        _apps(settings),
         _cap(settings),
         *await _broker(settings),
         *await _ledger(settings),
@@ -99,6 +100,12 @@ def _equipment(settings: Settings) -> Finding:
     """The same: of a gate that alone has it, people hear only after they have decided."""
     told = "on; the gate must have the same setting" if settings.device_bound else "off"
     return Finding("device-bound passkeys", True, told)
+
+
+def _apps(settings: Settings) -> Finding:
+    """The same: of an app that the gate does not know, every decision is refused there."""
+    told = f"{len(settings.apps)}; the gate must have the same setting" if settings.apps else "none"
+    return Finding("own apps", True, told)
 
 
 def _cap(settings: Settings) -> Finding:

@@ -43,6 +43,7 @@ from broadcaster.ledger import (
     posts,
     records,
     releases,
+    roles,
     voices,
 )
 from broadcaster.orders import case_of
@@ -73,6 +74,11 @@ def _person(tx: Tx, person: Person, names: dict[str, str], waiting: list[Approva
         "id": person.id,
         "name": person.name,
         "roles": sorted(person.roles),
+        "left": _stamp(person.left),
+        "role_changes": [
+            {"roles": sorted(each.roles), "at": _stamp(each.at), "by": names.get(each.by, each.by)}
+            for each in roles.changes(tx, person.id)
+        ],
         "authority": [
             {"content": str(each.content), "until": _stamp(each.until),
              "granted_by": names.get(each.granted_by, each.granted_by),

@@ -45,6 +45,7 @@ class How(StrEnum):
     ACCEPTED = "accepted"  #: by passkey, as the outgoing Commander offered it
     FORCED = "forced"  #: by the Watch Commander, with a reason
     RADIO = "radio"  #: as the outgoing Commander said over the radio
+    LEFT = "left"  #: its Commander was taken off the roster, or may command no more
 
 
 class Accept(Frozen):
@@ -186,13 +187,28 @@ def end_offer(tx: Tx, incident_id: str, offer_id: str, person: Person) -> Comman
     concerned = person.id in (offer.by, offer.to) or command.held_by(person.id)
     if not concerned and not may_transfer(tx, person):
         raise _not_offered(tx, offer)
-    _keep_offer(tx, incident, None)
     how = "declined" if person.id == offer.to else "taken back"
-    tell = [each for each in (offer.by, offer.to) if each != person.id]
-    calls.tell(tx, About.OFFER_ENDED, str(uuid.uuid4()), incident_id, tell, by=person.id)
-    tx.record(Kind.COMMAND_OFFER_ENDED, actor=person.id, incident_id=incident_id,
-              offer_id=offer.id, to=offer.to, how=how, tell=tell)  # fmt: skip
+    _end_offer(tx, incident, offer, how, person.id)
     return command.model_copy(update={"offer": None})
+
+
+def leave(tx: Tx, person_id: str, *, by: str) -> list[str]:
+    """Takes somebody out of each command and each offer, since they may command no more.
+
+    Whoever commands together with them goes on alone; else nobody commands, and the Watch
+    Commander is asked. Answers the numbers of the incidents that they commanded.
+    """
+    left = []
+    for incident_id in incidents.naming(tx, person_id):
+        incident = locked(tx, incident_id).incident
+        command = incident.command
+        if command.held_by(person_id):
+            others = [each for each in command.commanders if each != person_id]
+            move(tx, incident, others, How.LEFT, actor=by, left=person_id)
+            left.append(incident.number)
+        elif command.offer and person_id in (command.offer.by, command.offer.to):
+            _end_offer(tx, incident, command.offer, "taken back", by)
+    return left
 
 
 def accept_command(tx: Tx, order: Accept, person: Person, site: Site) -> Command | Refusal:
@@ -322,6 +338,14 @@ def _refused(tx: Tx, order: Accept, person: Person, refusal: Refusal) -> Refusal
     tx.record(Kind.ACCEPTANCE_REFUSED, actor=person.id, incident_id=order.incident_id,
               offer_id=order.offer_id[:64], code=refusal.code)  # fmt: skip
     return refusal
+
+
+def _end_offer(tx: Tx, incident: Incident, offer: Offer, how: str, by: str) -> None:
+    _keep_offer(tx, incident, None)
+    tell = [each for each in (offer.by, offer.to) if each != by]
+    calls.tell(tx, About.OFFER_ENDED, str(uuid.uuid4()), incident.id, tell, by=by)
+    tx.record(Kind.COMMAND_OFFER_ENDED, actor=by, incident_id=incident.id,
+              offer_id=offer.id, to=offer.to, how=how, tell=tell)  # fmt: skip
 
 
 def _keep_offer(tx: Tx, incident: Incident, offer: Offer | None) -> None:

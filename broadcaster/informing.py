@@ -27,6 +27,8 @@ class State(StrEnum):
 
     OPENED = "opened"  #: it waits for a decision
     ASKED = "asked"  #: whoever commands was called by the desk; again where command moved
+    ASSENTED = "assented"  #: one Commander approved it, where both must; the other is waited for
+    ASSENT_ENDED = "assent ended"  #: that approval stands no longer, and both are asked
     APPROVED = "approved"
     RETURNED = "returned"
     DECLINED = "declined"

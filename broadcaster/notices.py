@@ -9,9 +9,11 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
 from broadcaster.incident import Incident, Topic, notice
 from broadcaster.ledger import Tx, incidents, posting_requests
+from broadcaster.ledger.posting_requests import State
 from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, require
 from broadcaster.update import Origin, Phrase, Words, clean
@@ -30,6 +32,11 @@ def begin(
     `request_id`: the request up the chain of command that it is written from.
     """
     require(person, Act.WRITE_NOTICE)
+    asked = posting_requests.get(tx, request_id) if request_id else None
+    if request_id and (asked is None or asked.state is not State.PASSED_ON):
+        raise Refusal("not_passed_on", "There is no such request that a supervisor passed on.",
+                      "Look at the requests for what is to be written.", kind=Sort.CONFLICT,
+                      field="request_id")  # fmt: skip
     made = notice(
         tx.world, topic, _said(subject, "subject", LONGEST_SUBJECT),
         _said(place, "place", LONGEST_PLACE), begun_by=person.id, now=tx.now,

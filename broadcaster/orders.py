@@ -39,6 +39,7 @@ from broadcaster.fallback import Entered
 from broadcaster.guideline import about_an_incident
 from broadcaster.handover import How, commander_name, locked, move
 from broadcaster.incident import NAMESPACE, Incident
+from broadcaster.informing import State
 from broadcaster.ledger import (
     Tx,
     approvals,
@@ -56,9 +57,10 @@ from broadcaster.ledger import (
     posts,
     releases,
     reply_decisions,
+    request_changes,
 )
 from broadcaster.media import MOST_PICTURES, Digest, Picture, described
-from broadcaster.passkey import Json, Passkey, Site, id_of
+from broadcaster.passkey import Json, Passkey, Site, id_of, may_be_copied
 from broadcaster.policy import screen
 from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, require
@@ -345,7 +347,7 @@ def decide(
     who decides where no command is recorded takes command by deciding. Where both Commanders must
     approve, the first one's approval is an assent: the request stays open for the other's. Who
     compiled a notice approves it on the word of the Chief's guideline that covers it (389.3).
-    `device_bound`: whether no passkey is taken that its maker copies.
+    `device_bound`: whether no passkey is taken that its maker copies, but for who is excepted.
     """
     incident, request = held_request(tx, order.request_id)
     reason = clean(order.reason, "reason") if order.reason else None
@@ -375,7 +377,7 @@ def decide(
         if case.assent is None and case.entered is not None:
             refusal = _first_by_passkey()
         elif case.assent is None:
-            return _assented(tx, case, order, reason)
+            return _assented(tx, case, order, reason, device_bound)
         elif case.assent.person_id == person.id:
             return _assented_already()
         elif refusal := assent_objection(case):
@@ -405,6 +407,7 @@ def decide(
               decision_id=decision.id, request_id=request.id, verdict=str(order.verdict),
               digest=decision.digest, code=short_code(decision.digest), epoch=command.epoch,
               passkey_id=id_of(order.proof), assent_id=decision.assent_id,
+              excepted_by=_excepted_by(tx, person, order.proof, device_bound),
               after=case.assent.person_id if case.assent and completes else None,
               fallback_id=case.entered.allowance.id if case.entered else None,
               guideline_id=decision.guideline_id,
@@ -415,7 +418,7 @@ def decide(
     return recorded
 
 
-def _assented(tx: Tx, case: Case, order: Decide, reason: str | None) -> Assent:
+def _assented(tx: Tx, case: Case, order: Decide, reason: str | None, device_bound: bool) -> Assent:
     """The first of two Commanders' approvals; the other is called on."""
     request, person = case.request, case.person
     assert case.proof is not None, "it was proven"
@@ -425,14 +428,24 @@ def _assented(tx: Tx, case: Case, order: Decide, reason: str | None) -> Assent:
         proof=case.proof,
     )  # fmt: skip
     assents.add(tx, assent, order.idempotency_key, _digest_of(order, reason))
+    request_changes.note(tx, request.id, State.ASSENTED)
     kept_facts = lapses_by(case.revision, case.facts) if case.keeps else ()
     tx.record(Kind.ASSENT_GIVEN, actor=person.id, incident_id=request.incident_id,
               request_id=request.id, assent_id=assent.id, digest=assent.digest,
               code=short_code(assent.digest), epoch=assent.epoch, passkey_id=id_of(assent.proof),
+              excepted_by=_excepted_by(tx, person, order.proof, device_bound),
               keeps=[change.name for change in kept_facts] if case.keeps else None,
               private={"reason": reason} | changes_told(kept_facts))  # fmt: skip
     tx.changed("board", "calls", f"incident:{request.incident_id}", f"request:{request.id}")
     return assent
+
+
+def _excepted_by(tx: Tx, person: Person, proof: Json | None, device_bound: bool) -> str | None:
+    """Who excepted a person from approved equipment, where that let a copied passkey decide."""
+    if not device_bound or proof is None or not may_be_copied(proof):
+        return None
+    exemption = authorities.excepted(tx, person.id, tx.now)
+    return exemption.granted_by if exemption else None
 
 
 def withdraw_assent(tx: Tx, request_id: str, person: Person) -> None:
@@ -455,6 +468,7 @@ def withdraw_assent(tx: Tx, request_id: str, person: Person) -> None:
 def _end_assent(tx: Tx, request: ApprovalRequest, assent: Assent, how: str, *, actor: str) -> None:
     """Both are asked again."""
     assents.end(tx, request, assent, by=actor)
+    request_changes.note(tx, request.id, State.ASSENT_ENDED)
     tx.record(Kind.ASSENT_ENDED, actor=actor, incident_id=request.incident_id,
               request_id=request.id, assent_id=assent.id, given_by=assent.person_id,
               how=how)  # fmt: skip
@@ -608,7 +622,10 @@ def case_of(
         proof=proof, passkey=key, site=site, keeps=keeps, assent=assent,
         assent_passkey=passkeys.get(tx, id_of(assent.proof)) if assent else None,
         routine=routine_of(tx, incident.incident, revision), entered=entered,
-        device_bound=device_bound, taken_back=assents.taken_back(tx, request),
+        device_bound=authorities.bound(tx, person.id, tx.now, device_bound=device_bound),
+        assent_bound=assent is not None
+        and authorities.bound(tx, assent.person_id, assent.at, device_bound=device_bound),
+        taken_back=assents.taken_back(tx, request),
     )  # fmt: skip
 
 
@@ -622,6 +639,22 @@ def routine_of(tx: Tx, incident: Incident, revision: Revision) -> Routine | None
         topic=incident.notice, open_incidents=guidelines.open_incidents(tx), compiler=compiler,
         held=authorities.standing(tx, compiler.id),
     )  # fmt: skip
+
+
+def in_its_place(tx: Tx, request: ApprovalRequest) -> ApprovalRequest | None:
+    """The newer request that waits in another one's place: for the same update, else for the same
+    incident."""
+    newer = [
+        each.request
+        for each in approvals.open_requests(tx, request.incident_id)
+        if each.request.id != request.id and each.request.created_at >= request.created_at
+    ]
+    mine = approvals.revision(tx, request.revision_id)
+    for each in newer:
+        theirs = approvals.revision(tx, each.revision_id)
+        if mine and theirs and theirs.update_id == mine.update_id:
+            return each
+    return newer[-1] if newer else None
 
 
 def facts_of(kept: incidents.Kept) -> dict[str, str | None]:

@@ -68,12 +68,13 @@ class Site:
     """Where people reach the desk: a passkey answers this site and no other (phishing)."""
 
     origin: str
+    apps: tuple[str, ...] = ()  #: as what the department's own apps answer beside it
 
     @classmethod
-    def at(cls, address: str) -> Site:
+    def at(cls, address: str, apps: tuple[str, ...] = ()) -> Site:
         """The site of an address, whatever its path."""
         parts = urlsplit(address)
-        return cls(f"{parts.scheme}://{parts.netloc}")
+        return cls(f"{parts.scheme}://{parts.netloc}", apps)
 
     @property
     def host(self) -> str:
@@ -380,11 +381,12 @@ def locked_out() -> Refusal:
 
 
 def _answers(answer: Json, passkey: Passkey, site: Site, challenge: bytes) -> bool:
-    """Whether an answer is this passkey's, to this challenge, at this site, by its owner."""
+    """Whether an answer is this passkey's, to this challenge, at this site or in an app of the
+    department's, by its owner."""
     try:
         verify_authentication_response(
             credential=answer, expected_challenge=challenge, expected_rp_id=site.host,
-            expected_origin=site.origin, credential_public_key=passkey.public_key,
+            expected_origin=[site.origin, *site.apps], credential_public_key=passkey.public_key,
             credential_current_sign_count=0, require_user_verification=True,
         )  # fmt: skip
     except (WebAuthnException, ValueError, KeyError, TypeError):

@@ -98,6 +98,8 @@ class Kind(StrEnum):
     CLOCK_STEPPED = "ClockStepped"
     CLOCK_CONFIRMED = "ClockConfirmed"
     PERSON_ADDED = "PersonAdded"
+    ROLES_CHANGED = "RolesChanged"
+    PERSON_REMOVED = "PersonRemoved"
     ENROLMENT_ISSUED = "EnrolmentIssued"
     PASSKEY_ADDED = "PasskeyAdded"
     PASSKEY_APPROVED = "PasskeyApproved"

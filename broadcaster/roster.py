@@ -60,6 +60,7 @@ class Act(StrEnum):
     APPROVE_DEVICE = "approve or revoke a device of somebody's"
     GRANT_AUTHORITY = "grant or revoke authority to post"
     RECORD_TRAINING = "record training"
+    KEEP_ROSTER = "change roles or take somebody off the roster"
     ALLOW_FALLBACK = "let somebody decide with PIN and code instead of a passkey"
     KEEP_GUIDELINES = "keep the written guidelines"
     EXCEPT = "except somebody from approved equipment or duty hours"
@@ -98,6 +99,7 @@ MAY: dict[Act, frozenset[Role]] = {
     Act.GRANT_AUTHORITY: frozenset({Role.CHIEF}),
     Act.KEEP_GUIDELINES: frozenset({Role.CHIEF}),
     Act.RECORD_TRAINING: frozenset({Role.CHIEF}),
+    Act.KEEP_ROSTER: frozenset({Role.CHIEF}),
     Act.ALLOW_FALLBACK: frozenset({Role.CHIEF}),
     Act.EXCEPT: frozenset({Role.WATCH_COMMANDER, Role.SUPERVISOR}),
     Act.REQUEST_POST: _MEMBERS,
@@ -119,6 +121,7 @@ CLAUSE: dict[Act, str] = {
     Act.GRANT_AUTHORITY: "389.3",
     Act.KEEP_GUIDELINES: "389.3",
     Act.RECORD_TRAINING: "389.8",
+    Act.KEEP_ROSTER: "389.3",
     Act.ALLOW_FALLBACK: "389.3",
     Act.EXCEPT: "389.3",
     Act.REQUEST_POST: "389.3",
@@ -128,12 +131,15 @@ CLAUSE: dict[Act, str] = {
 
 
 class Person(Frozen):
-    """Somebody on the roster, or a Commander from outside, who has no role."""
+    """Somebody on the roster, or a Commander from outside, who has no role; or somebody who was
+    taken off the roster, who has none either, and whose name stays.
+    """
 
     id: str
     name: str
     roles: frozenset[Role]
     guest_of: str | None = None  #: the one incident of somebody from outside, while they may
+    left: datetime | None = None  #: since when they are off the roster
 
     def may(self, act: Act) -> bool:
         return bool(self.roles & MAY[act]) or (self.guest_of is not None and act in GUEST_MAY)
@@ -141,11 +147,13 @@ class Person(Frozen):
     @property
     def outside(self) -> bool:
         """Whether they are from outside the department."""
-        return not self.roles
+        return not self.roles and self.left is None
 
     @property
     def title(self) -> str:
         """The roles in words, highest first."""
+        if self.left is not None:
+            return "Taken off the roster"
         if self.outside:
             return "Commander from outside, for one incident"
         return ", ".join(role.in_words for role in Role if role in self.roles)

@@ -6,15 +6,28 @@ ledger: the person at their desk, or the operator at the command line, in their 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from broadcaster.authority import Content, Matter, Office, Subject, own_exemption
 from broadcaster.errors import Kind, Refusal
 from broadcaster.fallback import Allowance, require_sound
 from broadcaster.guideline import Guideline
+from broadcaster.handover import leave
 from broadcaster.incident import Topic
-from broadcaster.ledger import Tx, approvals, authorities, fallbacks, guidelines, people
+from broadcaster.ledger import (
+    Tx,
+    approvals,
+    authorities,
+    calls,
+    fallbacks,
+    guests,
+    guidelines,
+    passkeys,
+    people,
+    voices,
+)
 from broadcaster.roster import Act, Person, Role, may_command, require
 from broadcaster.update import clean
 
@@ -35,6 +48,96 @@ LONGEST_REASON = 500
 
 #: The most that a guideline's own text may hold.
 LONGEST_GUIDELINE = 4000
+
+
+@dataclass(frozen=True)
+class Gone:
+    """What somebody leaves behind who may no longer do what they did."""
+
+    commanded: tuple[str, ...]  #: the numbers of the incidents that they commanded
+    approved: tuple[str, ...]  #: devices of others that must be approved again, in words
+
+
+def change_roles(
+    tx: Tx, person_id: str, roles: Collection[Role], *, person: Person, actor: str
+) -> Gone:
+    """The Chief gives a member other roles in place of those that they have; one who was taken off
+    the roster is put back by it, and needs a new link. Raises Refusal.
+
+    What they may no longer have ends: command, an office, codes for approving aloud, PIN and code.
+    """
+    known = _to_change(tx, person_id, person)
+    if known.outside:
+        raise Refusal("from_outside", f"{known.name} is from outside the department.",
+                      "Put them on the roster (`broadcaster roster add`).", kind=Kind.CONFLICT,
+                      field="person")  # fmt: skip
+    if not roles:
+        raise Refusal("role_missing", f"{known.name} would have no role.",
+                      "Give at least one, or take them off the roster.", field="role")  # fmt: skip
+    if known.roles == frozenset(roles):
+        raise Refusal("roles_already", f"{known.name} is {known.title} already.",
+                      "Look at the roster for who is what.", kind=Kind.CONFLICT,
+                      field="role")  # fmt: skip
+    return _changed(tx, known, roles, person, actor)
+
+
+def remove(tx: Tx, person_id: str, *, person: Person, actor: str) -> Gone:
+    """The Chief takes somebody off the roster: their name stays on the record, and everything else
+    of theirs ends at once. Raises Refusal.
+    """
+    known = _to_change(tx, person_id, person)
+    if known.left is not None:
+        raise _is_off(known)
+    gone = _changed(tx, known, (), person, actor)
+    for held in authorities.standing(tx, known.id).authorities:
+        if held.holds(tx.now):
+            authorities.revoke(tx, held, revoked_by=person.id, actor=actor)
+    for reach in calls.reaches_of(tx, known.id):
+        calls.end_reach(tx, reach.id, actor=actor)
+    guest = guests.of(tx, known.id)
+    if guest and not guest.ended:
+        guests.end(tx, guest, actor=person.id)
+    people.end_links(tx, known.id)
+    people.end_sessions(tx, known.id, actor=actor)
+    return gone
+
+
+def _to_change(tx: Tx, person_id: str, person: Person) -> Person:
+    """Whose roles the Chief changes. Raises Refusal."""
+    require(person, Act.KEEP_ROSTER)
+    known = _listed(tx, person_id)
+    if known.id == person.id:
+        raise Refusal("own_roles", "Nobody changes what they are themselves.",
+                      "Ask another designee; `broadcaster roster add` makes one.",
+                      kind=Kind.FORBIDDEN)  # fmt: skip
+    return known
+
+
+def _changed(tx: Tx, known: Person, roles: Collection[Role], person: Person, actor: str) -> Gone:
+    """Changes somebody's roles, and ends what they may no longer have."""
+    people.change_roles(tx, known, roles, by=person.id, actor=actor)
+    now, commanded = people.get(tx, known.id), list[str]()
+    assert now is not None, "nobody is ever struck out"
+    if not may_command(now):
+        commanded = leave(tx, now.id, by=person.id)
+        voices.end(tx, now.id, "left", actor=actor)
+        for held in authorities.standing(tx, now.id).delegations:
+            if held.holds(tx.now):
+                authorities.end_delegation(tx, held, ended_by=person.id, actor=actor)
+    allowed = fallbacks.standing(tx, now.id)
+    if allowed and not (now.may(Act.DECIDE) or now.may(Act.APPROVE_NOTICE)):
+        fallbacks.end(tx, allowed, ended_by=person.id, actor=actor)
+    for waiting in approvals.open_requests(tx):
+        approvals.look_again(tx, waiting.request)
+    unvouched: Sequence[str] = ()
+    if known.may(Act.APPROVE_DEVICE) and not now.may(Act.APPROVE_DEVICE):
+        unvouched = [
+            f"{device.name} of {owner.name}"
+            for owner in people.everybody(tx) if owner.left is None
+            for device in passkeys.of_person(tx, owner.id)
+            if device.usable and device.voucher and device.voucher.person_id == known.id
+        ]  # fmt: skip
+    return Gone(tuple(commanded), tuple(unvouched))
 
 
 def grant(
@@ -233,6 +336,22 @@ def _reason(text: str, what: str) -> str:
 
 
 def _known(tx: Tx, person_id: str) -> Person:
+    """Somebody on the roster. Raises Refusal."""
+    known = _listed(tx, person_id)
+    if known.left is not None:
+        raise _is_off(known)
+    return known
+
+
+def _is_off(person: Person) -> Refusal:
+    return Refusal(
+        "not_on_the_roster", f"{person.name} was taken off the roster.",
+        "`broadcaster roster role` puts somebody back.", kind=Kind.CONFLICT, field="person",
+    )  # fmt: skip
+
+
+def _listed(tx: Tx, person_id: str) -> Person:
+    """Somebody who is, or was, on the roster. Raises Refusal."""
     known = people.get(tx, person_id)
     if known is None:
         raise Refusal("no_such_person", "That person is not on the roster.",

@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from broadcaster.accounts import Account, MailServer, check
+from broadcaster.apps import App
 from broadcaster.errors import Refusal
 from broadcaster.sealing import Sealer
 from broadcaster.world import World
@@ -202,6 +203,13 @@ class Settings(BaseSettings):
         False, description="Whether a decision takes a passkey that stays on its one device: one "
         "that its maker copies between devices then signs in, and decides nothing.",
     )  # fmt: skip
+    apps: list[App] = Field(
+        default_factory=list,
+        description="The department's own apps that decide by passkey, for desk and gate alike: "
+        'JSON list of `{"kind": "android", "package": …, "fingerprints": ["AA:BB:…"]}` (the '
+        'SHA-256 of each certificate that signs it) and `{"kind": "apple", "team": …, '
+        '"bundle": …}`.',
+    )
     channels: list[Account] = Field(
         default_factory=list,
         description="The channels beside the public page, with their accounts: a JSON list, its "

@@ -34,6 +34,7 @@ from broadcaster.ledger import (
     Tx,
     approvals,
     assents,
+    authorities,
     calls,
     exercises,
     fallbacks,
@@ -63,16 +64,17 @@ ASKED_AGAIN = "The same words are asked for again: what was true then may not be
 
 def judge_decision(
     decision_id: str, world: W, incident_url: Callable[[str], str], contact: str = "",
-    *, by_voice: bool = False, device_bound: bool = False,
+    *, by_voice: bool = False, device_bound: bool = False, apps: tuple[str, ...] = (),
 ) -> Callable[[Tx], bool]:  # fmt: skip
     """The step for one decision: answers whether there is such a decision. Judged once.
 
     `incident_url`: where the public reads about an incident, by its public id. The desk is at the
     same site, and the Commander's passkey answers no other. `contact`: the department's own, which
     words may say. `by_voice`: whether the department approves by voice; `device_bound`: whether it
-    takes no passkey that its maker copies.
+    takes no passkey that its maker copies, but of who is excepted. `apps`: as what its own apps
+    answer.
     """
-    site = Site.at(incident_url(""))
+    site = Site.at(incident_url(""), apps)
 
     def step(tx: Tx) -> bool:
         unlocked = approvals.decision(tx, decision_id)
@@ -171,7 +173,7 @@ def _case(
     request = approvals.lock_request(tx, decision.request_id)
     assert request is not None, "a decision's request is a foreign key"
     revision = approvals.revision(tx, request.request.revision_id)
-    person = people.get(tx, decision.person_id)
+    person = people.get(tx, decision.person_id, at=decision.at)
     assert revision is not None and person is not None, "foreign keys too"
     command = _command_then(kept, incident.incident.command)
     assent = assents.get(tx, decision.assent_id)
@@ -182,13 +184,19 @@ def _case(
             person=person, verdict=Verdict(decision.verdict), digest=decision.digest,
             reason=decision.reason, command=command,
             commander_name=commander_name(tx, command), facts=facts_of(incident),
-            at=decision.at, proof=kept.proof, passkey=passkeys.get(tx, id_of(kept.proof)),
-            site=site, keeps=decision.keeps, assent=assent,
-            assent_passkey=passkeys.get(tx, id_of(assent.proof)) if assent else None,
+            at=decision.at, proof=kept.proof,
+            passkey=passkeys.get(tx, id_of(kept.proof), at=decision.at), site=site,
+            keeps=decision.keeps, assent=assent,
+            assent_passkey=passkeys.get(tx, id_of(assent.proof), at=assent.at) if assent else None,
             voice=_voice(tx, decision, by_voice), entered=fallbacks.entered(tx, kept.seal),
             routine=routine_of(tx, incident.incident, revision),
             by_guideline=decision.guideline_id is not None,
-            guideline=guidelines.get(tx, decision.guideline_id), device_bound=device_bound,
+            guideline=guidelines.get(tx, decision.guideline_id),
+            device_bound=authorities.bound(
+                tx, decision.person_id, decision.at, device_bound=device_bound
+            ),
+            assent_bound=assent is not None
+            and authorities.bound(tx, assent.person_id, assent.at, device_bound=device_bound),
             taken_back=assents.taken_back(tx, request.request),
         ),
         revision,

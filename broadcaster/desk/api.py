@@ -14,8 +14,9 @@ from typing import Any
 
 import structlog
 from aiohttp import web
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
+from broadcaster import notices, rostering
 from broadcaster.aftercare import Errand, Found
 from broadcaster.approval import (
     AnyRelease,
@@ -26,18 +27,28 @@ from broadcaster.approval import (
     asked_in_words,
     to_keep,
 )
+from broadcaster.authority import Office
+from broadcaster.by_voice import Attest, attest, settle, to_sign
 from broadcaster.channel import AnyChannel
 from broadcaster.counting import CountRule
 from broadcaster.delivery import PostState
 from broadcaster.desk import asyncapi, openapi
-from broadcaster.desk.changes import Changes, since_last_release
+from broadcaster.desk.changes import Changes, Difference, between, since_last_release
 from broadcaster.desk.checks import Check, checks
-from broadcaster.desk.decision import decided, prover
+from broadcaster.desk.decision import (
+    answered,
+    decided,
+    on_record,
+    own_passkeys,
+    prover,
+    request_address,
+)
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.handover import accepted
 from broadcaster.desk.lapsed import FactChange, OldWords, old_words, told
 from broadcaster.desk.openapi import Call, Nothing, Operation, SignedOperation
 from broadcaster.desk.preview import Preview, Previewed, preview
+from broadcaster.desk.roster import require_passkey
 from broadcaster.edit import EditWords, edit_words
 from broadcaster.errors import Kind, LedgerAway, Refusal
 from broadcaster.handover import (
@@ -56,12 +67,14 @@ from broadcaster.ledger import (
     Tx,
     approvals,
     assents,
+    authorities,
     errands,
     incidents,
     posts,
     problems,
     releases,
     reports,
+    voices,
 )
 from broadcaster.media import Image, Picture
 from broadcaster.orders import (
@@ -70,6 +83,7 @@ from broadcaster.orders import (
     Submitted,
     ask_to_keep,
     facts_of,
+    in_its_place,
     name_of,
     renew_request,
     stop_release,
@@ -78,10 +92,12 @@ from broadcaster.orders import (
     withdraw_assent,
     withdraw_request,
 )
+from broadcaster.passkey import options_to_prove
 from broadcaster.policy import screen
 from broadcaster.roster import Act, Person, require
 from broadcaster.trace import adopted
 from broadcaster.update import Rendering, Revision, UpdateKind, Words, lapses_by, short_code
+from broadcaster.voice import Settled
 from broadcaster.world import Frozen, World
 
 _log = structlog.get_logger(__name__)
@@ -554,6 +570,15 @@ class DecidedView(Frozen):
     why: str | None
 
 
+class NewerView(Frozen):
+    """The request that waits in this one's place."""
+
+    request_id: str
+    address: str = Field(description="Its page.")
+    code: str
+    changes: Difference = Field(description="Its words against those of this request.")
+
+
 class ApprovalDetail(Frozen):
     """All that a phone needs to show before a decision, and after it."""
 
@@ -605,6 +630,9 @@ class ApprovalDetail(Frozen):
     assent: AssentView | None = Field(
         description="Where both Commanders must approve: who has, while the other is waited for; "
         "or whose approval the decision completed."
+    )
+    newer: NewerView | None = Field(
+        description="A newer request of the same update or incident that waits for a decision."
     )
     decided: DecidedView | None
     release: ReleaseView | None
@@ -697,6 +725,159 @@ async def withdraw(call: Call[Nothing]) -> RequestView:
         return _request(tx, kept)
 
     return await call.desk.ledger.write(step)
+
+
+class AttestedView(Frozen):
+    """What the passkey is to be asked first; or what is recorded."""
+
+    options: dict[str, Any] | None = Field(
+        description="What a passkey of the caller's is asked (WebAuthn's "
+        "PublicKeyCredentialRequestOptionsJSON): send the same body once more, with its answer as "
+        "`proof`. Null: it is recorded."
+    )
+    decision: DecisionView | None = Field(description="The Commander's, given aloud.")
+    settled: Settled | None = Field(description="What the Commander has said of it since.")
+
+
+class SettleVoice(Frozen):
+    """What the Commander says of what was approved in their name."""
+
+    settled: Settled
+    #: What their passkey answered.
+    proof: dict[str, Any] | None = None
+
+
+async def attest_voice(call: Call[Attest]) -> AttestedView:
+    _same(call.body.request_id, call.part("request_id"), "request_id")
+    desk, person = call.desk, call.person
+
+    def step(tx: Tx) -> AttestedView | Refusal:
+        done = attest(
+            tx, call.body, person, desk.site, allowed=desk.settings.voice_approval,
+            practice=desk.practice,
+        )  # fmt: skip
+        return done if isinstance(done, Refusal) else _attested(tx, desk, person, done)
+
+    return await on_record(desk, step)
+
+
+async def settle_voice(call: Call[SettleVoice]) -> AttestedView:
+    desk, person, it = call.desk, call.person, call.body
+
+    def step(tx: Tx) -> AttestedView | Refusal:
+        decided = approvals.decision_of(tx, call.part("request_id"))
+        id_ = decided.decision.id if decided else ""
+        signed = to_sign(tx, id_, it.settled, person)
+        if isinstance(signed, bytes):
+            proof = answered(tx, desk, person, it.proof, signed)
+            if proof is None:
+                return _attested(tx, desk, person, signed)
+            signed = settle(tx, id_, it.settled, proof, person, desk.site)
+        if signed is not None:
+            return signed
+        assert decided is not None, "it was just settled"
+        return _attested(tx, desk, person, decided)
+
+    return await on_record(desk, step)
+
+
+def _attested(
+    tx: Tx, desk: Desk, person: Person, done: approvals.KeptDecision | bytes
+) -> AttestedView:
+    """What is recorded; or what the person's passkey is to sign, and is asked."""
+    if isinstance(done, bytes):
+        asks = options_to_prove(
+            desk.site, challenge=done, allowed=own_passkeys(tx, desk, person) or []
+        )
+        return AttestedView(options=asks, decision=None, settled=None)
+    kept = voices.of_decision(tx, done.decision.id)
+    return AttestedView(
+        options=None, decision=_decision(done), settled=kept.settled if kept else None
+    )
+
+
+# --- Notices ----------------------------------------------------------------------------------
+
+
+class BeginNotice(Frozen):
+    """Routine content, about no open incident (389.3, 389.4)."""
+
+    topic: Topic
+    subject: str
+    place: str
+    request_id: str | None = Field(
+        default=None, description="The request up the chain of command that it is written from."
+    )
+
+
+async def begin_notice(call: Call[BeginNotice]) -> IncidentView:
+    it = call.body
+
+    def step(tx: Tx) -> IncidentView:
+        begun = notices.begin(
+            tx, it.topic, it.subject, it.place, call.person, request_id=it.request_id
+        )
+        kept = incidents.get(tx, begun.id)
+        assert kept is not None, "it was just begun"
+        return _incident(tx, kept)
+
+    return await call.desk.ledger.write(step)
+
+
+# --- The roster -------------------------------------------------------------------------------
+
+
+class NameDeputy(Frozen):
+    """Until when somebody is a deputy of the Watch Commander, and why."""
+
+    until: AwareDatetime = Field(description="Within a week.")
+    reason: str
+
+
+class DeputyView(Frozen):
+    """Somebody's last time as a deputy of the Watch Commander."""
+
+    person_id: str
+    until: datetime
+    reason: str
+    granted_by: str
+    granted_at: datetime
+    ended_at: datetime | None = Field(description="When it was ended early.")
+    ended_by: str | None
+
+
+async def name_deputy(call: Call[NameDeputy]) -> DeputyView:
+    it, person = call.body, call.person
+
+    def step(tx: Tx) -> DeputyView:
+        require_passkey(tx, call.request)
+        rostering.delegate(tx, call.part("person_id"), Office.DEPUTY, reason=it.reason,
+                           until=it.until, person=person, actor=person.id)  # fmt: skip
+        return _deputy(tx, call.part("person_id"))
+
+    return await call.desk.ledger.write(step)
+
+
+async def end_deputy(call: Call[Nothing]) -> DeputyView:
+    person = call.person
+
+    def step(tx: Tx) -> DeputyView:
+        require_passkey(tx, call.request)
+        rostering.end_delegation(tx, call.part("person_id"), Office.DEPUTY, person=person,
+                                 actor=person.id)  # fmt: skip
+        return _deputy(tx, call.part("person_id"))
+
+    return await call.desk.ledger.write(step)
+
+
+def _deputy(tx: Tx, person_id: str) -> DeputyView:
+    """The newest delegation; there is one."""
+    held = authorities.standing(tx, person_id).delegations
+    it = next(each for each in held if each.office is Office.DEPUTY)
+    return DeputyView(
+        person_id=it.person_id, until=it.until, reason=it.reason, granted_by=it.granted_by,
+        granted_at=it.granted_at, ended_at=it.ended_at, ended_by=it.ended_by,
+    )  # fmt: skip
 
 
 # --- What things look like --------------------------------------------------------------------
@@ -859,6 +1040,7 @@ def approval_detail(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
         )
         if assent
         else None,
+        newer=_newer(tx, desk, kept.request, revision),
         decided=DecidedView(
             decision=_decision(decided), person_name=name_of(tx, decided.decision.person_id),
             by_code=decided.seal is not None, outcome=decided.outcome, why=decided.why,
@@ -866,6 +1048,17 @@ def approval_detail(tx: Tx, desk: Desk, kept: approvals.Kept) -> ApprovalDetail:
         if decided
         else None,
         release=_release(tx, release, revision.number) if release else None,
+    )  # fmt: skip
+
+
+def _newer(tx: Tx, desk: Desk, request: ApprovalRequest, revision: Revision) -> NewerView | None:
+    newer = in_its_place(tx, request)
+    now = approvals.revision(tx, newer.revision_id) if newer else None
+    if newer is None or now is None:
+        return None
+    return NewerView(
+        request_id=newer.id, address=request_address(desk, newer.id),
+        code=short_code(newer.digest), changes=between(revision, now),
     )  # fmt: skip
 
 
@@ -966,6 +1159,34 @@ OPERATIONS: tuple[Operation[Any], ...] = (
         "Puts a Commander's edit in the place of what waits for them: texts mended, channels left "
         "out. It is a request of its own, to be decided like any other.",
         EditWords, SubmittedView, edit, (*_CHANGE, Kind.GONE), status=201,
+    ),
+    Operation(
+        "POST", "/api/v1/approval-requests/{request_id}/attestation", "attestVoice",
+        "Records an approval that a Commander gave aloud, by the passkey of the second listener. "
+        "Sent without `proof` it answers what that passkey is asked.",
+        Attest, AttestedView, attest_voice, (*_CHANGE, Kind.GONE),
+    ),
+    Operation(
+        "POST", "/api/v1/approval-requests/{request_id}/attestation/settle", "settleVoice",
+        "The Commander ratifies or repudiates, by passkey, what was approved aloud in their name. "
+        "Sent without `proof` it answers what that passkey is asked.",
+        SettleVoice, AttestedView, settle_voice, _CHANGE,
+    ),
+    Operation(
+        "POST", "/api/v1/notices", "beginNotice",
+        "Begins a notice; its words are submitted as an incident's are.",
+        BeginNotice, IncidentView, begin_notice, (Kind.INVALID, Kind.FORBIDDEN, Kind.CONFLICT),
+        status=201,
+    ),
+    Operation(
+        "POST", "/api/v1/people/{person_id}/deputy", "nameDeputy",
+        "The Watch Commander names a deputy: called before them, and may take command and decide.",
+        NameDeputy, DeputyView, name_deputy, _CHANGE, status=201,
+    ),
+    Operation(
+        "POST", "/api/v1/people/{person_id}/deputy/end", "endDeputy",
+        "Ends that somebody is a deputy. Command that they took stays.",
+        Nothing, DeputyView, end_deputy, _CHANGE,
     ),
     Operation(
         "POST", "/api/v1/approval-requests/{request_id}/renew", "renewRequest",

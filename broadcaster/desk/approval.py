@@ -268,7 +268,6 @@ class Look:
     """All that the page shows, from one look at the ledger."""
 
     detail: ApprovalDetail
-    newer: str | None  #: a request that waits in this one's place
     asks: dict[str, Json] | None
     command: Command
     writing: Act  #: what it takes to ask again
@@ -304,16 +303,11 @@ async def _page(
         kept = _known(tx, request.match_info["request_id"])
         incident = incidents.get(tx, kept.request.incident_id)
         assert incident is not None, "a request's incident is a foreign key"
-        newer = [
-            waiting.request.id
-            for waiting in approvals.open_requests(tx, kept.request.incident_id)
-            if waiting.request.id != kept.request.id
-        ]
         detail = approval_detail(tx, desk, kept)
         revision = approvals.revision(tx, kept.request.revision_id)
         assert revision is not None, "a request's revision is a foreign key, too"
         return Look(
-            detail, next(iter(newer), None),
+            detail,
             asked(tx, desk, kept, incident.incident.command, person, detail.keeps),
             incident.incident.command,
             writing(incident.incident),
@@ -355,7 +349,8 @@ async def _page(
         waits=waits,
         expired=expired,
         over=over,
-        newer=seen.newer,
+        newer=it.newer.request_id if it.newer else None,
+        newly=changed(it.newer.changes.channels, titles) if it.newer else (),
         by_voice=seen.by_voice,
         still_out=seen.still_out,
         names=seen.at.names,
@@ -370,7 +365,7 @@ async def _page(
         at=seen.at,
         may_stop=person.may(Act.STOP),
         may_compile=person.may(seen.writing),
-        may_ask_again=expired and not seen.newer and person.may(seen.writing),
+        may_ask_again=expired and not it.newer and person.may(seen.writing),
         asked=asked_in_words(command, seen.at.names, seen.assent),
         gave=seen.assent is not None and seen.assent.person_id == person.id,
         others=[seen.at.names.get(each) for each in command.commanders if each != person.id],

@@ -1,4 +1,5 @@
-"""What changed since the public was last told, word by word: for the approval page and the API."""
+"""What changed since the public was last told, and in a newer request since the Commander read the
+one before, word by word: for the approval page and the API."""
 
 from __future__ import annotations
 
@@ -25,20 +26,25 @@ class ChannelChange(Frozen):
     """One channel's text beside what it said last; `parts` is empty where it stayed the same."""
 
     channel: str
-    new_channel: bool  #: the last release did not go here
+    new_channel: bool  #: the earlier one did not go here
     parts: tuple[Part, ...]
 
 
-class Changes(Frozen):
+class Difference(Frozen):
+    """One wording beside an earlier one."""
+
+    channels: tuple[ChannelChange, ...]
+    channels_left_out: tuple[str, ...]  #: told then, and not now
+    area: tuple[str, str] | None  #: before and now, where they differ
+    #: What became of the picture; null: there is the same, or none as before.
+    picture: Literal["new", "another", "none any more"] | None = None
+
+
+class Changes(Difference):
     """A revision beside the incident's last release."""
 
     since_number: int
     since_release_id: str
-    channels: tuple[ChannelChange, ...]
-    channels_left_out: tuple[str, ...]  #: told last time, and not now
-    area: tuple[str, str] | None  #: before and now, where they differ
-    #: What became of the picture; null: there is the same, or none as before.
-    picture: Literal["new", "another", "none any more"] | None = None
 
 
 def words(old: str, new: str) -> tuple[Part, ...]:
@@ -73,10 +79,15 @@ def since_last_release(tx: Tx, revision: Revision) -> Changes | None:
         return None
     last = approvals.revision(tx, earlier.revision_id)
     assert last is not None, "a release's revision is a foreign key"
-    said = {rendering.channel: rendering.text for rendering in last.renderings}
     return Changes(
-        since_number=last.number,
-        since_release_id=earlier.id,
+        since_number=last.number, since_release_id=earlier.id, **dict(between(last, revision))
+    )
+
+
+def between(last: Revision, now: Revision) -> Difference:
+    """What is new in one wording against an earlier one."""
+    said = {rendering.channel: rendering.text for rendering in last.renderings}
+    return Difference(
         channels=tuple(
             ChannelChange(
                 channel=rendering.channel,
@@ -85,11 +96,11 @@ def since_last_release(tx: Tx, revision: Revision) -> Changes | None:
                 if rendering.channel in said
                 else (),
             )
-            for rendering in revision.renderings
+            for rendering in now.renderings
         ),
-        channels_left_out=tuple(name for name in last.channels if name not in revision.channels),
-        area=(last.area, revision.area) if last.area != revision.area else None,
-        picture=_picture(last, revision),
+        channels_left_out=tuple(name for name in last.channels if name not in now.channels),
+        area=(last.area, now.area) if last.area != now.area else None,
+        picture=_picture(last, now),
     )
 
 

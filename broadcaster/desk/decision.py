@@ -9,8 +9,15 @@ from broadcaster.approval import Assent, Verdict
 from broadcaster.desk.deps import Desk
 from broadcaster.errors import Refusal
 from broadcaster.incident import Command
-from broadcaster.ledger import Tx, approvals, passkeys, people
-from broadcaster.orders import Decide, challenge_of, decide, no_such_request, practised
+from broadcaster.ledger import Tx, approvals, authorities, passkeys, people
+from broadcaster.orders import (
+    Decide,
+    challenge_of,
+    decide,
+    in_its_place,
+    no_such_request,
+    practised,
+)
 from broadcaster.passkey import Json, id_of, objection, options_to_prove
 from broadcaster.roster import Person
 
@@ -25,7 +32,7 @@ def asked(
     That is, for a practice person at a desk for practice. `command`: as it is now. `keeps`: of the
     changed facts shown, in spite of which an approval keeps the words.
     """
-    bound = desk.settings.device_bound
+    bound = authorities.bound(tx, person.id, tx.now, device_bound=desk.settings.device_bound)
     allowed, request = own_passkeys(tx, desk, person, bound=bound), kept.request
     if allowed is None:
         return None
@@ -98,6 +105,20 @@ async def prover(desk: Desk, order: Decide) -> Person:
     return await desk.ledger.read(look)
 
 
+def _name_the_newer(tx: Tx, desk: Desk, request_id: str, refusal: Refusal) -> None:
+    """Says in a refusal which request waits in the place of the one that was answered."""
+    kept = approvals.request(tx, request_id)
+    if kept and (newer := in_its_place(tx, kept.request)):
+        refusal.facts |= {
+            "newer_request_id": newer.id, "newer_address": request_address(desk, newer.id),
+        }  # fmt: skip
+
+
+def request_address(desk: Desk, request_id: str) -> str:
+    """Where a request is read and decided."""
+    return f"{desk.address}/a/{request_id}"
+
+
 async def decided(
     desk: Desk, person: Person, order: Decide, seal: str | None = None
 ) -> approvals.KeptDecision | Assent:
@@ -110,8 +131,11 @@ async def decided(
     def step(tx: Tx) -> approvals.KeptDecision | Assent | Refusal:
         practising = desk.practice and seal is None
         said = practised(tx, order, person, desk.site) if practising else order
-        return decide(
+        done = decide(
             tx, said, person, desk.site, seal=seal, device_bound=desk.settings.device_bound
         )
+        if isinstance(done, Refusal):
+            _name_the_newer(tx, desk, order.request_id, done)
+        return done
 
     return await on_record(desk, step)

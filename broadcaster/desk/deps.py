@@ -10,6 +10,7 @@ from typing import Protocol
 from aiohttp import web
 from pydantic import BaseModel
 
+from broadcaster.apps import origins
 from broadcaster.calling import Means, Progress
 from broadcaster.channel import AnyChannel
 from broadcaster.clock import Clock, SystemClock
@@ -119,7 +120,7 @@ class Desk:
     @property
     def site(self) -> Site:
         """Where people's passkeys answer."""
-        return Site.at(self.address)
+        return Site.at(self.address, origins(self.settings.apps))
 
     @property
     def https(self) -> bool:

@@ -31,7 +31,7 @@ HOURS: Final = (2, 4, 8, int(LONGEST_STAY.total_seconds() // 3600))
 #: what is the same for everybody. What `/events` tells them, it chooses itself.
 ANYWHERE: Final = re.compile(
     r"/(sign-in|sign-out|enrol|practice|static|events|healthz|readyz)(/.*)?|/sw\.js"
-    r"|/manifest\.webmanifest"
+    r"|/manifest\.webmanifest|/\.well-known/.*"
 )
 
 

@@ -13,13 +13,13 @@ from broadcaster.authority import Content, Matter, Office, Standing, Subject, Tr
 from broadcaster.desk.decision import answered, on_record, own_passkeys
 from broadcaster.desk.deps import DESK, Desk
 from broadcaster.desk.middleware import status_of
-from broadcaster.desk.roster import ordered
+from broadcaster.desk.roster import ordered, require_passkey
 from broadcaster.desk.session import fields_of, require_person, token_of
 from broadcaster.desk.sign_in import answer_in, proof_in
 from broadcaster.desk.templating import page
-from broadcaster.errors import Kind, Refusal
+from broadcaster.errors import Refusal
 from broadcaster.guideline import Guideline
-from broadcaster.ledger import Tx, authorities, guidelines, locks, passkeys, people
+from broadcaster.ledger import Tx, authorities, guidelines, locks, passkeys, people, roles
 from broadcaster.passkey import LONGEST_SHIFT, Json, Lock, Passkey
 from broadcaster.roster import Act, Person, may_command, require
 
@@ -37,11 +37,17 @@ class Listed:
     at: datetime
     lock: Lock | None  #: since when they prove nothing
     asks: Mapping[str, Json]  #: what a supervisor's passkey is asked: by device, and to unlock
+    changed: roles.Change | None  #: what was changed last of their roles
 
     @property
     def posts(self) -> bool:
         """Whether the page tells of authority and training: of those whom it concerns."""
         return self.person.may(Act.COMPILE) or bool(self.held.authorities)
+
+    @property
+    def excepted(self) -> bool:
+        """Whether a passkey of theirs that its maker copies decides, too."""
+        return self.held.excepted(Matter.EQUIPMENT, self.at) is not None
 
     @property
     def trained(self) -> list[Training]:
@@ -95,8 +101,7 @@ async def act(request: web.Request) -> web.Response:
         elif session := fields.get("end_session"):
             people.end_sessions(tx, person.id, actor=person.id, only=session)
         elif "do" in fields:
-            if people.signed_in_by_code(tx, token_of(request) or ""):
-                raise _by_code()
+            require_passkey(tx, request)
             ordered(tx, fields, person, desk.settings.zone)
         else:
             answer = answer_in(fields)
@@ -132,13 +137,6 @@ def _unlock(tx: Tx, fields: Mapping[str, str], person: Person, desk: Desk) -> Re
     return devices.unlock(tx, devices.Unlock(person_id=whose, proof=proof), person, desk.site)
 
 
-def _by_code() -> Refusal:
-    return Refusal(
-        "signed_in_by_code", "You signed in with PIN and code, which are for deciding alone.",
-        "Sign in with a passkey to change the roster.", kind=Kind.FORBIDDEN,
-    )  # fmt: skip
-
-
 #: What is signed by a passkey.
 _SIGNED: dict[str, Callable[[Tx, Mapping[str, str], Person, Desk], Refusal | None]] = {
     "approve": _approve,
@@ -163,12 +161,18 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
 
     def look(tx: Tx) -> tuple[list[Listed], list[people.Session], list[Guideline]]:
         allowed = own_passkeys(tx, desk, person) if person.may(Act.APPROVE_DEVICE) else None
-        listed = [_listed(tx, desk, each, allowed or [], shift) for each in people.everybody(tx)]
+        changed = {whose: roles.last(made) for whose, made in roles.every(tx).items()}
+        listed = [
+            _listed(tx, desk, each, allowed or [], shift, changed.get(each.id))
+            for each in people.everybody(tx)
+        ]
         return listed, people.sessions(tx, person.id), guidelines.every(tx)
 
-    listed, sessions, written = await desk.ledger.read(look)
+    everybody, sessions, written = await desk.ledger.read(look)
+    listed = [each for each in everybody if each.person.left is None]
     return page(
         request, "people.html", listed=listed, refusal=refusal,
+        gone=[each for each in everybody if each.person.left],
         may_approve=person.may(Act.APPROVE_DEVICE), may_grant=person.may(Act.GRANT_AUTHORITY),
         may_train=person.may(Act.RECORD_TRAINING), may_except=person.may(Act.EXCEPT),
         sessions=sessions, this_session=people.session_id(token_of(request) or ""),
@@ -180,13 +184,17 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
         device_bound=desk.settings.device_bound,
         written=written, may_keep=person.may(Act.KEEP_GUIDELINES),
         titles={channel.name: channel.title for channel in desk.channels},
-        names={each.person.id: each.person.name for each in listed},
+        names={each.person.id: each.person.name for each in everybody},
         status=status_of(refusal) if refusal else 200,
     )  # fmt: skip
 
 
-def _listed(tx: Tx, desk: Desk, whose: Person, allowed: list[str], shift: datetime) -> Listed:
-    """`allowed`: the supervisor's passkeys, where they are asked; `shift`: when one would end."""
+def _listed(
+    tx: Tx, desk: Desk, whose: Person, allowed: list[str], shift: datetime,
+    changed: roles.Change | None,
+) -> Listed:  # fmt: skip
+    """`allowed`: the supervisor's passkeys, where they are asked; `shift`: when one would end;
+    `changed`: what was changed last of their roles."""
     owned = tuple(passkeys.of_person(tx, whose.id))
     waiting = [
         each for each in owned
@@ -202,6 +210,7 @@ def _listed(tx: Tx, desk: Desk, whose: Person, allowed: list[str], shift: dateti
         tx.now,
         lock,
         asks,
+        changed,
     )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from aiohttp import web
 
+from broadcaster import apps
 from broadcaster.calling import Means, Outcome, Progress
 from broadcaster.desk.deps import DESK, SMS_REPORTS, Desk
 from broadcaster.desk.middleware import status_of
@@ -97,6 +98,18 @@ async def manifest(request: web.Request) -> web.Response:
         },
         content_type="application/manifest+json",
     )
+
+
+@routes.get("/.well-known/assetlinks.json")
+async def asset_links(request: web.Request) -> web.Response:
+    """Lets the department's own Android apps use this site's passkeys."""
+    return web.json_response(apps.asset_links(request.app[DESK].settings.apps))
+
+
+@routes.get("/.well-known/apple-app-site-association")
+async def associated(request: web.Request) -> web.Response:
+    """Lets the department's own apps for Apple's devices use this site's passkeys."""
+    return web.json_response(apps.associated(request.app[DESK].settings.apps))
 
 
 def _means(desk: Desk, text: str) -> Means:

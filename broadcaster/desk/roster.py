@@ -6,11 +6,23 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from aiohttp import web
+
 from broadcaster import rostering
 from broadcaster.authority import Content, Matter, Office, Subject
-from broadcaster.errors import Refusal
-from broadcaster.ledger import Tx
+from broadcaster.desk.session import token_of
+from broadcaster.errors import Kind, Refusal
+from broadcaster.ledger import Tx, people
 from broadcaster.roster import Person
+
+
+def require_passkey(tx: Tx, request: web.Request) -> None:
+    """Raises Refusal where whoever asks signed in with PIN and code."""
+    if people.signed_in_by_code(tx, token_of(request) or ""):
+        raise Refusal(
+            "signed_in_by_code", "You signed in with PIN and code, which are for deciding alone.",
+            "Sign in with a passkey to change the roster.", kind=Kind.FORBIDDEN,
+        )  # fmt: skip
 
 
 def ordered(tx: Tx, fields: Mapping[str, str], person: Person, zone: ZoneInfo) -> None:

@@ -125,8 +125,9 @@ _HOW = {
 
 
 def _command(line: _Line) -> str:
+    left = f": {line.name('left')} may command no more" if line["how"] == "left" else ""
     if not line["commander"]:
-        return "Command has ended"
+        return f"Command has ended{left}"
     if second := line["with_commander"]:
         both = "; both must approve" if line["both"] else ""
         return (
@@ -135,7 +136,7 @@ def _command(line: _Line) -> str:
     how = _HOW.get(line["how"], "")
     if line["how"] == "radio":
         how = f": {line.name('said_by')} handed over by radio"
-    return f"{line.name('commander')} commands{how}"
+    return f"{line.name('commander')} commands{how or left}"
 
 
 def _submitted(line: _Line) -> str:
@@ -164,6 +165,10 @@ def _decided(line: _Line) -> str:
         said += f", after {line.name('after')}"
     if line["fallback_id"]:
         said += " with PIN and code instead of a passkey"
+    if line["excepted_by"]:
+        said += (
+            f" with a passkey that its maker copies, excepted by {line.name('excepted_by')} (389.3)"
+        )
     if line["keeps"]:
         return f"{said}, knowing what has changed: {_changes(line)}"
     if line["guideline_id"]:
@@ -254,7 +259,7 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.VOICE_CODES_ISSUED: "Took {codes} new codes for approving by voice",
     Kind.VOICE_CODES_VOIDED: lambda line: (
         f"Voided the codes of {line.name('person_id')} for approving by voice"
-        if line["lost"]
+        if line["how"]
         else f"Too many wrong codes: those of {line.name('person_id')} are void"
     ),
     Kind.DECISION_REFUSED: "A decision ({verdict}) was refused: {code}",
@@ -303,6 +308,8 @@ WORDS: dict[str, str | Callable[[_Line], str]] = {
     Kind.CLOCK_STEPPED: "The clock was set by {seconds} s: nothing is sent until somebody looks",
     Kind.CLOCK_CONFIRMED: "Said that the clock is right",
     Kind.PERSON_ADDED: "Added to the roster: {name}",
+    Kind.ROLES_CHANGED: lambda line: f"Roles of {line.name('person_id')}: {line['roles']}",
+    Kind.PERSON_REMOVED: lambda line: f"Taken off the roster: {line.name('person_id')}",
     Kind.ENROLMENT_ISSUED: lambda line: f"Sign-in link for {line.name('person_id')}",
     Kind.RETRACTION_ORDERED: "Took it back, as #{number}, in the words approved for that",
     Kind.RELEASE_STOPPED: "Stopped: what had not begun is not sent",

@@ -128,6 +128,19 @@ def exempt(
     tx.changed("people")
 
 
+def excepted(tx: Tx, person_id: str, at: datetime) -> Exemption | None:
+    """The exemption from approved equipment that a person had at a time."""
+    return standing(tx, person_id).excepted(Matter.EQUIPMENT, at)
+
+
+def bound(tx: Tx, person_id: str, at: datetime, *, device_bound: bool) -> bool:
+    """Whether a person's decision at a time took no passkey that its maker copies.
+
+    `device_bound`: whether the department takes none, but for exemptions.
+    """
+    return device_bound and excepted(tx, person_id, at) is None
+
+
 def delegate(
     tx: Tx, person_id: str, office: Office, *, reason: str, until: datetime, granted_by: str,
     actor: str,

@@ -73,6 +73,13 @@ def by_number(tx: Tx, number: str) -> Kept | None:
     return _kept(row) if row else None
 
 
+def naming(tx: Tx, person_id: str) -> list[str]:
+    """The ids of incidents that name a person: who commands, is offered command, or did before."""
+    table = schema.incidents.c
+    named = select(table.id).where(table.body.contains(person_id)).order_by(table.id)
+    return list(tx.connection.execute(named).scalars())
+
+
 def add(tx: Tx, incident: Incident) -> Kept:
     """Keeps a new incident and gives it its public id."""
     public_id = "".join(secrets.choice(_PUBLIC_ALPHABET) for _ in range(8))

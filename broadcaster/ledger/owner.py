@@ -1,9 +1,9 @@
 """What the ledger's owner does on PostgreSQL: makes the tables, and gives each role its rights.
 
 Three roles. The *owner* makes and migrates. The *desk* faces the network: it records what people
-order, and can write no release, no post, no attempt, nobody with a role, no link of the roster,
-and no message that wakes deliver; it may stop a release. The *worker* runs the steps, and the
-command line's roster.
+order, and can write no release, no post, no attempt, nobody with a role, no change of roles, no
+link of the roster, and no message that wakes deliver; it may stop a release. The *worker* runs the
+steps, and the command line's roster.
 """
 
 from __future__ import annotations
@@ -105,6 +105,8 @@ _WORKER = {
     "credential_warnings": "INSERT, UPDATE",
     "errands": "INSERT, UPDATE",
     "clock_steps": "INSERT, UPDATE",
+    "role_changes": "INSERT",
+    "guest_ends": "INSERT",
     "people": "INSERT",  # and what else `broadcaster roster` writes: see `_rights`
     "passkeys": "INSERT, UPDATE",
     "enrolments": "INSERT",
@@ -179,6 +181,10 @@ def _rights(connection: Connection, roles: Roles) -> list[str]:
             f"GRANT UPDATE (used_at, token, passkey_id) ON {table} TO {desk}"
             for table in ("enrolments", "guests")
         ),
+        # Who leaves the roster is signed out; their links are used up, and their codes void.
+        f"GRANT UPDATE (ended_at) ON sessions TO {worker}",
+        f"GRANT UPDATE (used_at) ON enrolments TO {worker}",
+        f"GRANT UPDATE (void_at) ON voice_codes TO {worker}",
         # A device's key and owner stay as they were made.
         f"GRANT UPDATE (counter, approved_at, approved_by, approved_until, approval, revoked_at) "
         f"ON passkeys TO {desk}",

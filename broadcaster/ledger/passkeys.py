@@ -6,13 +6,14 @@ import hashlib
 import json
 import secrets
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, update
 
 from broadcaster import practice
 from broadcaster.errors import Kind, Refusal
 from broadcaster.guest import Guest
-from broadcaster.ledger import authorities, guests, schema
+from broadcaster.ledger import authorities, guests, roles, schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.passkey import (
     LONGEST_NAME,
@@ -25,7 +26,7 @@ from broadcaster.passkey import (
     id_of,
 )
 from broadcaster.record import Kind as Fact
-from broadcaster.roster import MAY, Act, Role
+from broadcaster.roster import MAY, Act
 
 #: Who approved a device that was made with a link: whoever gave the link.
 LINK = "link"
@@ -70,8 +71,12 @@ def add(
     return kept
 
 
-def get(tx: Tx, passkey_id: str | None, *, lock: bool = False) -> Passkey | None:
-    kept = _one(tx, passkey_id, lock=lock)
+def get(
+    tx: Tx, passkey_id: str | None, *, lock: bool = False, at: datetime | None = None
+) -> Passkey | None:
+    """A passkey as it stands now. `at`: by the roster as it was then: who leaves it ends theirs,
+    and vouches for none any more."""
+    kept = _one(tx, passkey_id, lock=lock, at=at)
     if kept is None:
         return None
     return kept.model_copy(update={"locks": locks_of(tx, kept.person_id)})
@@ -212,14 +217,14 @@ def known(tx: Tx, passkey_id: str) -> Passkey:
     return kept
 
 
-def _vouchers(tx: Tx, row: Row[tuple[object, ...]], longest: int) -> dict[str, object]:
+def _vouchers(tx: Tx, row: Row[Any], longest: int, at: datetime | None) -> dict[str, object]:
     """By what a device's approval is proven: a link that made it, or a supervisor's passkey.
 
     `longest`: so many approvals are followed; a ring of them leads nowhere.
     """
     link = schema.enrolments.c
-    if not _roles(tx, row.person_id):
-        return _guests_vouchers(tx, row, longest)
+    if not roles.added(tx, row.person_id):
+        return _guests_vouchers(tx, row, longest, at)
     if row.approved_by == LINK:
         used = select(link.token, link.token_hash).where(
             link.passkey_id == row.id, link.person_id == row.person_id,
@@ -230,18 +235,18 @@ def _vouchers(tx: Tx, row: Row[tuple[object, ...]], longest: int) -> dict[str, o
     if row.approval is None or not longest:
         return {}
     approval = json.loads(row.approval)
-    by = _one(tx, id_of(approval), longest=longest - 1)
-    may = by is not None and bool(_roles(tx, by.person_id) & MAY[Act.APPROVE_DEVICE])
+    by = _one(tx, id_of(approval), longest=longest - 1, at=at)
+    may = by is not None and bool(roles.held(tx, by.person_id, at) & MAY[Act.APPROVE_DEVICE])
     return {"approval": approval, "voucher": by, "voucher_may": may}
 
 
-def _guests_vouchers(tx: Tx, row: Row[tuple[object, ...]], longest: int) -> dict[str, object]:
+def _guests_vouchers(tx: Tx, row: Row[Any], longest: int, at: datetime | None) -> dict[str, object]:
     """By what somebody from outside is proven to be enrolled, whatever the device's row says."""
     guest = guests.of(tx, str(row.person_id))
     if guest is None or not longest:
         return {}
     approval = guests.approval(tx, guest.person_id)
-    by = _one(tx, id_of(approval), longest=longest - 1)
+    by = _one(tx, id_of(approval), longest=longest - 1, at=at)
     may = by is not None and _enrols(tx, by.person_id, guest)
     return {"approval": approval, "voucher": by, "voucher_may": may, "guest": guest}
 
@@ -249,30 +254,25 @@ def _guests_vouchers(tx: Tx, row: Row[tuple[object, ...]], longest: int) -> dict
 def _enrols(tx: Tx, person_id: str, guest: Guest) -> bool:
     """Whether a person might enrol a guest when it was signed: they moved command, or stood in for
     who does."""
-    roles = _roles(tx, person_id)
-    if roles & MAY[Act.TRANSFER_COMMAND]:
+    held = roles.held(tx, person_id, guest.at)
+    if held & MAY[Act.TRANSFER_COMMAND]:
         return True
     deputy = any(each.held(guest.at) for each in authorities.standing(tx, person_id).delegations)
-    return deputy and bool(roles & MAY[Act.DECIDE])
+    return deputy and bool(held & MAY[Act.DECIDE])
 
 
-def _roles(tx: Tx, person_id: object) -> frozenset[Role]:
-    """A person's; of somebody from outside, none."""
-    table = schema.people.c
-    roles = tx.connection.execute(select(table.roles).where(table.id == person_id)).scalar()
-    return frozenset(map(Role, (roles or "").split()))
-
-
-def _lock(tx: Tx, row: Row[tuple[object, ...]]) -> Lock:
+def _lock(tx: Tx, row: Row[Any]) -> Lock:
     proof = json.loads(row.proof) if row.proof else None
     key = schema.passkeys.c
     revoked_at = tx.connection.execute(
         select(key.revoked_at).where(key.id == id_of(proof))
     ).scalar()
-    by = _one(tx, id_of(proof))
+    by = _one(tx, id_of(proof), at=row.ended_at)
     # Whoever gives up a phone has not locked again whom they unlocked with it.
     in_time = revoked_at is None or row.at < revoked_at
-    may = by is not None and bool(_roles(tx, by.person_id) & MAY[Act.APPROVE_DEVICE])
+    may = by is not None and bool(
+        roles.held(tx, by.person_id, row.ended_at) & MAY[Act.APPROVE_DEVICE]
+    )
     return Lock(
         person_id=row.person_id, at=row.at, ended_at=row.ended_at, proof=proof, by=by,
         by_may=may and in_time,
@@ -280,20 +280,24 @@ def _lock(tx: Tx, row: Row[tuple[object, ...]]) -> Lock:
 
 
 def _one(
-    tx: Tx, passkey_id: str | None, *, lock: bool = False, longest: int = LONGEST_CHAIN
-) -> Passkey | None:
+    tx: Tx, passkey_id: str | None, *, lock: bool = False, longest: int = LONGEST_CHAIN,
+    at: datetime | None = None,
+) -> Passkey | None:  # fmt: skip
     query = select(schema.passkeys).where(schema.passkeys.c.id == passkey_id)
     row = tx.connection.execute(query.with_for_update() if lock else query).first()
-    return _passkey(tx, row, longest) if row else None
+    return _passkey(tx, row, longest, at) if row else None
 
 
-def _passkey(tx: Tx, row: Row[tuple[object, ...]], longest: int = LONGEST_CHAIN) -> Passkey:
+def _passkey(
+    tx: Tx, row: Row[Any], longest: int = LONGEST_CHAIN, at: datetime | None = None
+) -> Passkey:
+    left = roles.left_since(tx, row.person_id, row.added_at, at)
     return Passkey(
         approved_until=row.approved_until,
-        **_vouchers(tx, row, longest),
+        **_vouchers(tx, row, longest, at),
         id=row.id, person_id=row.person_id, name=row.name, public_key=row.public_key,
         counter=row.counter, synced=row.synced, approved=row.approved_at is not None,
-        revoked=row.revoked_at is not None, practice=row.private_key is not None,
+        revoked=row.revoked_at is not None or left, practice=row.private_key is not None,
     )  # fmt: skip
 
 

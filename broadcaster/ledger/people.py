@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import secrets
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 
 from broadcaster import record
 from broadcaster.errors import Kind, Refusal
-from broadcaster.ledger import authorities, guests, passkeys, schema
+from broadcaster.ledger import authorities, guests, passkeys, roles, schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.roster import Act, Person, Role
 
@@ -25,10 +26,10 @@ SESSION_LONGEST = timedelta(hours=12)
 LONGEST_BROWSER = 200
 
 
-def add(tx: Tx, name: str, roles: Iterable[Role], *, actor: str, practice: bool = False) -> Person:
+def add(tx: Tx, name: str, given: Iterable[Role], *, actor: str, practice: bool = False) -> Person:
     """Puts a person on the roster. Raises Refusal on an empty or taken name, or no role."""
     name = " ".join(name.split())
-    person = Person(id=str(uuid.uuid4()), name=name, roles=frozenset(roles))
+    person = Person(id=str(uuid.uuid4()), name=name, roles=frozenset(given))
     if not name or len(name) > 80:
         raise Refusal("name_invalid", "A person needs a name of 1 to 80 characters.",
                       "Give the name and rank, as in \"Sgt Ortiz\".", field="name")  # fmt: skip
@@ -41,7 +42,7 @@ def add(tx: Tx, name: str, roles: Iterable[Role], *, actor: str, practice: bool 
                       field="name")  # fmt: skip
     tx.connection.execute(
         insert(schema.people).values(
-            id=person.id, name=name, roles=" ".join(sorted(person.roles)), practice=practice,
+            id=person.id, name=name, roles=roles.written(person.roles), practice=practice,
             added_at=tx.now,
         )
     )  # fmt: skip
@@ -55,8 +56,9 @@ def add(tx: Tx, name: str, roles: Iterable[Role], *, actor: str, practice: bool 
     return person
 
 
-def get(tx: Tx, person_id: str) -> Person | None:
-    return _one(tx, schema.people.c.id == person_id)
+def get(tx: Tx, person_id: str, *, at: datetime | None = None) -> Person | None:
+    """A person as they stand now, or with the roles that they had at a time."""
+    return _one(tx, schema.people.c.id == person_id, at)
 
 
 def by_name(tx: Tx, name: str) -> Person | None:
@@ -65,7 +67,20 @@ def by_name(tx: Tx, name: str) -> Person | None:
 
 def everybody(tx: Tx) -> list[Person]:
     rows = tx.connection.execute(select(schema.people).order_by(schema.people.c.name))
-    return [_person(tx, row) for row in rows]
+    changed = roles.every(tx)
+    return [_person(tx, row, changed.get(row.id, ())) for row in rows]
+
+
+def change_roles(tx: Tx, person: Person, given: Collection[Role], *, by: str, actor: str) -> None:
+    """Gives somebody other roles from now on; none: takes them off the roster, by name kept."""
+    roles.change(tx, person.id, given, by=by)
+    if given:
+        tx.record(record.Kind.ROLES_CHANGED, actor=actor, person_id=person.id,
+                  roles=sorted(given), before=sorted(person.roles), by=by)  # fmt: skip
+    else:
+        tx.record(record.Kind.PERSON_REMOVED, actor=actor, person_id=person.id,
+                  before=sorted(person.roles), by=by)  # fmt: skip
+    tx.changed("people", "calls")
 
 
 def practice_persons(tx: Tx) -> list[Person]:
@@ -73,7 +88,9 @@ def practice_persons(tx: Tx) -> list[Person]:
     rows = tx.connection.execute(
         select(schema.people).where(schema.people.c.practice).order_by(schema.people.c.added_at)
     )
-    return [_person(tx, row) for row in rows]
+    changed = roles.every(tx)
+    found = [_person(tx, row, changed.get(row.id, ())) for row in rows]
+    return [person for person in found if person.left is None]
 
 
 def enrol(tx: Tx, person_id: str, *, actor: str) -> str:
@@ -97,7 +114,7 @@ def enrolment(tx: Tx, token: str) -> Person | None:
     ).first()
     if row is None or row.used_at is not None or row.expires_at <= tx.now:
         return None
-    return get(tx, row.person_id)
+    return _still_here(get(tx, row.person_id))
 
 
 def sign_in_by_link(
@@ -157,7 +174,7 @@ def session(tx: Tx, token: str) -> tuple[Person, datetime] | None:
         or row.signed_in_at + SESSION_LONGEST <= tx.now
     ):
         return None
-    person = get(tx, row.person_id)
+    person = _still_here(get(tx, row.person_id))
     return (person, row.seen_at) if person else None
 
 
@@ -245,15 +262,26 @@ def end_links(tx: Tx, person_id: str) -> None:
     )
 
 
-def _one(tx: Tx, condition: object) -> Person | None:
+def _still_here(person: Person | None) -> Person | None:
+    """Nobody, where they were taken off the roster."""
+    return person if person and person.left is None else None
+
+
+def _one(tx: Tx, condition: object, at: datetime | None = None) -> Person | None:
     row = tx.connection.execute(select(schema.people).where(condition)).first()  # type: ignore[arg-type]
-    return _person(tx, row) if row else None
+    return _person(tx, row, roles.changes(tx, row.id), at) if row else None
 
 
-def _person(tx: Tx, row: Row[tuple[object, ...]]) -> Person:
-    guest = None if row.roles else guests.of(tx, str(row.id))
+def _person(
+    tx: Tx, row: Row[Any], changes: Sequence[roles.Change], at: datetime | None = None
+) -> Person:
+    changed = roles.last(changes, at)
+    if changed and not changed.roles:
+        return Person(id=row.id, name=row.name, roles=frozenset(), left=changed.at)
+    held = changed.roles if changed else roles.read(row.roles)
+    guest = None if held else guests.of(tx, row.id)
     return Person(
-        id=row.id, name=row.name, roles=frozenset(map(Role, row.roles.split())),
+        id=row.id, name=row.name, roles=held,
         guest_of=guest.incident_id if guest and guest.holds(tx.now) else None,
     )  # fmt: skip
 

@@ -122,6 +122,18 @@ people = Table(
     Column("added_at", Instant, nullable=False),
 )
 
+#: What somebody's roles are from a time on, by the Chief's word (389.3); none: they are taken off
+#: the roster.
+role_changes = Table(
+    "role_changes",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("person_id", Text, ForeignKey("people.id"), nullable=False, index=True),
+    Column("roles", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("by", Text, ForeignKey("people.id"), nullable=False),
+)
+
 enrolments = Table(
     "enrolments",
     metadata,

@@ -6,6 +6,7 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from sqlalchemy import Row, insert, select, update
 
@@ -85,11 +86,11 @@ def said_wrong(tx: Tx, person_id: str, *, actor: str) -> None:
         tx.record(Kind.VOICE_CODES_VOIDED, actor=actor, person_id=person_id)
 
 
-def end(tx: Tx, person_id: str, *, actor: str) -> None:
-    """Voids the codes of somebody who lost them, if any is left to be said."""
+def end(tx: Tx, person_id: str, how: Literal["lost", "left"], *, actor: str) -> None:
+    """Voids the codes of somebody who lost them or approves no more, if any is left to be said."""
     if any(each.used_by is None for each in standing(tx, person_id)):
         _void(tx, person_id)
-        tx.record(Kind.VOICE_CODES_VOIDED, actor=actor, person_id=person_id, lost=True)
+        tx.record(Kind.VOICE_CODES_VOIDED, actor=actor, person_id=person_id, how=how)
 
 
 def add(tx: Tx, decision_id: str, heard: Heard) -> None:

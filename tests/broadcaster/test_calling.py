@@ -198,23 +198,6 @@ def test_an_address_that_is_gone_is_left_out_and_nobody_waits_for_whom_it_was_al
     assert told.calls[2:] == [(1, "deputy", Means.SMS, 1)]
 
 
-def test_live_calls_silence_exercise_calls() -> None:
-    drill = asking(ORTIZ, id="drill", world="exercise")
-    told = Told(drill, asking(KIM, at=-100))
-    assert told.look(s(0)) == s(60)
-    assert [call[1] for call in told.calls] == ["kim"]
-    told.open = (drill,)
-    told.look(s(10))
-    assert [call[1] for call in told.calls[1:]] == ["ortiz", "ortiz"]
-
-
-def test_a_silenced_exercise_is_looked_at_again_when_the_live_request_has_ended() -> None:
-    told = Told(asking(ORTIZ, id="drill", world="exercise"), asking(at=-500))
-    assert told.look(s(0)) == s(100)
-    told.look(s(100))
-    assert told.calls
-
-
 def test_a_request_whose_time_has_run_out_calls_nobody() -> None:
     state = Calls(open=(asking(*EVERYBODY),))
     assert next_calls(state, s(600)) == ((), None)
@@ -277,12 +260,6 @@ def test_a_new_move_is_told_at_once_however_many_were_before() -> None:
     assert {call[0] for call in told.calls} == {0} and len(told.calls) == 2 * (MOST + 2)
 
 
-def test_a_live_move_silences_exercise_calls() -> None:
-    told = Told(asking(ORTIZ, id="drill", world="exercise"), moved(KIM))
-    told.look(s(0))
-    assert [call[1] for call in told.calls] == ["kim"]
-
-
 # --- whatever happens -------------------------------------------------------------------------
 
 HOWS = st.sampled_from([
@@ -321,14 +298,12 @@ def test_whatever_happens(requests: list[Any], steps: list[tuple[float, How | No
         calls = next_calls(state, now).calls
         assert len({call.id for call in calls}) == len(calls)
 
-        live = any(each.world == "live" and now < each.expires_at for each in told.open)
         for call in calls:
             page = call.about.page(call.about_id, call.incident_id)
             assert call.text == f"{words(call.world, call.about)}: https://alerts.example{page}"
-            assert not (live and call.world == "exercise")
 
         for each in told.open:
-            if now >= each.expires_at or (live and each.world == "exercise"):
+            if now >= each.expires_at:
                 assert not [call for call in calls if call.about_id == each.about_id]
                 continue
             made = [one for one in state.made if one.about_id == each.about_id]

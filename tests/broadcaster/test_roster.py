@@ -33,6 +33,7 @@ TABLE = {
     Act.GRANT_AUTHORITY: "----h--",
     Act.KEEP_GUIDELINES: "----h--",
     Act.RECORD_TRAINING: "----h--",
+    Act.KEEP_ROSTER: "----h--",
     Act.ALLOW_FALLBACK: "----h--",
     Act.EXCEPT: "--ws---",
     Act.REQUEST_POST: "pcwsht-",

@@ -256,6 +256,15 @@ async def test_commands_without_a_running_up_say_so_or_do_it_alone() -> None:
         assert code == 0 and kept not in (await at.run("roster", "list"))[1], err
         code, out, err = await at.run("roster", "revoke", "A. Person", *by)
         assert code == 0, err
+        code, out, err = await at.run("roster", "role", "A. Person", "--role", "commander", *by)
+        assert code == 0 and out == "A. Person is now: commander.\n", err
+        code, out, err = await at.run("roster", "remove", "A. Person", *by)
+        assert code == 0 and out == "A. Person is off the roster.\n", err
+        code, out, _ = await at.run("roster", "list")
+        assert "A. Person  (off the roster since " in out
+        assert (await at.run("roster", "link", "A. Person"))[0] == 1
+        code, out, err = await at.run("roster", "role", "A. Person", "--role", "pio", *by)
+        assert code == 0, err
         code, _, err = await at.run("explain", "nothing")
         assert code == 1 and "[no_such_update]" in err
         (at.home / "control.sock").touch()  # left behind by a crash

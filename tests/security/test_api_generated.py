@@ -88,7 +88,7 @@ async def _run(folder: Path, stack: AsyncExitStack) -> Running:
     }
     ids = {
         "incident_id": incident.incident.id, "request_id": waiting.request.id,
-        "release_id": release.id,
+        "release_id": release.id, "person_id": persons.commander.id,
     }  # fmt: skip
     return Running(str(server.make_url("")).rstrip("/"), cookies, ids,
                    document(desk, OPERATIONS, ACCEPT_REPORT))  # fmt: skip

@@ -25,6 +25,8 @@ ANYBODYS = {
     "/enrol/{token}": "the way in: its token is the secret",
     "/sw.js": "the script that shows a push, the same for everybody",
     "/manifest.webmanifest": "the name and picture of the desk, for a home screen",
+    "/.well-known/assetlinks.json": "which Android apps are the department's: phones ask",
+    "/.well-known/apple-app-site-association": "which Apple apps are: Apple asks",
     "/static/{name}": "styles and scripts, the same for everybody",
     "/healthz": "tells a machine that the desk lives, and nothing else",
     "/readyz": "tells a machine whether the desk can work",
@@ -60,7 +62,8 @@ async def filled(
         "request_id": submitted.request.id, "incident_id": submitted.request.incident_id,
         "release_id": released.id, "token": token, "name": "tokens.css",
         "public_id": public.public_id, "post_id": post.id,
-        "call_id": "none", "offer_id": "none", "digest": picture.digest, "ending": "jpg",
+        "person_id": persons.commander.id, "call_id": "none", "offer_id": "none",
+        "digest": picture.digest, "ending": "jpg",
     }  # fmt: skip
 
 

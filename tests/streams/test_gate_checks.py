@@ -28,6 +28,7 @@ from webauthn.helpers import bytes_to_base64url
 from broadcaster import approval, authority, fallback, guideline, notices, passkey, voice
 from broadcaster import update as update_module
 from broadcaster.approval import ApprovalRequest, Assent, Decision, RequestState, Verdict
+from broadcaster.authority import Matter
 from broadcaster.fallback import Allowance
 from broadcaster.guest import Guest, hashed
 from broadcaster.guests import EnrolGuest
@@ -46,6 +47,7 @@ from broadcaster.ledger import (
     passkeys,
     people,
     releases,
+    roles,
     schema,
     voices,
 )
@@ -1278,6 +1280,22 @@ async def a_guest_was_heard(scene: Scene) -> None:
     await scene.hear()
 
 
+async def a_commander_who_is_none_any_more(scene: Scene) -> None:
+    """Whom the desk's tables still call the Commander; the roster does not."""
+    await _is_now(scene, Role.STAFF)
+    await scene.decide()
+
+
+async def heard_of_one_who_left_the_roster(scene: Scene) -> None:
+    await _is_now(scene)
+    await scene.hear()
+
+
+async def _is_now(scene: Scene, *given: Role) -> None:
+    lee, pio = scene.lee.id, scene.story.pio.id
+    await scene.story.ledger.write(lambda tx: roles.change(tx, lee, given, by=pio))
+
+
 async def _commands(scene: Scene, person: Person | None) -> None:
     incident, pio = scene.request.incident_id, scene.story.pio
     await scene.story.ledger.write(
@@ -1304,6 +1322,7 @@ class Check:
 
 
 DECIDE, PERSON, WORDS = (approval, "decide"), (approval, "person_objection"), (approval, "_words")
+COMMANDER = (approval, "_no_commander")
 POLICY, FOUND = (approval, "_policy"), (approval, "policy_objection")
 SCREENED = (approval, "_screened")
 STILL, TIME, FACTS = (approval, "_still_objected"), (approval, "_time"), (approval, "_facts")
@@ -1344,7 +1363,7 @@ CHECKS = [
           "both_must_approve"),
     Check(OTHER, "if unproven else None", "if False else None", the_other_signed_other_words,
           "both_must_approve"),
-    Check(OTHER, "or _copied(case, assent.proof)", "",
+    Check(OTHER, "or _copied(case.assent_bound, assent.proof)", "",
           the_others_passkey_is_copied, "both_must_approve"),
     Check(STILL, "_one_compiled, ", "", the_other_compiled_the_words, "one_compiled"),
     Check(OWN, "case.command.held_by(case.revision.compiled_by)", "False",
@@ -1370,8 +1389,9 @@ CHECKS = [
     Check(STILL, "_device, ", "", a_passkey_that_is_copied, "passkey_synced"),
     Check(STILL, "_proof, ", "", on_its_word_and_nobodys, "passkey_missing"),
     Check(STILL, "_device, ", "", on_its_word_with_a_passkey_that_is_copied, "passkey_synced"),
-    Check(DEVICE, "_copied(case, case.proof)", "None", a_passkey_that_is_copied, "passkey_synced"),
-    Check(COPIED, "(case.device_bound and passkey.may_be_copied(proof))", "False",
+    Check(DEVICE, "_copied(case.device_bound, case.proof)", "None", a_passkey_that_is_copied,
+          "passkey_synced"),
+    Check(COPIED, "(bound and passkey.may_be_copied(proof))", "False",
           a_passkey_that_is_copied, "passkey_synced"),
     Check(STILL, "_facts, ", "", it_is_somewhere_else_now, "facts_changed"),
     Check(TIME, "case.at >= case.request.expires_at", "False", the_request_ran_out,
@@ -1382,6 +1402,10 @@ CHECKS = [
           no_command_and_no_watch_commander, "not_the_commander"),
     Check(PERSON, "case.command.held_by(case.person.id)", "True", another_commands,
           "command_moved"),
+    Check(PERSON, "return _no_commander(case)", "return None", a_commander_who_is_none_any_more,
+          "cannot_command"),
+    Check(COMMANDER, "may_command(case.person)", "True", heard_of_one_who_left_the_roster,
+          "cannot_command"),
     Check(WORDS, "case.digest == case.request.digest ==", "case.request.digest ==",
           other_words_seen, "words_changed"),
     Check(WORDS, "== case.request.digest == now", "== case.request.digest",
@@ -1460,7 +1484,7 @@ CHECKS = [
           "passkey_not_proven"),
     Check(ANSWERS, "expected_challenge=challenge", "expected_challenge=challenge_in(answer)",
           an_answer_to_another_request, "passkey_not_proven"),
-    Check(ANSWERS, "expected_origin=site.origin", f'expected_origin="{ELSEWHERE.origin}"',
+    Check(ANSWERS, "[site.origin, *site.apps]", f'"{ELSEWHERE.origin}"',
           on_another_site, "passkey_not_proven"),
     Check(ANSWERS, "expected_rp_id=site.host", f'expected_rp_id="{ELSEWHERE.host}"',
           for_another_host, "passkey_not_proven"),
@@ -1599,6 +1623,8 @@ UNNOTICED = {
     (OUTSIDE, "it is None"): "the gate would fail on the notice that is not there",
     (STRICTLY, "guideline is None"): "the gate would fail on the guideline that is not there",
     (STRICTLY, "outside"): "hands on what a term says; each term has its own row",
+    (COMMANDER, "case.person.outside"): "lets a Commander from outside decide; their passkey says "
+    "of which incident",
     (PERSON, "case.command.routine"):
         "lets a supervisor decide; without it the Watch Commander alone could",
     (PERSON, "case.command.person_id is None"):
@@ -1770,6 +1796,32 @@ async def test_what_was_signed_of_a_guest_cannot_be_rewritten(story: Story, fiel
         signed = {field: await story.reported("2026-9")}
     await a_guest(scene, then=then, **signed)
     assert await scene.judged() == "passkey_not_vouched"
+
+
+@pytest.mark.parametrize("of_assent", [False, True])
+@pytest.mark.parametrize(("matter", "since", "outcome"), [
+    (Matter.EQUIPMENT, 0, "released"),
+    (Matter.DUTY_HOURS, 0, None),
+    (Matter.EQUIPMENT, 1, None),  # given after they decided
+    (Matter.EQUIPMENT, -25, None),  # over by then
+])  # fmt: skip
+async def test_an_exception_from_equipment_lets_a_copied_passkey_decide(
+    story: Story, matter: Matter, since: float, outcome: str | None, of_assent: bool
+) -> None:
+    scene = await a_scene(story)
+    await (the_others_passkey_is_copied if of_assent else a_passkey_that_is_copied)(scene)
+    at = story.clock.at + timedelta(hours=since)
+
+    def except_everybody(tx: Tx) -> None:
+        for each in people.everybody(tx):
+            tx.connection.execute(insert(schema.exemptions).values(
+                id=str(uuid4()), person_id=each.id, matter=str(matter), reason="A broken key",
+                until=at + timedelta(hours=24), granted_by=scene.story.commander.id, granted_at=at,
+            ))  # fmt: skip
+
+    await story.ledger.write(except_everybody)
+    refused = "both_must_approve" if of_assent else "passkey_synced"
+    assert await scene.judged() == (outcome or refused)
 
 
 async def test_who_commanded_then_decided_though_command_has_moved_since(story: Story) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -374,6 +375,42 @@ async def test_the_same_tap_again_gets_the_first_answer(
     assert await ledger.read(records.head) == head
 
 
+async def test_an_answer_to_an_older_request_names_the_newer_and_what_is_new_in_it(
+    watch: Phone, ledger: Ledger, submitted: Submitted, incident: incidents.Kept,
+    persons: scene.Persons, clock: scene.HeldClock,
+) -> None:  # fmt: skip
+    path = f"/approval-requests/{submitted.request.id}"
+    assert (await watch.get(path))["newer"] is None
+    clock.on(seconds=1)
+    order = scene.order_for(incident, clock.now(), text="Gas leak stopped. Stay away.",
+                            channels=("public_page",))  # fmt: skip
+    order = order.model_copy(update={"update_id": submitted.revision.update_id})
+    newer = await scene.submit(ledger, order, persons.pio)
+
+    refused = await watch.post(f"{path}/decision", decision_body(submitted), 409)
+    address = f"http://127.0.0.1:8080/a/{newer.request.id}"
+    assert refused["code"] == "already_withdrawn"
+    assert (refused["newer_request_id"], refused["newer_address"]) == (newer.request.id, address)
+    told = (await watch.get(path))["newer"]
+    assert (told["request_id"], told["address"]) == (newer.request.id, address)
+    assert told["changes"]["channels_left_out"] == ["partners"]
+    (page,) = told["changes"]["channels"]
+    parts = {part["how"]: part["text"] for part in page["parts"]}
+    assert "stopped" in parts["added"] and parts["removed"]
+
+    client = watch.client
+    answer = await client.post(
+        f"/a/{submitted.request.id}", headers=scene.SAME_ORIGIN | scene.PAGE,
+        data=decision_body(submitted) | {"reason": "", "proof": "", "keeps": ""},
+    )  # fmt: skip
+    shown = await answer.text()
+    assert answer.status == 409
+    newly = shown.split('id="newly"')[1].split("</div>")[0]
+    assert re.search(r"<ins>.*stopped", newly) and "<del>" in newly
+    assert "Not on Partner agencies this time" in newly
+    assert (await watch.get(f"/approval-requests/{newer.request.id}"))["newer"] is None
+
+
 async def test_a_key_used_for_another_decision_is_refused(
     watch: Phone, submitted: Submitted
 ) -> None:
@@ -464,10 +501,39 @@ async def test_a_submission_is_taken_back(pio: Phone, watch: Phone, submitted: S
     assert (await pio.post(path, status=409))["code"] == "already_withdrawn"
 
 
+async def test_a_notice_is_begun_and_submitted(pio: Phone, watch: Phone, desk: Desk) -> None:
+    body = {"topic": "recruitment", "subject": "Hiring officers", "place": "City Hall"}
+    begun = await pio.post("/notices", body, 201)
+    assert (begun["notice"], begun["open"], begun["type"]) == (
+        "recruitment", False, "Hiring officers",
+    )  # fmt: skip
+    assert (await pio.get(f"/incidents/{begun['id']}"))["incident"] == begun
+    refused = await pio.post("/notices", body | {"subject": " "}, 422)
+    assert refused["code"] == "subject_missing"
+    refused = await pio.post("/notices", body | {"request_id": "none"}, 409)
+    assert refused["code"] == "not_passed_on"
+
+
+async def test_the_watch_commander_names_a_deputy_and_ends_it(
+    pio: Phone, watch: Phone, persons: scene.Persons, clock: scene.HeldClock
+) -> None:
+    path = f"/people/{persons.commander.id}/deputy"
+    until = (clock.now() + timedelta(days=1)).isoformat()
+    body = {"until": until, "reason": "Night shift"}
+    assert (await pio.post(path, body, 403))["code"] == "not_your_act"
+    named = await watch.post(path, body, 201)
+    assert (named["granted_by"], named["ended_at"]) == (persons.watch.id, None)
+    assert (await watch.post(path, body, 409))["code"] == "deputy_already"
+    ended = await watch.post(f"{path}/end")
+    assert ended["ended_by"] == persons.watch.id and ended["granted_at"] == named["granted_at"]
+    assert (await watch.post(f"{path}/end", status=409))["code"] == "no_deputy"
+    assert (await watch.post("/people/nobody/deputy", body, 404))["code"] == "no_such_person"
+
+
 async def test_nobody_signed_in_gets_nothing(client: TestClient, submitted: Submitted) -> None:
     stranger = Phone(client)
     known = {"request_id": submitted.request.id, "incident_id": submitted.request.incident_id,
-             "release_id": "none", "offer_id": "none"}  # fmt: skip
+             "release_id": "none", "offer_id": "none", "person_id": "none"}  # fmt: skip
     for operation in api.OPERATIONS:
         if operation.who is not of_session:
             continue  # tests/broadcaster/desk/test_hook.py

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from broadcaster.approval import Verdict
-from broadcaster.ledger import Ledger, passkeys, people, schema
+from broadcaster.desk.deps import Desk
+from broadcaster.ledger import Ledger, Tx, approvals, passkeys, people, schema
 from broadcaster.orders import Submitted
 from broadcaster.passkey import (
     Site,
@@ -21,9 +22,11 @@ from broadcaster.passkey import (
 )
 from broadcaster.record import Kind
 from broadcaster.roster import Person, Role
+from broadcaster.settings import Settings
+from streams.gate import judge_decision
 from tests.authenticator import Authenticator
 from tests.broadcaster.desk import scene
-from tests.story import linked
+from tests.story import EXERCISE, linked
 
 ORIGIN, HOST = "http://127.0.0.1:8080", "127.0.0.1"
 SITE = Site.at(ORIGIN)
@@ -133,3 +136,74 @@ async def test_a_revoked_device_decides_nothing(
         await ledger.write(lambda tx, each=each: passkeys.revoke(tx, each.id, actor="test"))
     status, said = await post(client, submitted.request.id, body_of(submitted, phone))
     assert (status, said["code"]) == (403, "passkey_revoked")
+
+
+# --- An Android app, which answers as itself --------------------------------------------------
+
+FINGERPRINT = ":".join(f"{byte:02X}" for byte in range(32))
+ANDROID = "android:apk-key-hash:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+APPS = [
+    {"kind": "android", "package": "gov.example.alerts", "fingerprints": [FINGERPRINT.lower()]},
+    {"kind": "apple", "team": "ABCDE12345", "bundle": "gov.example.alerts"},
+]
+
+
+@pytest.fixture
+def app_settings(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Settings.model_validate({"apps": APPS}).apps
+    monkeypatch.setattr(desk.settings, "apps", known)
+
+
+@pytest.mark.usefixtures("app_settings")
+async def test_the_departments_android_app_decides_as_itself(
+    client: TestClient, ledger: Ledger, submitted: Submitted, persons: scene.Persons
+) -> None:
+    """At the desk and at the gate; a gate that does not know the app lets nothing out."""
+    phone = await enrolled(ledger, persons.watch)
+    phone.origin = ANDROID
+    answer = await client.post(
+        f"/hooks/approval/{submitted.request.id}", json=body_of(submitted, phone),
+        headers=scene.PROGRAM,
+    )  # fmt: skip
+    assert answer.status == 200, await answer.text()
+    decision_id = (await answer.json())["id"]
+    url = f"{ORIGIN}/p/{{}}".format
+
+    async def judged(apps: tuple[str, ...]) -> str | None:
+        def unjudged(tx: Tx) -> None:
+            table = schema.decisions
+            tx.connection.execute(update(table).values(outcome=None))
+
+        await ledger.write(unjudged)
+        await ledger.write(judge_decision(decision_id, EXERCISE, url, apps=apps))
+        kept = await ledger.read(lambda tx: approvals.decision(tx, decision_id))
+        return kept.outcome if kept else None
+
+    assert await judged(()) == "passkey_not_proven"
+    assert await judged((ANDROID,)) == "released"
+
+
+async def test_an_app_that_is_nobodys_decides_nothing(
+    client: TestClient, phone: Authenticator, submitted: Submitted
+) -> None:
+    phone.origin = ANDROID
+    answer = await client.post(
+        f"/hooks/approval/{submitted.request.id}", json=body_of(submitted, phone),
+        headers=scene.PROGRAM,
+    )  # fmt: skip
+    assert (answer.status, (await answer.json())["code"]) == (403, "passkey_not_proven")
+
+
+@pytest.mark.usefixtures("app_settings")
+async def test_phones_are_told_which_apps_are_the_departments(client: TestClient) -> None:
+    links = await client.get("/.well-known/assetlinks.json")
+    assert links.content_type == "application/json"
+    (one,) = await links.json()
+    assert one["target"] == {
+        "namespace": "android_app", "package_name": "gov.example.alerts",
+        "sha256_cert_fingerprints": [FINGERPRINT],
+    }  # fmt: skip
+    assert "delegate_permission/common.get_login_creds" in one["relation"]
+    apple = await client.get("/.well-known/apple-app-site-association")
+    assert apple.content_type == "application/json"
+    assert await apple.json() == {"webcredentials": {"apps": ["ABCDE12345.gov.example.alerts"]}}

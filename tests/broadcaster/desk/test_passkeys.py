@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from html import unescape
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
 
-from broadcaster import practice
+from broadcaster import practice, rostering
+from broadcaster.authority import Matter
 from broadcaster.desk.deps import Desk
 from broadcaster.handover import record_command
-from broadcaster.ledger import Ledger, passkeys, people
+from broadcaster.ledger import Ledger, Tx, passkeys, people
 from broadcaster.orders import Submitted
 from broadcaster.passkey import Registered
 from broadcaster.roster import Person, Role
@@ -135,6 +137,34 @@ async def test_where_devices_are_asked_for_a_copied_passkey_decides_nothing(
     assert status == 403 and "copied between devices" in page
     phone.flags &= ~MAY_BE_SYNCED
     assert (await tap(client, commanded, phone))[0] == 303
+
+
+async def test_an_exception_from_equipment_lets_one_decide_and_is_recorded_with_it(
+    client: TestClient, ledger: Ledger, ruiz: Person, commanded: Submitted, phone: Authenticator,
+    desk: Desk, persons: scene.Persons, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(desk.settings, "device_bound", True)
+    phone.flags |= MAY_BE_SYNCED
+    await enrolled(client, await link(ledger, ruiz), phone)
+
+    def order(tx: Tx, matter: Matter) -> None:
+        rostering.exempt(
+            tx, ruiz.id, matter, reason="The key broke", until=tx.now + timedelta(days=1),
+            person=persons.supervisor, actor=persons.supervisor.id,
+        )  # fmt: skip
+
+    await ledger.write(lambda tx: order(tx, Matter.DUTY_HOURS))
+    people_page = await (await client.get("/people", headers=scene.PAGE)).text()
+    assert "signs in, and decides nothing" in people_page and "a note: nobody" in people_page
+    assert (
+        "You have no passkey that may be used"
+        in await (await client.get(f"/a/{commanded.request.id}", headers=scene.PAGE)).text()
+    )
+    await ledger.write(lambda tx: order(tx, Matter.EQUIPMENT))
+    assert "decides by exception" in await (await client.get("/people", headers=scene.PAGE)).text()
+    assert (await tap(client, commanded, phone))[0] == 303
+    record_page = await (await client.get("/record", headers=scene.PAGE)).text()
+    assert "with a passkey that its maker copies, excepted by Sgt Cole (389.3)" in record_page
 
 
 async def test_a_person_without_a_passkey_is_told_whom_to_telephone(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from aiohttp.test_utils import TestClient
 
+from broadcaster import explain, rostering
 from broadcaster.authority import Content, Office, Standing, Subject
-from broadcaster.ledger import Ledger, authorities, people
+from broadcaster.ledger import Ledger, Tx, authorities, people
 from broadcaster.roster import Person, Role
 from tests.broadcaster.desk import scene
 
@@ -146,3 +148,33 @@ async def test_who_may_nothing_sees_no_form(
     await scene.sign_in(reader, persons.records)
     page = await shown(reader)
     assert 'name="do"' not in page and "Not authorized to post incident content" in page
+
+
+async def test_who_left_and_whose_roles_changed_stand_there(
+    client: TestClient, ledger: Ledger, chief: Person, persons: scene.Persons,
+    another_client: Callable[[], TestClient],
+) -> None:  # fmt: skip
+    theirs = another_client()
+    await scene.sign_in(theirs, persons.supervisor)
+    assert (await theirs.get("/people", headers=scene.PAGE)).status == 200
+
+    def order(tx: Tx) -> None:
+        rostering.remove(tx, persons.supervisor.id, person=chief, actor="operator")
+        rostering.change_roles(
+            tx, persons.commander.id, [Role.RECORDS], person=chief, actor="operator"
+        )
+
+    await ledger.write(order)
+    page = await shown(client)
+    assert "Off the roster" in page and "Sgt Cole" in page.split("Off the roster")[1]
+    assert "Sgt Cole" not in page.split("Off the roster")[0]
+    assert re.search(r"Custodian of Records <span class=\"quiet\">since .*by the word of Chief Low",
+                     page)  # fmt: skip
+    answer = await theirs.get("/people", headers=scene.PAGE, allow_redirects=False)
+    assert answer.status == 303 and answer.headers["Location"].startswith("/sign-in")
+    with pytest.raises(AssertionError):
+        await scene.sign_in(theirs, persons.supervisor)
+    listed = await ledger.read(explain.roster)
+    left = next(each for each in listed if each["name"] == "Sgt Cole")
+    assert left["left"] and left["roles"] == [] and not left["could_approve"]
+    assert left["role_changes"][-1]["by"] == "Chief Low"

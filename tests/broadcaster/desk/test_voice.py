@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
+from webauthn.helpers import bytes_to_base64url
 
 from broadcaster.approval import RequestState
 from broadcaster.explain import update as explained
 from broadcaster.handover import record_command
-from broadcaster.ledger import Ledger, approvals, locks, releases, voices
+from broadcaster.ledger import Ledger, Tx, approvals, locks, passkeys, releases, voices
 from broadcaster.orders import Submitted
-from broadcaster.passkey import FAILURES
+from broadcaster.passkey import FAILURES, Site, register
+from broadcaster.roster import Person
 from broadcaster.settings import Settings
 from broadcaster.voice import MOST_WRONG, words_of
 from streams.gate import judge_decision
+from tests.authenticator import Authenticator
 from tests.broadcaster.desk import scene
-from tests.story import EXERCISE, ZONE
+from tests.story import EXERCISE, ZONE, linked
 
 
 @pytest.fixture
@@ -228,3 +232,60 @@ async def test_a_gate_whose_setting_is_off_releases_nothing(
     fields = heard(submitted, persons, codes[0])
     assert (await post(client, f"/voice/{submitted.request.id}", **fields))[0] == 303
     assert await judged(ledger, submitted, by_voice=False) == "voice_off"
+
+
+async def test_a_program_attests_and_settles_by_passkey(
+    client: TestClient, ledger: Ledger, submitted: Submitted, persons: scene.Persons,
+    codes: list[str],
+) -> None:  # fmt: skip
+    """Told first what the passkey is asked, then with its answer; whose is whose is asked alike."""
+    path = f"/api/v1/approval-requests/{submitted.request.id}/attestation"
+
+    async def asked(body: dict[str, object], to: str = path, status: int = 200) -> Any:
+        answer = await client.post(to, json=body, headers=scene.PROGRAM)
+        assert answer.status == status, await answer.text()
+        return await answer.json()
+
+    async def proven(phone: Authenticator, key: str, body: dict[str, object], to: str) -> Any:
+        options = (await asked(body, to))["options"]
+        assert [each["id"] for each in options["allowCredentials"]] == [key]
+        return await asked(body | {"proof": phone.prove(options)}, to)
+
+    async def phone_of(person: Person) -> tuple[Authenticator, str]:
+        """A device of their own in place of the one that the desk answers with."""
+        holder = Authenticator("http://127.0.0.1:8080", "127.0.0.1")
+        made = register(holder.make({"challenge": bytes_to_base64url(bytes(32))}),
+                        site=Site("http://127.0.0.1:8080"), challenge=bytes(32))  # fmt: skip
+
+        def step(tx: Tx) -> None:
+            for each in passkeys.of_person(tx, person.id):
+                passkeys.revoke(tx, each.id, actor="test")
+            linked(tx, person, made)
+
+        await ledger.write(step)
+        return holder, made.id
+
+    phone, key = await phone_of(persons.records)
+    await scene.sign_in(client, persons.records)
+    body = {
+        "request_id": submitted.request.id, "digest": submitted.request.digest,
+        "commander_id": persons.commander.id, "reader_id": persons.pio.id, "code": codes[0],
+        "radio": "TAC 2", "heard_at": submitted.request.created_at.isoformat(),
+        "idempotency_key": "a-key-of-mine",
+    }  # fmt: skip
+    wrong = await asked(body | {"code": "0000 0000"}, status=403)
+    assert wrong["code"] == "code_wrong"
+    told = await proven(phone, key, body, path)
+    assert told["options"] is None and told["decision"]["person_id"] == persons.commander.id
+    assert await judged(ledger, submitted) == "released"
+
+    settle = {"settled": "ratified"}
+    assert (await asked(settle, f"{path}/settle", 403))["code"] == "not_the_commander"
+    phone, key = await phone_of(persons.commander)
+    await scene.sign_in(client, persons.commander)
+    told = await proven(phone, key, settle, f"{path}/settle")
+    assert told["settled"] == "ratified"
+    assert await asked(settle, f"{path}/settle") == told
+    assert (await asked({"settled": "repudiated"}, f"{path}/settle", 409))["code"] == (
+        "already_ratified"
+    )

@@ -18,7 +18,18 @@ from broadcaster.edit import EditWords, edit_words
 from broadcaster.errors import Refusal
 from broadcaster.handover import record_command, record_radio
 from broadcaster.incident import Command
-from broadcaster.ledger import Tx, approvals, assents, calls, incidents, passkeys, people, schema
+from broadcaster.informing import State
+from broadcaster.ledger import (
+    Tx,
+    approvals,
+    assents,
+    calls,
+    incidents,
+    passkeys,
+    people,
+    request_changes,
+    schema,
+)
 from broadcaster.ledger.approvals import KeptDecision
 from broadcaster.orders import Decide, Submitted, facts_of, withdraw_assent
 from broadcaster.record import Kind
@@ -404,3 +415,19 @@ async def test_the_record_and_explain_name_both(both: Both) -> None:
         )
     ).scalars()))  # fmt: skip
     assert sorted(kinds) == ["AssentEnded", "AssentGiven", "AssentGiven"]
+
+
+async def test_the_departments_app_hears_of_the_first_and_of_its_end(both: Both) -> None:
+    async def states() -> list[State]:
+        id_ = both.submitted.request.id
+        kept = await both.story.ledger.read(lambda tx: request_changes.of_request(tx, id_))
+        return [state for state, _, _ in kept if state is not State.ASKED]
+
+    await both.assents(both.ortiz)
+    assert await states() == [State.OPENED, State.ASSENTED]
+    await both.write(lambda tx: withdraw_assent(tx, both.submitted.request.id, both.ortiz))
+    await both.assents(both.lee)
+    await both.decides(both.ortiz)
+    assert await states() == [
+        State.OPENED, State.ASSENTED, State.ASSENT_ENDED, State.ASSENTED, State.APPROVED,
+    ]  # fmt: skip

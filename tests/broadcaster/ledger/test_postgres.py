@@ -17,6 +17,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from broadcaster import commands, rostering
 from broadcaster.approval import Assent, Verdict
+from broadcaster.calling import Means
 from broadcaster.clock import SystemClock
 from broadcaster.commands import Here
 from broadcaster.delivery import PostState
@@ -25,12 +26,13 @@ from broadcaster.fallback import Allowance, sealed
 from broadcaster.guest import Guest
 from broadcaster.guests import EnrolGuest, draft_guest, end_guest, enrol_guest
 from broadcaster.handover import record_command
-from broadcaster.incident import Report, fold
+from broadcaster.incident import Command, Report, fold
 from broadcaster.ledger import (
     Ledger,
     Tx,
     approvals,
     attempts,
+    calls,
     chain,
     fallbacks,
     guests,
@@ -161,6 +163,9 @@ async def test_the_desk_takes_reports(desk: Ledger) -> None:
         "INSERT INTO people (id, name, roles, practice, added_at) "
         "VALUES ('p', 'n', 'supervisor', false, now())",
         "UPDATE people SET roles = 'supervisor'",
+        "INSERT INTO role_changes (person_id, roles, at, by) VALUES ('p', 'pio', now(), 'p')",
+        "UPDATE role_changes SET roles = 'supervisor'",
+        "DELETE FROM role_changes",
         "INSERT INTO people (id, name, roles, practice, added_at) "
         "VALUES ('p', 'n', '', true, now())",
         "UPDATE guests SET until = now()",
@@ -271,6 +276,8 @@ async def test_the_desks_role_keeps_no_roster_and_says_where_it_is_kept(
     ordered = {
         "roster_add": {"name": "A", "roles": ["pio"]},
         "roster_link": {"name": "A"},
+        "roster_role": {"name": "A", "roles": ["pio"], "by": "A"},
+        "roster_remove": {"name": "A", "by": "A"},
         "roster_practice": {"names": {"A": ["pio"]}},
         "roster_guideline": {
             "topic": "recruitment", "members": [], "roles": ["staff"], "channels": ["public_page"],
@@ -302,6 +309,31 @@ async def test_the_desks_role_keeps_no_roster_and_says_where_it_is_kept(
 async def test_the_workers_role_asks_again_and_tells_of_what_it_refused(worker: Ledger) -> None:
     await run(worker, "INSERT INTO approval_requests SELECT * FROM approval_requests")
     await run(worker, "INSERT INTO command_moves SELECT * FROM command_moves")
+
+
+async def test_the_workers_role_takes_a_commander_off_the_roster(
+    desk: Ledger, worker: Ledger
+) -> None:
+    """With all that ends by it; who has a link, a session and an incident leaves each."""
+
+    def add(tx: Tx) -> tuple[str, str]:
+        people.add(tx, "Chief", [Role.CHIEF], actor="test")
+        lee = people.add(tx, "Lee", [Role.COMMANDER], actor="test")
+        people.enrol(tx, lee.id, actor="test")
+        calls.add_reach(tx, lee.id, Means.MAIL, "lee@example.gov", actor="test")
+        return lee.id, people.enrol(tx, lee.id, actor="test")
+
+    lee, link = await worker.write(add)
+    about = fold(None, a_report(1), world=EXERCISE, now=datetime.now(UTC))
+    about = about.model_copy(update={"command": Command(person_id=lee, epoch=1)})
+    await desk.write(lambda tx: incidents.add(tx, about))
+    _, token = await desk.write(lambda tx: people.sign_in_by_link(tx, link))
+    here = Here(Settings(), worker, SystemClock(), Channels(Settings(), worker))
+    gone = await commands.run("roster_remove", {"name": "Lee", "by": "Chief"}, here)
+    assert gone["commanded"] == ("1",)
+    assert await desk.read(lambda tx: people.session(tx, token)) is None
+    kept = await desk.read(lambda tx: incidents.get(tx, about.id))
+    assert kept is not None and kept.incident.command.commanders == ()
 
 
 async def test_the_workers_role_notes_who_has_a_mail(worker: Ledger) -> None:

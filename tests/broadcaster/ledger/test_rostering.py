@@ -5,19 +5,33 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import cast
 
 import pytest
 from sqlalchemy import text
 
 from broadcaster import rostering
 from broadcaster.authority import Content, Matter, Office, Standing, Subject
+from broadcaster.calling import Means
 from broadcaster.errors import Refusal
-from broadcaster.ledger import Tx, authorities, people
+from broadcaster.handover import offer_command, record_command
+from broadcaster.ledger import (
+    Tx,
+    approvals,
+    authorities,
+    calls,
+    incidents,
+    passkeys,
+    people,
+    voices,
+)
 from broadcaster.orders import renew_request
 from broadcaster.record import Kind
-from broadcaster.roster import Person, Role
+from broadcaster.roster import Act, Person, Role, may_command
 from broadcaster.update import UpdateKind
-from tests.story import NOW, Story
+from streams.gate import judge_decision
+from tests.codes import PIN
+from tests.story import EXERCISE, INCIDENT_URL, NOW, Story
 
 DAY = timedelta(days=1)
 
@@ -275,3 +289,159 @@ async def test_naming_a_deputy_wakes_notify_for_what_waits(story: Story) -> None
     before = await wakes()
     await story.ledger.write(naming(bell, watch))
     assert await wakes() == before + 1
+
+
+# --- Roles change, and people leave -----------------------------------------------------------
+
+
+def removing(whom: Person, by: Person) -> Callable[[Tx], rostering.Gone]:
+    return lambda tx: rostering.remove(tx, whom.id, person=by, actor="operator")
+
+
+def becoming(whom: Person, by: Person, *roles: Role) -> Callable[[Tx], rostering.Gone]:
+    return lambda tx: rostering.change_roles(tx, whom.id, roles, person=by, actor="operator")
+
+
+async def now(story: Story, person: Person) -> Person:
+    found = await story.ledger.read(lambda tx: people.get(tx, person.id))
+    assert found is not None
+    return found
+
+
+async def test_who_is_taken_off_the_roster_keeps_the_name_and_nothing_else(story: Story) -> None:
+    chief, lee = await chief_of(story), await added(story, "Lt Lee", Role.WATCH_COMMANDER)
+    until = NOW + timedelta(days=1)
+
+    def given(tx: Tx) -> tuple[str, str]:
+        rostering.grant(tx, lee.id, [Content.ROUTINE], until=None, person=chief, actor="test")
+        rostering.delegate(tx, lee.id, Office.DUTY_CHIEF, reason="Night", until=until,
+                           person=chief, actor="test")  # fmt: skip
+        rostering.allow_fallback(tx, lee.id, pin=PIN, reason="Phone", until=until, person=chief,
+                                 actor="test")  # fmt: skip
+        calls.add_reach(tx, lee.id, Means.MAIL, "lee@example.gov", actor="test")
+        voices.issue(tx, lee.id, actor="test")
+        _, token = people.sign_in_by_link(tx, people.enrol(tx, lee.id, actor="test"))
+        return token, people.enrol(tx, lee.id, actor="test")
+
+    token, link = await story.ledger.write(given)
+    assert await story.ledger.read(lambda tx: people.session(tx, token))
+    await story.ledger.write(removing(lee, chief))
+
+    left = await now(story, lee)
+    assert (left.name, left.title) == ("Lt Lee", "Taken off the roster")
+    assert left.left == NOW and not any(left.may(act) for act in Act)
+    assert not may_command(left) and not left.outside
+    held = await standing(story, lee)
+    assert not held.authority(Content.ROUTINE, NOW) and not held.fallback(NOW)
+    assert not held.office(Office.DUTY_CHIEF, NOW)
+
+    def look(tx: Tx) -> tuple[object, ...]:
+        return (people.session(tx, token), people.enrolment(tx, link), calls.reaches_of(tx, lee.id),
+                people.sessions(tx, lee.id), voices.standing(tx, lee.id))  # fmt: skip
+
+    assert await story.ledger.write(look) == (None, None, [], [], [])
+    (fact,) = await on_record(story, Kind.PERSON_REMOVED)
+    assert (fact["person_id"], fact["by"]) == (lee.id, chief.id)
+    assert fact["before"] == ["watch-commander"]
+
+
+async def test_the_devices_of_who_leaves_serve_no_more_though_they_come_back(story: Story) -> None:
+    chief = await chief_of(story)
+    (device,) = await story.ledger.read(lambda tx: passkeys.of_person(tx, story.pio.id))
+    story.clock.move(minutes=1)
+    await story.ledger.write(removing(story.pio, chief))
+    assert await refused(story, granting(story.pio, chief, Content.INCIDENT))
+    await story.ledger.write(becoming(story.pio, chief, Role.PIO))
+    back = await now(story, story.pio)
+    assert back.left is None and back.may(Act.COMPILE)
+    kept = await story.ledger.read(lambda tx: passkeys.get(tx, device.id))
+    assert kept is not None and kept.revoked
+    then = await story.ledger.read(lambda tx: passkeys.get(tx, device.id, at=NOW))
+    assert then is not None and not then.revoked
+
+
+async def test_an_incident_loses_its_commander_and_the_watch_commander_is_asked(
+    story: Story,
+) -> None:
+    chief, lee = await chief_of(story), await added(story, "Sgt Lee", Role.COMMANDER)
+    incident = await story.reported()
+    await story.ledger.write(lambda tx: record_command(tx, incident, lee.id, story.pio))
+    submitted = await story.submitted(incident)
+    assert submitted.request.asked == lee.id
+    gone = await story.ledger.write(removing(lee, chief))
+    assert gone.commanded == ("2026-1",)
+    kept = await story.ledger.read(lambda tx: incidents.get(tx, incident))
+    assert kept is not None and kept.incident.command.commanders == ()
+    told = (await on_record(story, Kind.COMMAND_RECORDED))[-1]
+    assert (told["how"], told["left"]) == ("left", lee.id)
+    assert "watch-commander" in cast(list[str], told["tell"])
+
+    def called(tx: Tx) -> set[str]:
+        calls.add_reach(tx, story.commander.id, Means.MAIL, "wc@example.gov", actor="test")
+        (asking, *_) = calls.state(tx, [Means.MAIL], "https://desk").open
+        return {callee.person_id for callee in asking.people}
+
+    assert await story.ledger.write(called) == {story.commander.id}
+    await story.gated(submitted)
+
+
+async def test_of_two_commanders_the_other_goes_on(story: Story) -> None:
+    chief, lee = await chief_of(story), await added(story, "Sgt Lee", Role.COMMANDER)
+    incident = await story.reported()
+    await story.ledger.write(
+        lambda tx: record_command(tx, incident, lee.id, story.pio, with_id=story.commander.id)
+    )
+    await story.ledger.write(becoming(lee, chief, Role.RECORDS))
+    kept = await story.ledger.read(lambda tx: incidents.get(tx, incident))
+    assert kept is not None and kept.incident.command.commanders == (story.commander.id,)
+
+
+async def test_an_offer_to_who_leaves_does_not_stand(story: Story) -> None:
+    chief, lee = await chief_of(story), await added(story, "Sgt Lee", Role.COMMANDER)
+    incident = await story.reported()
+    await story.ledger.write(lambda tx: offer_command(tx, incident, lee.id, story.commander))
+    await story.ledger.write(removing(lee, chief))
+    kept = await story.ledger.read(lambda tx: incidents.get(tx, incident))
+    assert kept is not None and kept.incident.command.offer is None
+
+
+async def test_a_supervisor_who_becomes_something_else_is_one_no_more(story: Story) -> None:
+    chief = await chief_of(story)
+    lee = await added(story, "Sgt Lee", Role.SUPERVISOR)
+    story.clock.move(minutes=1)
+    await story.ledger.write(becoming(lee, chief, Role.PIO, Role.RECORDS))
+    became = await now(story, lee)
+    assert became.may(Act.COMPILE) and not became.may(Act.APPROVE_NOTICE)
+    before = await story.ledger.read(lambda tx: people.get(tx, lee.id, at=NOW))
+    assert before is not None and before.roles == {Role.SUPERVISOR}
+    (fact,) = await on_record(story, Kind.ROLES_CHANGED)
+    assert fact["roles"] == ["pio", "records"] and fact["before"] == ["supervisor"]
+
+
+async def test_whose_word_it_is_and_what_cannot_be(story: Story) -> None:
+    chief, pio = await chief_of(story), story.pio
+    refusals = {
+        "not_your_act": removing(pio, story.commander),
+        "own_roles": removing(chief, chief),
+        "roles_already": becoming(pio, chief, Role.PIO),
+        "role_missing": becoming(pio, chief),
+        "no_such_person": removing(Person(id="x", name="X", roles=frozenset()), chief),
+    }
+    for code, step in refusals.items():
+        assert (await refused(story, step)).code == code
+    await story.ledger.write(removing(pio, chief))
+    assert (await refused(story, removing(pio, chief))).code == "not_on_the_roster"
+
+
+async def test_what_was_decided_before_goes_out_and_nothing_after(story: Story) -> None:
+    chief = await chief_of(story)
+    incident = await story.reported()
+    await story.ledger.write(lambda tx: record_command(tx, incident, story.commander.id, story.pio))
+    kept = await story.approved(await story.submitted(incident))
+    story.clock.move(seconds=1)
+    await story.ledger.write(removing(story.commander, chief))
+    await story.ledger.write(judge_decision(kept.decision.id, EXERCISE, INCIDENT_URL))
+    first = await story.ledger.read(lambda tx: approvals.decision(tx, kept.decision.id))
+    assert first is not None and first.outcome == "released"
+    with pytest.raises(AssertionError):
+        await story.approved(await story.submitted(incident, "More."))
