@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from broadcaster import channel, testing
-from broadcaster.channel import Channel, Replies
+from broadcaster.channel import Channel
 from broadcaster.delivery import Message, Receipt, Seen, Sender
 from broadcaster.errors import Refusal
 from broadcaster.ledger import Tx, people, records, reply_decisions
@@ -88,4 +88,4 @@ async def test_once_the_chief_has_decided_it_is_sent_and_no_longer_than_that(sto
 
 async def test_where_nobody_can_answer_no_decision_is_needed(story: Story) -> None:
     told = await come_of(story, Board(CLOSED))
-    assert (told["sent"], told["replies"]) == ("posted", str(Replies.CLOSED))
+    assert (told["sent"], told["replies"]) == ("posted", str(CLOSED.replies))

@@ -385,6 +385,33 @@ async def test_what_is_in_doubt_is_looked_for_and_found(story: Story, tmp_path: 
     assert await entries(story) == [Kind.ATTEMPT_STARTED, Kind.POST_IN_DOUBT, Kind.POST_DELIVERED]
 
 
+TAKES_OUR_KEY = LOOKED_AT.model_copy(
+    update={"idempotency": Idempotency.TAKES_OUR_KEY, "key_life": timedelta(hours=1)}
+)
+
+
+async def test_it_is_looked_for_before_it_is_sent_again_though_the_server_takes_our_key(
+    story: Story, tmp_path: Path
+) -> None:
+    """A server that is slow may know the post and not yet its key (mastodon#21840)."""
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    there = Receipt(remote_id="42")
+    answers = Answers(channel=TAKES_OUR_KEY, ends=[InDoubt("?")], sights=[None, there])
+    async with delivering(story, tmp_path, HOOK.name, answers=answers) as (_, worker):
+        now = await moving(story, worker, planned[HOOK.name], PostState.POSTED)
+    assert (now.remote_id, answers.sent, answers.looks) == ("42", 1, 2)
+
+
+async def test_while_the_key_lives_it_is_sent_until_it_is_there(
+    story: Story, tmp_path: Path
+) -> None:
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    answers = Answers(channel=TAKES_OUR_KEY, ends=[InDoubt("?")] * 4, sights=[None] * 12)
+    async with delivering(story, tmp_path, HOOK.name, answers=answers) as (_, worker):
+        now = await moving(story, worker, planned[HOOK.name], PostState.POSTED)
+    assert (answers.sent, now.attempts) == (5, 5)
+
+
 async def test_what_is_surely_not_there_is_sent_once_more(story: Story, tmp_path: Path) -> None:
     _, planned = await story.released(await story.reported(), channels=[HOOK])
     answers = Answers(channel=LOOKED_AT, ends=[InDoubt("?")], sights=[None, None, None])
