@@ -80,22 +80,38 @@ class Choice(StrEnum):
 
     THERE = "there"  #: they have seen it
     SEND_AGAIN = "send again"  #: it is not there, or what kept it back is over
+    NOT_THERE = "not there"  #: they have looked, and a later update says what stands
     DOWN = "down"  #: they have taken it down, since its words were wrong
 
 
-#: What a person may choose in which state.
-CHOICES = {
-    PostState.IN_DOUBT: (Choice.THERE, Choice.SEND_AGAIN),
-    PostState.REFUSED: (Choice.SEND_AGAIN,),
-    PostState.HELD: (Choice.SEND_AGAIN,),
-}
+def still_looking(state: PostState, next_look: datetime | None, looks: int) -> bool:
+    """Whether a look for a post in doubt may yet tell what becomes of it.
+
+    After as many as `LOOKS` has, its channel's lag is over, and it gives no answer: whoever has
+    seen it with their own eyes knows more.
+    """
+    return state is PostState.IN_DOUBT and next_look is not None and looks < len(LOOKS)
 
 
-def choices_of(state: PostState, *, takes_down: bool) -> tuple[Choice, ...]:
-    """What a person may say of a post. `takes_down`: whether it is there and should not be."""
-    if takes_down and state is PostState.POSTED:
-        return (Choice.DOWN,)
-    return CHOICES.get(state, ())
+def choices_of(
+    state: PostState, *, takes_down: bool, looking: bool, superseded: bool
+) -> tuple[Choice, ...]:  # fmt: skip
+    """What a person may say of a post.
+
+    `takes_down`: whether it is there and should not be. `looking`: as `still_looking` says: what
+    is not to be seen yet may be there. `superseded`: whether a later update has taken its place,
+    or was tried after it, so that it is sent no more (DESIGN.md rule 6).
+    """
+    match state:
+        case PostState.POSTED if takes_down:
+            return (Choice.DOWN,)
+        case PostState.IN_DOUBT if looking:
+            return (Choice.THERE,)
+        case PostState.IN_DOUBT:
+            return (Choice.THERE, Choice.NOT_THERE if superseded else Choice.SEND_AGAIN)
+        case PostState.REFUSED | PostState.HELD if not superseded:
+            return (Choice.SEND_AGAIN,)
+    return ()
 
 
 @dataclass(frozen=True)
@@ -119,6 +135,7 @@ class Standing:
     release_expires_at: datetime
     stopped: bool
     replaced_by: str | None
+    overtaken: bool  #: whether a later update of the incident was tried on this channel
     nothing_to_correct: bool  #: what it corrects or takes back never went out on this channel
     replies_open: bool  #: whether the public can answer there, and the Chief has not said so be it
     digest_released: str
@@ -159,6 +176,8 @@ def _against(standing: Standing, now: datetime) -> Next | None:
         return Next(PostState.STOPPED, why="The release was stopped before this was sent.")
     if standing.replaced_by is not None:
         return Next(PostState.REPLACED, why=f"Release {standing.replaced_by} took its place.")
+    if standing.overtaken:
+        return Next(PostState.REPLACED, why="A later update was sent here before it could be.")
     if standing.nothing_to_correct:
         return Next(PostState.STOPPED, why="What it is about never went out here.")
     if now >= standing.release_expires_at:
@@ -254,9 +273,15 @@ class Trial:
 PROVED = Next(PostState.POSTED)
 
 
-def after(state: PostState, happened: Happened, trial: Trial, *, now: datetime) -> Next:
-    """What becomes of a post in `state` to which this `happened`: the first row that fits."""
-    it = _It(happened, trial, now)
+def after(
+    state: PostState, happened: Happened, trial: Trial, *, now: datetime,
+    began: datetime | None = None,
+) -> Next:  # fmt: skip
+    """What becomes of a post in `state` to which this `happened`: the first row that fits.
+
+    `began`: of a look, when at the earliest; what has come to be seen since, it has not seen.
+    """
+    it = _It(happened, trial, now, began)
     for known, met, when, then in TABLE:
         if known is state and met is happened.met and when(it):
             return then(it)
@@ -270,6 +295,7 @@ class _It:
     happened: Happened
     trial: Trial
     now: datetime
+    began: datetime | None
 
     # When a row fits.
 
@@ -305,7 +331,8 @@ class _It:
         return blind and self.trial.sent_again and self.trial.doubts < MOST_DOUBTS
 
     def may_still_appear(self) -> bool:
-        return self.now < self.trial.doubt_since + (self.trial.channel.find_lag or timedelta())
+        shown = self.trial.doubt_since + (self.trial.channel.find_lag or timedelta())
+        return self.began is None or self.began < shown
 
     def looked_for_long(self) -> bool:
         return self.now > self.trial.doubt_since + LOOKED_FOR

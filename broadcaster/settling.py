@@ -16,6 +16,7 @@ from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
 from broadcaster.ledger import (
     Tx,
+    attempts,
     calls,
     channels,
     choices,
@@ -26,7 +27,7 @@ from broadcaster.ledger import (
     reply_decisions,
     wrong_words,
 )
-from broadcaster.outcome import Choice, choices_of
+from broadcaster.outcome import Choice, choices_of, still_looking
 from broadcaster.record import Kind
 from broadcaster.roster import Act, Person, require
 from broadcaster.update import clean, reason_in
@@ -54,8 +55,12 @@ def choose(
     if post is None:
         raise Refusal("no_such_post", "There is no such post.", "Open it from its release's page.",
                       kind=Sort.NOT_FOUND)  # fmt: skip
-    takes_down = errands.takes_down(tx, post_id)
-    may = choices_of(post.state, takes_down=takes_down)
+    looking = still_looking(post.state, post.next_look, post.looks)
+    superseded = bool(attempts.superseded(tx, [post]))
+    may = choices_of(post.state, takes_down=errands.takes_down(tx, post_id), looking=looking,
+                     superseded=superseded)  # fmt: skip
+    if choice is Choice.SEND_AGAIN and post.attempts == attempt:
+        _may_be_sent_again(post, looking=looking, superseded=superseded)
     if choice not in may or post.attempts != attempt:
         raise Refusal(
             "post_moved", f"It is {post.state} now, after {post.attempts} tries.",
@@ -70,6 +75,24 @@ def choose(
     tx.record(Kind.POST_CHOSEN, actor=actor, incident_id=post.incident_id, post_id=post_id,
               channel=post.channel, choice=str(choice), attempt=attempt, url=where)  # fmt: skip
     posts.changed(tx, post)
+
+
+def _may_be_sent_again(post: posts.Kept, *, looking: bool, superseded: bool) -> None:
+    """Raises Refusal where a post that asks for somebody is not to be sent again all the same."""
+    if superseded and post.state in (PostState.IN_DOUBT, PostState.REFUSED, PostState.HELD):
+        raise Refusal(
+            "post_superseded", "A later update took its place or was sent here since: its words "
+            "are not sent any more.",
+            "Write an update with what should be said now.", kind=Sort.CONFLICT,
+            facts={"state": str(post.state)},
+        )  # fmt: skip
+    if looking:
+        raise Refusal(
+            "post_looked_for", "It is still being looked for: what is not to be seen yet may be "
+            "there, and would be there twice.",
+            "Say that it is there if you see it; else wait until its page asks.",
+            kind=Sort.CONFLICT, facts={"state": str(post.state)},
+        )  # fmt: skip
 
 
 def see_alarm(tx: Tx, post_id: str, errand: Errand, alarm: int, person: Person) -> None:

@@ -26,7 +26,7 @@ from broadcaster.delivery import (
     Unsupported,
     post_id,
 )
-from broadcaster.ledger import Tx, approvals, errands, posts, releases
+from broadcaster.ledger import Tx, approvals, errands, leases, posts, releases
 from broadcaster.ledger.attempts import Opened
 from broadcaster.ledger.errands import Due
 from broadcaster.outcome import Next
@@ -127,8 +127,12 @@ def gone(tx: Tx, opened: Opened, why: str) -> None:
 
 
 def note(tx: Tx, several: Sequence[Done]) -> Sequence[bool | Exception]:
-    """Notes how errands ended; answers of each whether it still stood."""
-    return [_note(tx, each) for each in several]
+    """Notes how errands ended; answers of each whether it still stood.
+
+    LeaseLost where the channel has a new holder, who does it again.
+    """
+    lost = leases.lost(tx, {each.due.lease for each in several})
+    return [lost.get(each.due.lease) or _note(tx, each) for each in several]
 
 
 def _note(tx: Tx, done: Done) -> bool:

@@ -56,7 +56,7 @@ from broadcaster.ledger import (
     posts,
     problems,
 )
-from broadcaster.ledger.attempts import Closing, Ended, Opened, Outcome, Wanted
+from broadcaster.ledger.attempts import Closing, Ended, Look, Opened, Outcome, Wanted
 from broadcaster.ledger.errands import Due
 from broadcaster.ledger.leases import Lease, LeaseLost
 from broadcaster.outcome import LONG_PAUSE, PROVED, Happened, Met, Next, Tell, after, looked, tried
@@ -261,7 +261,7 @@ class Deliver:
         self._watch.believe(opened.read)
         outcomes, doubtful, self._next_look = opened.outcomes, opened.doubtful, opened.next_look
         for each in doubtful:
-            lanes[each.post.channel].look_for(each)
+            lanes[each.opened.post.channel].look_for(each)
         for due in opened.errands:
             lanes[due.opened.post.channel].care_for(due)
         failed = set()
@@ -324,7 +324,7 @@ class _Sent:
 class _Looked:
     """A look for a post in doubt, and how it ended."""
 
-    opened: Opened
+    look: Look
     happened: Happened
     channel: AnyChannel
 
@@ -334,7 +334,7 @@ class _Begun:
     """What came of one look into the ledger."""
 
     outcomes: Mapping[str, Outcome]
-    doubtful: Sequence[Opened]  #: to be looked for
+    doubtful: Sequence[Look]  #: to be begun
     errands: Sequence[Due]  #: to be done
     next_look: datetime | None
     read: Reading  #: of the ledger's clock
@@ -451,9 +451,9 @@ class _Lane:
         until = self._until.get(post_id, -math.inf) + MARGIN.total_seconds()
         return post_id in self._noting or asyncio.get_running_loop().time() < until
 
-    def look_for(self, opened: Opened) -> None:
+    def look_for(self, look: Look) -> None:
         """Begins to look for a post in doubt."""
-        self._begin_look(self._look_for(opened))
+        self._begin_look(self._look_for(look))
 
     def care_for(self, due: Due) -> None:
         """Begins an errand."""
@@ -490,16 +490,16 @@ class _Lane:
         failpoint.reach("after_send", (self._channel,))
         await self._note(_Sent(opened, lease, happened, self._adapter.channel))
 
-    async def _look_for(self, opened: Opened) -> None:
-        message = _message(opened, self._adapter, self._incident_url)
-        happened = await self._find(message, opened.edits)
-        with contextlib.suppress(LedgerAway):  # then it is looked for again
-            await self._found(_Looked(opened, happened, self._adapter.channel))
+    async def _look_for(self, look: Look) -> None:
+        message = _message(look.opened, self._adapter, self._incident_url)
+        happened = await self._find(message, look.opened.edits)
+        with contextlib.suppress(LedgerAway, LeaseLost):  # then it is looked for again
+            await self._found(_Looked(look, happened, self._adapter.channel))
         self._ended()
 
     async def _care_for(self, due: Due) -> None:
         done = await aftercare.do(self._adapter, due)
-        with contextlib.suppress(LedgerAway):  # then it is done again
+        with contextlib.suppress(LedgerAway, LeaseLost):  # then it is done again
             await self._cared(done)
         self._ended()
 
@@ -684,29 +684,29 @@ def _turn(due: posts.Due, ask: _Ask, last: Collection[str]) -> tuple[bool, bool,
 def _to_look_for(
     tx: Tx, asks: Mapping[str, _Ask], fares: Mapping[str, channels.Kept],
     due: Sequence[posts.Due], now: datetime,
-) -> list[Opened]:  # fmt: skip
+) -> list[Look]:  # fmt: skip
     """What is in doubt and may be looked for now, as far as there is room for looks."""
-    found: list[Opened] = []
+    wanted: list[Wanted] = []
     for name, ask in asks.items():
         room = fares[name].breaker.room(SIDE_BY_SIDE, now=now) - ask.looks
         mine = [each.id for each in due if each.channel == name][: max(room, 0)]
-        if mine:
-            found += attempts.to_look_for(tx, mine, ask.lasts)
-    return found
+        wanted += [Wanted(post_id, ask.lease, ask.lasts, ask.channel) for post_id in mine]
+    return attempts.to_look_for(tx, wanted) if wanted else []
 
 
 def _errands(
     tx: Tx, asks: Mapping[str, _Ask], fares: Mapping[str, channels.Kept], now: datetime
 ) -> tuple[Sequence[Due], datetime | None]:
     """What is owed to posts that are there, as far as there is room for looks."""
-    room = {
-        name: max(fares[name].breaker.room(SIDE_BY_SIDE, now=now) - ask.looks, 0)
+    rooms = [
+        errands.Room(
+            name, ask.lease, max(fares[name].breaker.room(SIDE_BY_SIDE, now=now) - ask.looks, 0),
+            ask.lasts,
+        )
         for name, ask in asks.items()
         if aftercare.cares(ask.channel) and not fares[name].paused_by
-    }
-    if not room:
-        return (), None
-    return errands.due(tx, room, max(asks[name].lasts for name in room))
+    ]  # fmt: skip
+    return errands.due(tx, rooms) if rooms else ((), None)
 
 
 def _note_ends(
@@ -735,25 +735,30 @@ def _note_ends(
         if is_news is True:
             _care(tx, each.channel, each.opened, each.happened)
     if fares:
-        _note_fares(tx, [(each.channel, each.happened) for each in several])
+        _note_fares(tx, [(each.channel, each.happened)
+                         for each, is_news in zip(several, news, strict=True)
+                         if not isinstance(is_news, LeaseLost)])  # fmt: skip
     return news
 
 
 def _note_looks(tx: Tx, several: Sequence[_Looked]) -> Sequence[bool | Exception]:
     """Notes how looks ended, and what becomes of their posts."""
-    known = {each.opened.post.id: each.channel for each in several}
+    known = {each.look.opened.post.id: each.channel for each in several}
     tried_so_far = attempts.trials(tx, known, ending=False)
-    news = []
+    news: list[bool | Exception] = []
     for each in several:
-        post, receipt = each.opened.post, each.happened.receipt
-        then = after(PostState.IN_DOUBT, each.happened, tried_so_far[post.id], now=tx.now)
-        is_news = attempts.found_out(tx, each.opened, then, receipt)
-        if is_news and not (then.state is PostState.IN_DOUBT and then.next_look):
-            note_end(tx, post, each.opened.public_id, then, receipt, actor=ACTOR)
-            _care(tx, each.channel, each.opened, each.happened)
+        opened, receipt = each.look.opened, each.happened.receipt
+        then = after(PostState.IN_DOUBT, each.happened, tried_so_far[opened.post.id], now=tx.now,
+                     began=each.look.began)  # fmt: skip
+        is_news = attempts.found_out(tx, each.look, then, receipt)
+        if is_news is True and not (then.state is PostState.IN_DOUBT and then.next_look):
+            note_end(tx, opened.post, opened.public_id, then, receipt, actor=ACTOR)
+            _care(tx, each.channel, opened, each.happened)
         news.append(is_news)
-    _note_fares(tx, [(each.channel, each.happened) for each in several
-                     if each.happened.met is not Met.TIME_UP])  # fmt: skip
+    _note_fares(tx, [(each.channel, each.happened)
+                     for each, is_news in zip(several, news, strict=True)
+                     if each.happened.met is not Met.TIME_UP
+                     and not isinstance(is_news, LeaseLost)])  # fmt: skip
     return news
 
 

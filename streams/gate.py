@@ -130,7 +130,7 @@ def _release(
 ) -> None:  # fmt: skip
     """Keeps a new release, plans its posts, and tells of it."""
     releases.add(tx, release, revision, kept.decision.keeps)
-    posts.replace(tx, release.replaces, release.id)
+    posts.replace(tx, release.replaces, release.id, corrects=revision.corrects)
     posts.add(tx, plan(release), release.released_at)
     outbox.update_released(tx, update_released(
         release, revision, incident=incident.public_id,

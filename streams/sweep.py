@@ -27,7 +27,7 @@ from broadcaster.ledger import (
     reports,
 )
 from broadcaster.orders import expire_request
-from broadcaster.outcome import Choice, Next, choices_of
+from broadcaster.outcome import Choice, Next, choices_of, still_looking
 from broadcaster.record import Kind
 from streams import aftercare
 from streams.compile import lapse
@@ -110,14 +110,23 @@ def _chosen(tx: Tx, channels: Mapping[str, AnyChannel]) -> None:
         person = people.get(tx, choice.by)
         who = person.name if person else f"The {choice.by}"
         choices.done(tx, choice.id)
-        may = choices_of(post.state, takes_down=errands.takes_down(tx, post.id))
+        may = choices_of(
+            post.state, takes_down=errands.takes_down(tx, post.id),
+            looking=still_looking(post.state, post.next_look, post.looks),
+            superseded=bool(attempts.superseded(tx, [post])),
+        )  # fmt: skip
         if post.attempts != choice.attempt or choice.choice not in may:
-            continue  # it ended, or was tried again, meanwhile
+            continue  # it ended, was tried again, or a later update went before it, meanwhile
         posts.chosen(tx, post.id)
         if choice.choice is Choice.THERE:
             _seen(tx, channels.get(post.channel), post, incident.public_id, who, choice.url)
         elif choice.choice is Choice.DOWN:
             aftercare.taken_down(tx, post, incident.public_id, who)
+        elif choice.choice is Choice.NOT_THERE:
+            why = f"{who} has looked, and it is not there. A later update says what stands."
+            then = Next(PostState.REPLACED, why=why, surely_not_there=True)
+            posts.turn(tx, [posts.Turn(post, then)])
+            note_end(tx, post, incident.public_id, then, actor="sweep")
         else:
             then = Next(PostState.WAITING, tx.now, f"{who} has it sent again.",
                         surely_not_there=True)  # fmt: skip

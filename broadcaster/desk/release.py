@@ -40,7 +40,7 @@ from broadcaster.ledger import (
 )
 from broadcaster.ledger.wrong_words import StillOut
 from broadcaster.orders import ask_to_keep, stop_release, take_back, to_take_back, writing
-from broadcaster.outcome import Choice, choices_of
+from broadcaster.outcome import LOOKS, Choice, choices_of, still_looking
 from broadcaster.roster import Act, require
 from broadcaster.settling import choose, let_go_on, see_alarm, see_missed
 from broadcaster.update import Rendering, Revision
@@ -64,6 +64,15 @@ NEXT: Mapping[PostState, str] = {
     PostState.RETRACTED: "Nothing more.",
 }
 
+#: The same of what is not sent any more, since a later update took its place or was sent after it.
+SUPERSEDED: Mapping[PostState, str] = {
+    PostState.REFUSED: "Nothing more. A later update says what stands.",
+    PostState.IN_DOUBT: "Look at the channel itself, then say here what you saw. It is not sent "
+    "again: a later update says what stands.",
+    PostState.HELD: "A later update was sent here meanwhile, so these words are sent no more. Stop "
+    "ends it.",
+}
+
 
 @dataclass(frozen=True)
 class OnChannel:
@@ -77,11 +86,27 @@ class OnChannel:
 
     seen: posts.SeenBy | None  #: who has seen that it expired
     wrong: StillOut | None  #: where its words, or those that it is to put right, are still out
+    superseded: bool  #: whether a later update has taken its place, or was tried after it
 
     @property
     def choices(self) -> Sequence[Choice]:
         """What a person may choose of it now; that wrong words are down is asked with those."""
-        return () if self.chosen else choices_of(self.post.state, takes_down=False)
+        return () if self.chosen else choices_of(
+            self.post.state, takes_down=False, looking=self.asked_at is not None,
+            superseded=self.superseded,
+        )  # fmt: skip
+
+    @property
+    def asked_at(self) -> datetime | None:
+        """When about a person is asked of it, where looking for it tells nothing by then."""
+        post = self.post
+        looking = still_looking(post.state, post.next_look, post.looks)
+        return post.since + LOOKS[-1] if looking else None
+
+    @property
+    def follows(self) -> str:
+        """What follows, in words."""
+        return (SUPERSEDED if self.superseded else NEXT).get(self.post.state, NEXT[self.post.state])
 
     @property
     def alarms(self) -> Sequence[errands.Kept]:
@@ -150,6 +175,7 @@ def look(tx: Tx, release_id: str) -> View:
     fares = channels.several(tx, {each.channel for each in several})
     owed = errands.of_posts(tx, {each.id for each in several})
     seen = posts.seen_missed(tx, {each.id for each in several})
+    superseded = attempts.superseded(tx, several)
     wrong = {
         post.id: each
         for each in wrong_words.still_out(tx, release.incident_id)
@@ -169,6 +195,7 @@ def look(tx: Tx, release_id: str) -> View:
                 [errand for errand in owed if errand.post_id == each.id],
                 seen.get(each.id),
                 wrong.get(each.id),
+                each.id in superseded,
             )
             for each in several
         ],
@@ -312,7 +339,6 @@ async def _page(request: web.Request, refusal: Refusal | None = None) -> web.Res
         "release.html",
         view=view,
         titles=titles,
-        following=NEXT,
         said=said_once(((r.channel, r.text) for r in view.revision.renderings), titles),
         pictures=pictures_of(view.revision),
         takes_back=said_once(((r.channel, r.text) for r in view.retraction), titles),

@@ -201,7 +201,10 @@ def _by(line: _Line) -> str:
 def _chosen(line: _Line) -> str:
     channel = line.channels.get(line["channel"], line["channel"])
     seen = f"has seen it there ({line['url']})" if line["url"] else "has seen it there"
-    said = {"there": seen, "down": "has taken it down, since its words were wrong"}
+    said = {
+        "there": seen, "down": "has taken it down, since its words were wrong",
+        "not there": "has looked, and it is not there",
+    }  # fmt: skip
     return f"{channel}: {said.get(line['choice'], 'says to send it again')}"
 
 

@@ -142,12 +142,14 @@ def open_(tx: Tx, wanted: Sequence[Wanted]) -> dict[str, Outcome]:
     several = _in_their_turn(tx, asked)
     about = incidents.several(tx, {post.incident_id for post in several})
     doubts = _doubts(tx, several)
+    overtaken = _overtaken(tx, several) if several else set()
     wrong = _to_correct(tx, several, released)
     off = reply_decisions.off(tx, [each.channel for each in asked.values()])
     for post in several:
         outcomes[post.id] = _judged(
             tx, post, released[post.release_id], about[post.incident_id], doubts[post.id],
             asked[post.id].channel, wrong.get(post.id), replies_open=post.channel in off,
+            overtaken=post.id in overtaken,
         )  # fmt: skip
     _note(tx, asked, outcomes)
     return outcomes
@@ -238,7 +240,7 @@ def _with_pictures(
 def _judged(
     tx: Tx, post: Kept, released: _Released | Exception, about: incidents.Kept | Exception,
     doubts: _Doubts, channel: AnyChannel | None, wrong: _Wrong | None = None,
-    *, replies_open: bool = False,
+    *, replies_open: bool = False, overtaken: bool = False,
 ) -> Outcome:  # fmt: skip
     """What is to be noted of one post. Without its channel nothing is found out by looking."""
     if isinstance(released, Exception):
@@ -247,7 +249,7 @@ def _judged(
         return about
     standing = Standing(
         release_expires_at=released.expires_at, stopped=released.stopped,
-        replaced_by=post.replaced_by,
+        replaced_by=post.replaced_by, overtaken=overtaken,
         nothing_to_correct=wrong is not None and not wrong.went_out,
         replies_open=replies_open, digest_released=released.digest_released,
         digest=released.digest, changes=lapses_by(released.revision, about.incident.facts),
@@ -451,15 +453,29 @@ def trials(tx: Tx, several: Mapping[str, AnyChannel], *, ending: bool) -> dict[s
     }  # fmt: skip
 
 
+def superseded(tx: Tx, several: Sequence[Kept]) -> set[str]:
+    """Posts that are not sent any more: a later update took their place, or was tried after them
+    (DESIGN.md rule 6)."""
+    if not several:
+        return set()
+    return {post.id for post in several if post.replaced_by} | _overtaken(tx, several)
+
+
 def _overtaken(tx: Tx, several: Sequence[Kept]) -> set[str]:
-    """Posts after which a later one of their incident was tried on their channel."""
-    table, later = schema.posts.c, schema.posts.alias("later")
+    """Posts after which a later one of their incident was tried on their channel, or was not since
+    they, which it was to put right, were not there."""
+    table, later, release = schema.posts.c, schema.posts.alias("later"), schema.releases.c
+    nothing_to_correct = and_(
+        later.c.state == str(PostState.STOPPED),
+        exists().where(release.id == later.c.release_id, release.stopped_at.is_(None)),
+    )
     return set(tx.connection.execute(
         select(table.id).where(
             table.id.in_([post.id for post in several]),
             exists().where(
                 later.c.channel == table.channel, later.c.incident_id == table.incident_id,
-                later.c.released_at > table.released_at, later.c.attempts > 0,
+                later.c.released_at > table.released_at,
+                or_(later.c.attempts > 0, nothing_to_correct),
             ),
         )
     ).scalars())  # fmt: skip
@@ -518,21 +534,31 @@ def close(tx: Tx, closings: Sequence[Closing]) -> list[bool | LeaseLost]:
     news = [each for each in mine if _is_news(each, stand[each.opened.post.id])]
     posts.turn(tx, [Turn(each.opened.post, _then(tx, each, stand[each.opened.post.id]),
                          each.receipt) for each in news])  # fmt: skip
-    if late := [each.opened.post.id for each in news
-                if each.opened.number != stand[each.opened.post.id].attempts]:  # fmt: skip
+    _end_later(tx, [each.opened.post.id for each in news
+                    if each.opened.number != stand[each.opened.post.id].attempts])  # fmt: skip
+    return [each in news or (each not in mine and lost[each.lease]) for each in closings]
+
+
+def _end_later(tx: Tx, post_ids: Collection[str]) -> None:
+    """Ends what is open of posts that were proved by an earlier try."""
+    if post_ids:
+        table = schema.attempts.c
         why = "An earlier try was proved while this was being sent."
         tx.connection.execute(
             update(schema.attempts)
-            .where(table.post_id.in_(late), table.ended_at.is_(None))
+            .where(table.post_id.in_(post_ids), table.ended_at.is_(None))
             .values(ended_at=tx.now, outcome=InDoubt.__name__, why=why)
         )
-    return [each in news or (each not in mine and lost[each.lease]) for each in closings]
 
 
 def _is_news(closing: Closing, post: Kept) -> bool:
     open_still = (post.state, post.attempts) == (PostState.SENDING, closing.opened.number)
-    known = post.state in (PostState.POSTED, PostState.RETRACTED)  # the latter was there, too
-    return open_still or (closing.receipt is not None and not known)
+    return open_still or (closing.receipt is not None and not _known(post))
+
+
+def _known(post: Kept) -> bool:
+    """Whether it was proved already; what was taken down was there, too."""
+    return post.state in (PostState.POSTED, PostState.RETRACTED)
 
 
 def _then(tx: Tx, closing: Closing, post: Kept) -> Next:
@@ -545,29 +571,56 @@ def _then(tx: Tx, closing: Closing, post: Kept) -> Next:
 # --- Looking for what is in doubt -------------------------------------------------------------
 
 
-def to_look_for(tx: Tx, post_ids: Collection[str], lasts: timedelta) -> list[Opened]:
-    """Posts in doubt that are due to be looked for; nobody else looks for them meanwhile."""
-    several = [post for post in posts.locked(tx, post_ids)
+@dataclass(frozen=True)
+class Look:
+    """A look for a post in doubt that may begin now."""
+
+    opened: Opened
+    lease: Lease
+    began: datetime  #: by the ledger's time: no part of it is earlier
+
+
+def to_look_for(tx: Tx, wanted: Sequence[Wanted]) -> list[Look]:
+    """Looks for posts in doubt that are due to be looked for; nobody else begins one meanwhile.
+
+    None on a channel that has a new holder.
+    """
+    lost = leases.lost(tx, {each.lease for each in wanted})
+    asked = {each.post_id: each for each in wanted if each.lease not in lost}
+    several = [post for post in posts.locked(tx, asked)
                if post.state is PostState.IN_DOUBT and post.next_look
                and post.next_look <= tx.now]  # fmt: skip
-    table = schema.posts
-    tx.connection.execute(
-        update(table)
-        .where(table.c.id.in_([post.id for post in several]))
-        .values(next_look=tx.now + lasts)
-    )
-    return as_sent(tx, [(post, post.attempts) for post in several])
+    table = schema.posts.c
+    if several:
+        tx.connection.execute(
+            update(schema.posts).where(table.id == bindparam("post")),
+            [{"post": each.id, "next_look": tx.now + asked[each.id].lasts} for each in several],
+        )
+    return [Look(opened, asked[opened.post.id].lease, tx.now)
+            for opened in as_sent(tx, [(post, post.attempts) for post in several])]  # fmt: skip
 
 
-def found_out(tx: Tx, opened: Opened, then: Next, receipt: Receipt | None) -> bool:
-    """Notes how a look ended; answers whether the post was still in doubt, as it was then."""
+def found_out(
+    tx: Tx, look: Look, then: Next, receipt: Receipt | None
+) -> bool | LeaseLost:  # fmt: skip
+    """Notes how a look ended; answers whether that was news.
+
+    Of a post that is no longer in doubt as it was then, a first receipt alone is news: proof stands
+    above what was tried or chosen since, and ends what is being sent. LeaseLost where the channel
+    has a new holder and there is no proof.
+    """
+    opened = look.opened
+    if receipt is None and (lost := leases.lost(tx, {look.lease})):
+        return lost[look.lease]
     [post] = posts.locked(tx, [opened.post.id])
-    if post.state is not PostState.IN_DOUBT or post.attempts != opened.number:
+    stands = (post.state, post.attempts) == (PostState.IN_DOUBT, opened.number)
+    if not stands and (receipt is None or _known(post)):
         return False
     if then.state is PostState.IN_DOUBT and then.next_look:
         posts.looked_for(tx, post, then)
     else:
         posts.turn(tx, [Turn(post, then, receipt)])
+        _end_later(tx, [] if stands else [post.id])
     return True
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,8 +10,9 @@ from sqlalchemy import Row, and_, insert, or_, select, update
 
 from broadcaster.aftercare import Errand, Found, Owed, Then
 from broadcaster.delivery import PostState, Receipt
-from broadcaster.ledger import attempts, posts, schema
+from broadcaster.ledger import attempts, leases, posts, schema
 from broadcaster.ledger.attempts import Opened
+from broadcaster.ledger.leases import Lease
 from broadcaster.ledger.tx import Tx
 
 _ALARMS = [str(found) for found in Found if found.alarms]
@@ -51,6 +52,17 @@ class Due:
     errand: Errand
     opened: Opened
     there: Receipt
+    lease: Lease
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many errands a worker has room for on a channel, on the strength of its lease."""
+
+    channel: str
+    lease: Lease
+    most: int
+    lasts: timedelta  #: within this nobody else does them
 
 
 def owe(tx: Tx, post_id: str, errand: Errand, after: timedelta = timedelta()) -> None:
@@ -77,41 +89,55 @@ def end(tx: Tx, post_id: str) -> None:
     )
 
 
-def due(tx: Tx, room: Mapping[str, int], lasts: timedelta) -> tuple[list[Due], datetime | None]:
-    """The errands to do now on channels, as far as there is room, and when the next one is due.
+def due(tx: Tx, rooms: Sequence[Room]) -> tuple[list[Due], datetime | None]:
+    """The errands to do now on channels, and when the next one is due.
 
-    Nobody else does them within `lasts`.
+    None on a channel that has a new holder.
     """
+    lost = leases.lost(tx, {each.lease for each in rooms})
+    mine = {each.channel: each for each in rooms if each.lease not in lost}
     table, post = schema.errands.c, schema.posts.c
     owed = schema.errands.join(schema.posts, post.id == table.post_id)
     rows = tx.connection.execute(
         select(schema.posts, table.errand)
         .select_from(owed)
-        .where(table.due_at <= tx.now, post.channel.in_(room))
+        .where(table.due_at <= tx.now, post.channel.in_(mine))
         .order_by(table.due_at)
-    )
-    left, now, mine = dict(room), [], []
-    for row in rows:
-        if left[row.channel] > 0:
-            left[row.channel] -= 1
-            mine.append(row)
+    ).all()
     # Each post that can be read waits here for a day: of those that are not due, one row is read.
     later = tx.connection.execute(
         select(table.due_at)
         .select_from(owed)
-        .where(table.due_at > tx.now, post.channel.in_(room))
+        .where(table.due_at > tx.now, post.channel.in_(mine))
         .order_by(table.due_at)
         .limit(1)
     ).scalar()
+    left, begun = {name: room.most for name, room in mine.items()}, []
+    for row in rows:
+        if left[row.channel] > 0 and _begin(tx, row.id, row.errand, mine[row.channel].lasts):
+            left[row.channel] -= 1
+            begun.append(row)
     as_sent = {each.post.id: each for each in attempts.as_sent(
-        tx, [(posts.kept(row), row.attempts) for row in mine]
+        tx, [(posts.kept(row), row.attempts) for row in begun]
     )}  # fmt: skip
-    for row in mine:
-        _mark(tx, row.id, Errand(row.errand), due_at=tx.now + lasts)
-        if row.id in as_sent:
-            there = Receipt(remote_id=row.remote_id, url=row.url)
-            now.append(Due(Errand(row.errand), as_sent[row.id], there))
+    now = [
+        Due(Errand(row.errand), as_sent[row.id], Receipt(remote_id=row.remote_id, url=row.url),
+            mine[row.channel].lease)
+        for row in begun if row.id in as_sent
+    ]  # fmt: skip
     return now, later
+
+
+def _begin(tx: Tx, post_id: str, errand: str, lasts: timedelta) -> bool:
+    """Has an errand left alone for so long; answers whether it is due still, and had no end since
+    it was read, on another connection."""
+    table = schema.errands
+    begun = tx.connection.execute(
+        update(table)
+        .where(table.c.post_id == post_id, table.c.errand == errand, table.c.due_at <= tx.now)
+        .values(due_at=tx.now + lasts)
+    )
+    return begun.rowcount == 1
 
 
 def locked(tx: Tx, post_id: str, errand: Errand) -> tuple[posts.Kept, Kept] | None:

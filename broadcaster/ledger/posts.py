@@ -108,17 +108,26 @@ def at(tx: Tx, channel: str, remote_id: str) -> list[Kept]:
     return [kept(row) for row in rows]
 
 
-def replace(tx: Tx, old_release_ids: tuple[str, ...], by_release_id: str) -> None:
+def replace(
+    tx: Tx, old_release_ids: tuple[str, ...], by_release_id: str, *, corrects: str | None = None
+) -> None:
     """Marks the posts of releases that a new one says it replaces; others go out.
 
     Those not sent yet are looked at now, so that none of them keeps the new one waiting; one that
-    is being sent, in doubt, or was refused, is not tried again.
+    is being sent, or in doubt, is not tried again. Nor is one that was refused, whether it is
+    replaced or corrected: nobody may have it sent again, since nothing would put it right there.
     """
-    if old_release_ids:
-        table = schema.posts.c
+    table = schema.posts.c
+    if wrong := [*old_release_ids, *([corrects] if corrects else [])]:
         tx.connection.execute(
             update(schema.posts)
-            .where(table.release_id.in_(old_release_ids), table.state.in_(_NOT_WELL))
+            .where(table.release_id.in_(wrong), table.state == str(PostState.REFUSED))
+            .values(replaced_by=by_release_id)
+        )
+    if old_release_ids:
+        tx.connection.execute(
+            update(schema.posts)
+            .where(table.release_id.in_(old_release_ids), table.state.in_(_UNFINISHED))
             .values(replaced_by=by_release_id)
         )
         tx.connection.execute(

@@ -42,7 +42,10 @@ class Told:
     approved: dict[str, dict[str, str]] = field(default_factory=dict)
     stopped: set[str] = field(default_factory=set)  #: releases
     seen_there: set[str] = field(default_factory=set)  #: posts, as somebody said
-    sent_again: set[str] = field(default_factory=set)  #: posts that somebody had sent again
+    #: Posts in doubt of which somebody said, rightly or not, that they are not there; and how often
+    #: they had them sent again for that.
+    denied: set[str] = field(default_factory=set)
+    sent_again: Counter[str] = field(default_factory=Counter)
     lively: set[str] = field(default_factory=set)  #: channels that send again for safety of life
 
 
@@ -121,7 +124,7 @@ class Judge:
         for channel, all_there in self._there.items():
             most = 2 if channel in self._told.lively else 1
             for post_id, count in Counter(each.post_id for each in all_there).items():
-                if count > most and post_id not in self._told.sent_again:
+                if count > most * (1 + self._told.sent_again[post_id]):
                     yield f"I2: {channel} has a post {count} times"
 
     # --- I1, I4: what is begun may be, and comes after what came before ---
@@ -145,7 +148,7 @@ class Judge:
                 yield f"I2: {channel} was sent what was {known['state']}"
             place = (channel, post["incident_id"])
             newest = self._begun.get(place, 0)
-            if release["rowid"] < newest and post["id"] not in self._told.sent_again:
+            if release["rowid"] < newest:
                 yield f"I4: {channel} was sent an older update after a newer one"
             self._begun[place] = max(newest, release["rowid"])
 
@@ -223,7 +226,7 @@ class Judge:
             there = any(each.post_id == post["id"] for each in self._there[channel])
             if post["state"] == "posted" and not there and post["id"] not in self._told.seen_there:
                 yield f"truth: {channel}'s post is posted, and is not there"
-            if post["state"] in UNSENT and there and post["id"] not in self._told.sent_again:
+            if post["state"] in UNSENT and there and post["id"] not in self._told.denied:
                 yield f"truth: {channel}'s post is {post['state']}, and is there"
 
     # --- I8: one channel is nothing to another ---

@@ -29,11 +29,30 @@ from sqlalchemy.pool import StaticPool
 from broadcaster.approval import Verdict
 from broadcaster.channel import Channel, Idempotency, webhook
 from broadcaster.clock import Watch
-from broadcaster.delivery import InDoubt, Message, Receipt, Refused, TryLater, Unsupported
+from broadcaster.delivery import (
+    InDoubt,
+    Message,
+    PostState,
+    Receipt,
+    Refused,
+    TryLater,
+    Unsupported,
+)
 from broadcaster.errors import Refusal
 from broadcaster.incident import Report
-from broadcaster.ledger import Tx, attempts, incidents, leases, open_ledger, people, posts, reports
+from broadcaster.ledger import (
+    Tx,
+    attempts,
+    choices,
+    incidents,
+    leases,
+    open_ledger,
+    people,
+    posts,
+    reports,
+)
 from broadcaster.ledger.attempts import Ended, Opened
+from broadcaster.ledger.attempts import Look as Sought
 from broadcaster.ledger.chain import newest, seal
 from broadcaster.ledger.leases import Lease, LeaseLost
 from broadcaster.orders import Decide, SubmitRevision, stop_release, submit_revision
@@ -224,14 +243,14 @@ class Flight:
 
 @dataclass(eq=False)
 class Look:
-    """A look for a post in doubt."""
+    """A look for a post in doubt, or one whose end is to be noted."""
 
-    opened: Opened
+    sought: Sought
     happened: Happened | None = None
 
     @property
     def channel(self) -> str:
-        return self.opened.post.channel
+        return self.sought.opened.post.channel
 
 
 @dataclass(eq=False)
@@ -385,11 +404,16 @@ class World:
         """A person says what they believe; it may not be so."""
         post = self.ledger.read(lambda tx: posts.get(tx, post_id))
         assert post is not None
+        tapped_before = self.ledger.read(lambda tx: choices.waits(tx, post_id))
         try:
             self.write(lambda tx: choose(tx, post_id, post.attempts, choice, self.pio))
         except Refusal:
             return
-        (self.told.seen_there if choice is Choice.THERE else self.told.sent_again).add(post_id)
+        if choice is Choice.THERE:
+            self.told.seen_there.add(post_id)
+        elif post.state is PostState.IN_DOUBT and not tapped_before:
+            self.told.denied.add(post_id)
+            self.told.sent_again[post_id] += choice is Choice.SEND_AGAIN
 
     def a_pause(self, channel: str, *, on: bool) -> None:
         if on:
@@ -499,7 +523,7 @@ class World:
                 worker.lease_at = self.at
             else:
                 raise each
-        worker.looks += [Look(each) for each in sorted(doubtful, key=_by_age)]
+        worker.looks += [Look(each) for each in sorted(doubtful, key=lambda it: _by_age(it.opened))]
 
     def leaves(self, worker: Worker, channel: str) -> None:
         """The channel goes to another process."""
@@ -557,18 +581,21 @@ class World:
             self.write(partial(deliver._note_ends, several=ends), dies=dies)
             worker.flights = [each for each in worker.flights if each not in sends]
         if looks:
-            found = [deliver._Looked(each.opened, each.happened, self.channels[channel])
+            found = [deliver._Looked(each.sought, each.happened, self.channels[channel])
                      for each in looks if each.happened]  # fmt: skip
             self.write(partial(deliver._note_looks, several=found))
             worker.looks = [each for each in worker.looks if each not in looks]
         worker.woken = True
 
     def looks(self, look: Look, how: str, pause: timedelta) -> None:
+        """What a look tells, of now: it may have begun before, and is noted later."""
         channel = self.channels[look.channel]
         if channel.find_lag is None:
             look.happened = looked(Unsupported("It cannot be looked for."))
         elif how == "tells":
-            look.happened = looked(self.remotes[channel.name].sees(look.opened.post.id, self.at))
+            look.happened = looked(
+                self.remotes[channel.name].sees(look.sought.opened.post.id, self.at)
+            )
         else:
             look.happened = looked(TryLater("It does not say.", pause or None))
 

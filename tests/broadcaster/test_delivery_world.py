@@ -42,6 +42,8 @@ from tests.broadcaster.delivery_world import (
     PLACES,
     SECOND,
     Died,
+    Look,
+    Worker,
     World,
     beginning,
 )
@@ -78,7 +80,9 @@ HAPPENS: dict[str, tuple[int, tuple[st.SearchStrategy[object], ...]]] = {
     "a_worker_works": (10, (WORKERS, st.sampled_from([*[""] * 9, "before", "after", "still"]))),
     "a_send_ends": (16, (WHICH, ANSWERS, PAUSES, st.sampled_from([0, 3, 30]), st.booleans())),
     "an_end_is_noted": (4, (WHICH, st.sampled_from([*[""] * 3, "before", "after", "unheard"]))),
-    "a_look_ends": (8, (WHICH, st.sampled_from(["tells", "tells", "tells", "fails"]), PAUSES)),
+    "a_look_ends": (8, (WHICH, st.sampled_from(["tells", "tells", "tells", "fails"]), PAUSES,
+                        st.booleans())),
+    "a_look_is_noted": (4, (WHICH,)),
     "the_sweep_looks": (2, ()),
     "an_update": (1, UPDATE),
     "something_breaks_or_moves": (2, (
@@ -149,7 +153,9 @@ class Delivery(RuleBasedStateMachine):
         if what == "an_end_is_noted":
             return any(each.happened for each in self.world.flights)
         if what == "a_look_ends":
-            return any(worker.looks for worker in self.world.workers)
+            return any(look.happened is None for _, look in self._looks())
+        if what == "a_look_is_noted":
+            return any(look.happened for _, look in self._looks())
         return what not in self.without and (what != "somebody_acts" or bool(self.world.releases))
 
     def an_update(
@@ -194,12 +200,22 @@ class Delivery(RuleBasedStateMachine):
             if dies != "unheard":
                 self.world.dies(flight.worker, ())
 
-    def a_look_ends(self, which: int, how: str, pause: int) -> None:
-        looks = [(worker, look) for worker in self.world.workers for look in worker.looks]
-        worker, look = looks[which % len(looks)]
+    def a_look_ends(self, which: int, how: str, pause: int, noted: bool) -> None:
+        still = [(worker, look) for worker, look in self._looks() if look.happened is None]
+        worker, look = still[which % len(still)]
         self.world.looks(look, how, pause * SECOND)
-        self.world.notes(worker, look.channel)
+        if noted:
+            self.world.notes(worker, look.channel)
         self.run.met[f"looked: {how}"] += 1
+
+    def a_look_is_noted(self, which: int) -> None:
+        """Some time after its answer came."""
+        said = [(worker, look) for worker, look in self._looks() if look.happened]
+        worker, look = said[which % len(said)]
+        self.world.notes(worker, look.channel)
+
+    def _looks(self) -> list[tuple[Worker, Look]]:
+        return [(worker, look) for worker in self.world.workers for look in worker.looks]
 
     def time_goes_on(self, seconds: float) -> None:
         self.world.time_goes_on(seconds * SECOND)
@@ -342,6 +358,15 @@ def one_pause_for_all(m: pytest.MonkeyPatch) -> None:
     m.setattr(channels, "several", several)
 
 
+def after_whenever(after: Callable[..., Next], *given: Any, now: datetime, **_: object) -> Next:
+    return after(*given, now=now, began=now)
+
+
+def overtaken_by_none(m: pytest.MonkeyPatch) -> None:
+    standing(overtaken=False)(m)
+    m.setattr(attempts, "superseded", lambda tx, several: set())
+
+
 def reports_kept_as_others(m: pytest.MonkeyPatch) -> None:
     accept = reports.accept
     m.setattr(reports, "accept", lambda tx, report, actor: accept(
@@ -371,7 +396,8 @@ def ends(how: str, late: int = 0) -> tuple[Any, ...]:
     return "a_send_ends", 0, how, 0, late, True
 
 
-WORKS, LOOKS = ("a_worker_works", 0, ""), ("a_look_ends", 0, "tells", 0)
+WORKS, LOOKS = ("a_worker_works", 0, ""), ("a_look_ends", 0, "tells", 0, True)
+UNNOTED, NOTED = ("a_look_ends", 0, "tells", 0, False), ("a_look_is_noted", 0)
 LATER = ("time_goes_on", 61)
 PROVED, LOST = ends("takes it and says so"), ends("takes it, and the answer is lost")
 DIES = ("something_breaks_or_moves", "a process", 0, PAGE.name, set[int]())
@@ -396,6 +422,11 @@ PLANTED: dict[str, tuple[Plant, str, Way]] = {
         says("may_still_appear", False), "I2: seen .* 2 times",
         (update("seen"), WORKS, ends("takes it, and the answer is lost", 30), ("time_goes_on", 5),
          WORKS, LOOKS, WORKS, PROVED)),
+    "believed of when it was noted": (
+        lambda m: m.setattr(deliver, "after", partial(after_whenever, deliver.after)),
+        "I2: seen .* 2 times",
+        (update("seen"), WORKS, ends("takes it, and the answer is lost", 30), ("time_goes_on", 2),
+         WORKS, UNNOTED, ("time_goes_on", 20), NOTED, WORKS, PROVED)),
     "sent again with a key that is forgotten": (
         standing(resend_until=None), "I2: forgets_unseen .* 2 times",
         (update("forgets_unseen"), WORKS, LOST, LATER, ("time_goes_on", 14), WORKS, PROVED)),
@@ -419,6 +450,11 @@ PLANTED: dict[str, tuple[Plant, str, Way]] = {
         lambda m: m.setattr(attempts, "_overtaken", lambda tx, several: set()), "I4: ",
         (update("seen"), WORKS, ends("says nothing"), update("seen"), WORKS, PROVED, LATER, WORKS,
          LOOKS, WORKS)),
+    "old after new, as somebody chose": (
+        overtaken_by_none, "I4: ",
+        (update("keyed"), WORKS, ends("says no"), update("keyed"), WORKS, PROVED,
+         ("somebody_acts", "a choice", 0, PAGE.name, Choice.SEND_AGAIN, "2026-1"),
+         ("the_sweep_looks",), WORKS)),
     "a chain that does not hold": (
         lambda m: m.setattr(record, "seal", lambda previous, number, body: "0" * 64), "I5: ",
         (LATER,)),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broadcaster.channel import AnyChannel, Idempotency
+from broadcaster.channel import AnyChannel, Idempotency, kinds
 from broadcaster.delivery import (
     InDoubt,
     LockedOut,
@@ -22,7 +22,6 @@ from broadcaster.delivery import (
     Unsupported,
 )
 from broadcaster.outcome import (
-    CHOICES,
     LOOKED_FOR,
     LOOKS,
     SENT_AGAIN_AFTER,
@@ -36,7 +35,9 @@ from broadcaster.outcome import (
     after,
     backoff,
     before_attempt,
+    choices_of,
     looked,
+    still_looking,
     tried,
 )
 from broadcaster.update import Change, facts_digest
@@ -78,7 +79,7 @@ def trial(channel: AnyChannel = D, **fields: object) -> Trial:
 def standing(**fields: object) -> Standing:
     revision = a_revision()
     return Standing(**{
-        "release_expires_at": LATER, "stopped": False, "replaced_by": None,
+        "release_expires_at": LATER, "stopped": False, "replaced_by": None, "overtaken": False,
         "nothing_to_correct": False, "replies_open": False,
         "digest_released": revision.digest, "digest": revision.digest,
         "changes": (), "keeps": None, "in_doubt": False, "resend_until": FOR_EVER,
@@ -99,6 +100,7 @@ OVER = (Change(name="status", was="open", now="closed"),)
 AGAINST: list[tuple[dict[str, object], PostState]] = [
     ({"stopped": True}, PostState.STOPPED),
     ({"replaced_by": "release-2"}, PostState.REPLACED),
+    ({"overtaken": True}, PostState.REPLACED),
     ({"nothing_to_correct": True}, PostState.STOPPED),
     ({"release_expires_at": NOW}, PostState.EXPIRED),
     ({"release_expires_at": NOW - timedelta(seconds=1)}, PostState.EXPIRED),
@@ -229,7 +231,7 @@ def test_what_becomes_of_a_post(
 ) -> None:  # fmt: skip
     happened = tried(how) if state is SENDING else looked(how)  # type: ignore[arg-type]
     for channel in channels:
-        became = after(state, happened, trial(channel, **before), now=NOW)
+        became = after(state, happened, trial(channel, **before), now=NOW, began=NOW)
         assert (became.state, became.tell) == (then, tell)
         assert became.why or then is POSTED
         if look is SOON:
@@ -243,7 +245,7 @@ def test_each_row_of_the_table_is_tried_above() -> None:
     for state, how, channels, before, *_ in ROWS:
         happened = tried(how) if state is SENDING else looked(how)  # type: ignore[arg-type]
         for channel in channels:
-            became = after(state, happened, trial(channel, **before), now=NOW)
+            became = after(state, happened, trial(channel, **before), now=NOW, began=NOW)
             used |= {(state, happened.met, became.state, became.tell, became.next_look is None)}
     assert {(row[0], row[1]) for row in TABLE} - {each[:2] for each in used} == {
         (IN_DOUBT, Met.PROVED)  # a receipt that comes late: the ledger's tests have it
@@ -264,7 +266,7 @@ def test_a_look_comes_after_2_5_15_60_seconds_and_then_each_minute() -> None:
         assert then.next_look
         at = then.next_look
         seen.append((at - NOW).total_seconds())
-        then = after(IN_DOUBT, looked(None), trial(channel, looks=looks), now=at)
+        then = after(IN_DOUBT, looked(None), trial(channel, looks=looks), now=at, began=at)
     assert seen == [each.total_seconds() for each in LOOKS] + [120, 180, 240]
 
 
@@ -274,9 +276,55 @@ def test_what_was_not_looked_for_in_time_is_not_looked_for_without_a_pause() -> 
     assert then.next_look == late + LOOKS[0]
 
 
-def test_a_person_may_choose_where_no_program_may() -> None:
-    assert CHOICES[IN_DOUBT] == (Choice.THERE, Choice.SEND_AGAIN)
-    assert all(not state.ended or state is REFUSED for state in CHOICES)
+@pytest.mark.parametrize("overtaken", [False, True])
+def test_what_a_look_did_not_see_while_it_might_still_appear_is_looked_for_again(
+    overtaken: bool,
+) -> None:
+    """However long the look took: what it says is of when it began, at the latest."""
+    before = trial(C, looks=1, overtaken=overtaken)
+    for began in (None, NOW, NOW + 9 * SECONDS):
+        then = after(IN_DOUBT, looked(None), before, now=NOW + 12 * SECONDS, began=began)
+        assert then.state is IN_DOUBT and then.next_look == NOW + 14 * SECONDS
+    began = NOW + 10 * SECONDS
+    then = after(IN_DOUBT, looked(None), before, now=NOW + 12 * SECONDS, began=began)
+    assert then.state is (REPLACED if overtaken else WAITING)
+
+
+HELD = PostState.HELD
+THERE, AGAIN, NOT_THERE = Choice.THERE, Choice.SEND_AGAIN, Choice.NOT_THERE
+
+
+@pytest.mark.parametrize(
+    ("state", "looking", "superseded", "may"),
+    [
+        (IN_DOUBT, False, False, (THERE, AGAIN)),
+        (IN_DOUBT, False, True, (THERE, NOT_THERE)),
+        (IN_DOUBT, True, False, (THERE,)),
+        (IN_DOUBT, True, True, (THERE,)),
+        (REFUSED, False, False, (AGAIN,)),
+        (REFUSED, False, True, ()),
+        (HELD, False, False, (AGAIN,)),
+        (HELD, False, True, ()),
+    ],
+)
+def test_a_person_may_choose_where_no_program_may(
+    state: PostState, looking: bool, superseded: bool, may: tuple[Choice, ...]
+) -> None:
+    assert choices_of(state, takes_down=False, looking=looking, superseded=superseded) == may
+
+
+@pytest.mark.parametrize("state", sorted({*PostState} - {IN_DOUBT, HELD, REFUSED}))
+def test_of_whatever_else_nothing_is_chosen(state: PostState) -> None:
+    assert not choices_of(state, takes_down=False, looking=False, superseded=False)
+
+
+def test_a_person_is_asked_once_a_channel_that_answers_would_have_told() -> None:
+    assert still_looking(IN_DOUBT, NOW, len(LOOKS) - 1)
+    assert not still_looking(IN_DOUBT, NOW, len(LOOKS)), "the channel does not answer"
+    assert not still_looking(IN_DOUBT, None, 0), "nobody looks"
+    assert not still_looking(WAITING, NOW, 0)
+    lags = [channel.find_lag for channel in kinds().values()]
+    assert all(lag is None or lag < LOOKS[-1] for lag in lags)
 
 
 def test_an_end_that_the_table_does_not_know_is_no_end() -> None:
@@ -327,11 +375,11 @@ CHANNELS = st.sampled_from([A, B, C, D, A_HOUR, A_SEEN, A_HOUR_SEEN])
 
 @given(
     st.lists(ENDS, max_size=30), st.lists(SIGHTS, max_size=60), CHANNELS, st.booleans(),
-    st.integers(0, 600),
+    st.integers(0, 600), st.integers(0, 20),
 )  # fmt: skip
 def test_what_may_have_arrived_is_sent_again_only_where_that_cannot_double(
     ends: list[TryLater | InDoubt], sights: list[object], channel: AnyChannel, stopped: bool,
-    pause: int,
+    pause: int, slow: int,
 ) -> None:  # fmt: skip
     """Whatever happens, and in what order: with the key, within its life; or once it was looked
     for, and surely not there. And it never waits without an end in sight."""
@@ -370,10 +418,11 @@ def test_what_may_have_arrived_is_sent_again_only_where_that_cannot_double(
             if not sights:
                 return
             it = replace(it, looks=it.looks + 1)
-            then = after(IN_DOUBT, looked(sights.pop()), it, now=at)  # type: ignore[arg-type]
+            began, at = at, at + timedelta(seconds=slow)
+            then = after(IN_DOUBT, looked(sights.pop()), it, now=at, began=began)  # type: ignore[arg-type]
             if then.surely_not_there:
                 assert doubt_since is not None and channel.find_lag is not None
-                assert at >= doubt_since + channel.find_lag
+                assert began >= doubt_since + channel.find_lag
                 doubt_since = None
 
 

@@ -421,6 +421,23 @@ async def test_what_is_surely_not_there_is_sent_once_more(story: Story, tmp_path
     assert Kind.POST_NOT_FOUND in await entries(story)
 
 
+async def test_a_slow_look_tells_of_when_it_began(story: Story, tmp_path: Path) -> None:
+    """What it did not see then may be there when it answers, and would be there twice."""
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+
+    class Slow(Answers):
+        async def find(self, message: Any) -> Receipt | None:
+            if not self.looks:
+                story.clock.move(seconds=9)  # its lag of 10 s is over then
+            return await super().find(message)
+
+    there = Receipt(remote_id="42", url=None)
+    answers = Slow(channel=LOOKED_AT, ends=[InDoubt("?")], sights=[None, there])
+    async with delivering(story, tmp_path, HOOK.name, answers=answers) as (_, worker):
+        now = await moving(story, worker, planned[HOOK.name], PostState.POSTED)
+    assert (answers.sent, answers.looks, now.remote_id) == (1, 2, "42")
+
+
 async def test_what_was_sent_twice_and_is_not_there_waits_for_a_person(
     story: Story, tmp_path: Path
 ) -> None:

@@ -92,6 +92,44 @@ async def test_what_is_to_be_sent_again_is_due_at_once(
     assert (after.state, after.next_look) == (PostState.WAITING, after.since)
 
 
+async def test_what_is_still_looked_for_is_not_offered_to_be_sent_again(
+    client: TestClient, ledger: Ledger, clock: scene.HeldClock, doubtful: Kept,
+    persons: scene.Persons,
+) -> None:  # fmt: skip
+    looks = Next(PostState.IN_DOUBT, clock.at + timedelta(seconds=2), "It was looked for.")
+    await ledger.write(lambda tx: posts.looked_for(tx, doubtful, looks))
+    await scene.sign_in(client, persons.pio)
+    page = await shown(client, f"/releases/{doubtful.release_id}")
+    assert "I have seen it there" in page and "send it again" not in page
+    assert "Where that has told nothing by " in page
+    address = f"/releases/{doubtful.release_id}/posts/{doubtful.id}"
+    status, _, page = await sent(client, address, attempt="1", choice="send again")
+    assert status == 409 and "It is still being looked for" in page
+
+
+async def test_what_a_later_update_took_the_place_of_is_not_offered_to_be_sent_again(
+    client: TestClient, ledger: Ledger, doubtful: Kept, persons: scene.Persons
+) -> None:
+    def step(tx: Tx) -> None:
+        posts.replace(tx, (doubtful.release_id,), doubtful.release_id)
+
+    await ledger.write(step)
+    await scene.sign_in(client, persons.pio)
+    page = await shown(client, f"/releases/{doubtful.release_id}")
+    assert "It is not sent again: a later update says what stands." in page
+    assert "It is not there<" in page and "send it again" not in page
+    address = f"/releases/{doubtful.release_id}/posts/{doubtful.id}"
+    status, _, page = await sent(client, address, attempt="1", choice="send again")
+    assert status == 409 and "its words are not sent any more" in page
+    status, _, _ = await sent(client, address, attempt="1", choice="not there")
+    assert status == 303
+    await ledger.write(sweep)
+    assert (await now(ledger, doubtful)).state is PostState.REPLACED
+    page = await shown(client, f"/releases/{doubtful.release_id}")
+    assert f"{persons.pio.name} has looked, and it is not there." in page
+    assert "has looked, and it is not there" in await shown(client, "/record")
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "said"),
     [

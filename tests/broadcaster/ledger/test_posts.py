@@ -28,7 +28,7 @@ from broadcaster.ledger import (
     publications,
     releases,
 )
-from broadcaster.ledger.attempts import Closing, Ended, Opened, Wanted
+from broadcaster.ledger.attempts import Closing, Ended, Look, Opened, Wanted
 from broadcaster.ledger.leases import Lease, LeaseLost
 from broadcaster.ledger.posts import Kept
 from broadcaster.orders import stop_release
@@ -345,7 +345,8 @@ async def test_what_a_look_did_not_see_meanwhile_goes_first(story: Story) -> Non
 
     unseen = Next(PostState.WAITING, story.clock.at, surely_not_there=True)
     assert isinstance(opened, Opened)
-    assert await story.ledger.write(lambda tx: attempts.found_out(tx, opened, unseen, None))
+    look = Look(opened, lease, story.clock.at)
+    assert await story.ledger.write(lambda tx: attempts.found_out(tx, look, unseen, None)) is True
     assert await attempted_now() == {}
     assert await due(story) == [first.id]
     again = await attempted(story, first, lease)
