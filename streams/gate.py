@@ -256,7 +256,8 @@ def _moved_since(
     """
     if case.by_guideline:
         return "No person had approved it, whom the gate could ask."
-    if incident.incident.command.epoch != kept.command.epoch:
+    since = incident.incident.command.since
+    if since is not None and since > kept.decision.at:  # who took command by deciding has it yet
         return "Command has moved since."
     if changes := lapses_by(case.revision, case.facts):
         return f"The incident has changed ({'; '.join(each.in_words for each in changes)})."

@@ -1809,8 +1809,8 @@ async def test_an_exception_from_equipment_lets_a_copied_passkey_decide(
     story: Story, matter: Matter, since: float, outcome: str | None, of_assent: bool
 ) -> None:
     scene = await a_scene(story)
-    await (the_others_passkey_is_copied if of_assent else a_passkey_that_is_copied)(scene)
     at = story.clock.at + timedelta(hours=since)
+    await (the_others_passkey_is_copied if of_assent else a_passkey_that_is_copied)(scene)
 
     def except_everybody(tx: Tx) -> None:
         for each in people.everybody(tx):
