@@ -1,4 +1,4 @@
-"""How long a test waits for what must come: far beyond what it takes, also on a machine a tenth as fast."""
+"""How long a test waits for what must come: far beyond what it takes, on a slow machine, too."""
 
 from __future__ import annotations
 
