@@ -23,7 +23,7 @@ from tests.connected.installation import Embedded, Installation
 from tests.connected.production import Production
 from tests.faults.judging import Story, faults
 
-AT_ONCE = 4
+AT_ONCE = 3
 
 #: The facts whose commit is cut off, before it and after it, and who commits them.
 COMMITS = {
@@ -139,7 +139,7 @@ async def play(at: Installation, case: Case) -> Played:
 
 @pytest.mark.parametrize("case", CASES)
 def test_killed_at(case: str, played: Outcomes, request: pytest.FixtureRequest) -> None:
-    outcome = played[case].result(timeout=600)
+    outcome = played[case].result(timeout=1200)
     assert outcome.not_reached == ""
     process = "child" if "embedded" in request.node.callspec.id else CASES[case].process
     assert outcome.killed == [process] * len(CASES[case].places), "it was killed at each place"
