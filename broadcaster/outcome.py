@@ -35,8 +35,9 @@ from broadcaster.update import Change, may_stand
 #: Full jitter, at most 30 s between tries (facts/security-reliability-ux.md §3).
 _WAIT = tenacity.wait_random_exponential(multiplier=0.5, max=30)
 
-#: A post in doubt is looked for so long after its try ended, and then each minute.
-LOOKS = (timedelta(seconds=2), timedelta(seconds=5), timedelta(seconds=15), timedelta(seconds=60))
+#: A post in doubt is looked for so long after its try ended, and then each minute. The last of
+#: these comes after every channel's lag.
+LOOKS = tuple(timedelta(seconds=each) for each in (2, 5, 15, 60, 120))
 LOOK_EVERY = timedelta(seconds=60)
 
 #: A channel that asks for a longer pause than this has a person told, too.

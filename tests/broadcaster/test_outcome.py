@@ -267,7 +267,7 @@ def test_a_look_comes_after_2_5_15_60_seconds_and_then_each_minute() -> None:
         at = then.next_look
         seen.append((at - NOW).total_seconds())
         then = after(IN_DOUBT, looked(None), trial(channel, looks=looks), now=at, began=at)
-    assert seen == [each.total_seconds() for each in LOOKS] + [120, 180, 240]
+    assert seen == [each.total_seconds() for each in LOOKS] + [180, 240]
 
 
 def test_what_was_not_looked_for_in_time_is_not_looked_for_without_a_pause() -> None:

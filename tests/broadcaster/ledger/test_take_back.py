@@ -12,7 +12,7 @@ from broadcaster.delivery import InDoubt, PostState, Receipt, Refused, TryLater
 from broadcaster.desk.release import look
 from broadcaster.errors import Refusal
 from broadcaster.ledger import Tx, approvals, attempts, leases, people, posts, records, releases
-from broadcaster.ledger.attempts import Closing, Ended, Opened, Wanted
+from broadcaster.ledger.attempts import Closing, Opened, Wanted
 from broadcaster.orders import Submitted, take_back
 from broadcaster.outcome import Choice, Next
 from broadcaster.record import Kind
@@ -21,7 +21,6 @@ from broadcaster.settling import choose
 from broadcaster.update import UpdateKind
 from broadcaster.world import Exercise
 from streams.gate import judge_decision
-from streams.sweep import sweep
 from tests.story import EXERCISE, HOOK, INCIDENT_URL, PAGE, Story
 
 
@@ -141,13 +140,10 @@ async def test_what_was_refused_is_not_sent_again_once_it_was_taken_back(story: 
     def again(tx: Tx) -> None:
         [post] = [p for p in posts.of_release(tx, release.id) if p.channel == HOOK.name]
         choose(tx, post.id, post.attempts, Choice.SEND_AGAIN, story.pio)
-        sweep(tx, [PAGE, HOOK])
-        lasts = timedelta(seconds=30)
-        [lease] = leases.take(tx, [f"channel:{HOOK.name}"], "test", lasts).values()
-        [outcome] = attempts.open_(tx, [Wanted(post.id, lease, lasts, HOOK)]).values()
-        assert isinstance(outcome, Ended) and outcome.then.state is PostState.REPLACED
 
-    await story.ledger.write(again)
+    with pytest.raises(Refusal) as refused:
+        await story.ledger.write(again)
+    assert refused.value.code == "post_superseded"
 
 
 async def test_nobody_is_asked_about_it(story: Story) -> None:
