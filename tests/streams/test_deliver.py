@@ -360,11 +360,13 @@ async def moving(story: Story, worker: Deliver, post: posts.Kept, state: PostSta
     lane = worker._lanes[HOOK.name]
 
     async def there() -> posts.Kept | None:
+        await worker.look()
+        if lane._looking or lane._sending:  # until then its next look is the end of that
+            return None
         now = await kept(story, post)
         if now.state is state:
             return now
-        busy = lane._looking or lane._sending  # until then its next look is the end of that
-        if now.next_look and now.next_look > story.clock.at and not busy:
+        if now.next_look and now.next_look > story.clock.at:
             story.clock.at = now.next_look
         return None
 
@@ -637,8 +639,8 @@ async def test_a_channel_that_fails_is_asked_by_one_post_at_a_time(
 
 
 async def has_answered(story: Story) -> bool:
-    [fare] = (await story.ledger.read(channels.several)).values()
-    return fare.breaker.why is not None
+    fares = await story.ledger.read(channels.several)
+    return any(fare.breaker.why is not None for fare in fares.values())
 
 
 async def test_no_metric_tells_what_a_channel_said(story: Story, tmp_path: Path) -> None:
@@ -649,7 +651,8 @@ async def test_no_metric_tells_what_a_channel_said(story: Story, tmp_path: Path)
     async with delivering(story, tmp_path, HOOK.name, answers=answers):
         await until("it is noted", lambda: has_answered(story))
         [fare] = (await story.ledger.read(channels.several)).values()
-        families = await story.ledger.read(lambda tx: list(control._ledger_metrics(tx)))
+        known = {HOOK.name: HOOK}
+        families = await story.ledger.read(lambda tx: list(control._ledger_metrics(tx, known)))
     told = control._exposition(families).decode()
     assert fare.breaker.why == said and HOOK.name in told and "whsec" not in told
 
