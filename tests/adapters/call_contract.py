@@ -81,8 +81,8 @@ class CallContract(ABC):
 
     @pytest.fixture(autouse=True)
     async def _short(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-        monkeypatch.setattr(http, "CONNECT", 0.3)
-        monkeypatch.setattr(http, "READ", 0.3)
+        monkeypatch.setattr(http, "CONNECT", 1.0)
+        monkeypatch.setattr(http, "READ", 1.0)
         self._callers: list[Caller[Exercise]] = []
         yield
         for caller in self._callers:

@@ -69,7 +69,7 @@ async def test_a_failure_is_told_apart_and_holds_no_secret(
     there: Receiver, way: Way, error: type[Exception], caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(http, "READ", 0.3)
+    monkeypatch.setattr(http, "READ", 1.0)
     caplog.set_level(logging.DEBUG)
     there.ways = [way]
     with pytest.raises((TryLater, Refused, InDoubt)) as caught:
