@@ -246,7 +246,7 @@ async def test_whatever_may_be_approved_is_mailed(headline: str, text: str) -> N
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that says nothing is waited for half a second."""
+    """A server that says nothing is waited for a second."""
     monkeypatch.setattr(http, "READ", 1.0)
     monkeypatch.setattr(mail, "LAST_MAIL", timedelta(seconds=0.1))
     monkeypatch.setattr(mail, "LAST_NOTE", LIST.deadline - timedelta(seconds=0.5))
