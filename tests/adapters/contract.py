@@ -488,8 +488,8 @@ class HttpFaults(ABC):
 
     @pytest.fixture(autouse=True)
     async def _receiver(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-        monkeypatch.setattr(http, "CONNECT", 1.0)
-        monkeypatch.setattr(http, "READ", 1.0)
+        for limit in ("CONNECT", "READ", "READ_AFTER_PICTURE"):
+            monkeypatch.setattr(http, limit, 1.0)
         self._adapters: list[Adapter[Exercise]] = []
         async with Receiver(ways=[by(self.well)]) as self.there:
             yield
