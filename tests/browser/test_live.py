@@ -167,15 +167,17 @@ async def test_a_stop_without_a_session_is_not_taken_for_done(stage: Stage, open
     stage.answers["school_district"] = 429
     release = stage.tell(stage.report())
     page = await open_as("Lt J. Park", f"/releases/{release.id}", viewport=PHONE)
+    stop = page.get_by_role("button", name="Stop EXERCISE")
+    await expect(stop).to_be_visible()  # not while its last post is being sent
     await asyncio.to_thread(sign_out_everywhere, stage, "Lt J. Park")
-    await page.get_by_role("button", name="Stop EXERCISE").click()
+    await stop.click()
     alert = page.locator("#stop [role=alert]")
     await expect(alert).to_contain_text("NOT STOPPED: you are signed out.")
     await expect(alert).to_contain_text("telephone")
     await alert.get_by_role("link", name="Sign in").click()
     await page.get_by_role("button", name="Lt J. Park").click()
     await expect(page).to_have_url(f"{stage.address}/releases/{release.id}#stop")
-    await page.get_by_role("button", name="Stop EXERCISE").click()
+    await stop.click()
     await expect(page.locator("#stop")).to_contain_text("Stopped ")
 
 
