@@ -224,7 +224,7 @@ async def test_words_are_kept_by_who_knows_what_changed(at: Installation) -> Non
 
 async def test_a_receiver_that_asks_for_time_gets_it(at: Installation) -> None:
     school = at.receivers["school"]
-    await school.set_ways("later:2,ok")
+    await school.set_ways("too-many:2,ok")
     request = await at.approved(await at.opened())
     assert await states(at, request) == ALL_POSTED
     post = await id_on(at, request, "school")
@@ -261,7 +261,7 @@ async def test_an_answer_that_leaves_it_open(at: Installation) -> None:
 
 async def test_in_order_within_an_incident(at: Installation) -> None:
     school = at.receivers["school"]
-    await school.set_ways("later:2,ok")
+    await school.set_ways("too-many:2,ok")
     seen = await at.opened()
     first = await at.approved(seen)
     second = await at.approved(seen)
@@ -274,7 +274,7 @@ async def test_in_order_within_an_incident(at: Installation) -> None:
 
 async def test_an_unsent_post_is_replaced_where_the_revision_says_so(at: Installation) -> None:
     school = at.receivers["school"]
-    await school.set_ways("later:15,ok")
+    await school.set_ways("too-many:15,ok")
     seen = await at.opened()
     first = await at.approved(seen)
 

@@ -116,7 +116,7 @@ async def test_declared_to_dedupe_it_acts_once_even_when_started_again(tmp_path:
         ("hang-first", InDoubt, 0),
         ("drip", InDoubt, 1),
         ("cut:4", InDoubt, 1),
-        ("later:7", TryLater, 0),
+        ("later:7", InDoubt, 0),
         ("too-many:7", TryLater, 0),
         ("refuse:403", Refused, 0),
         ("flaky:1", None, 1),
