@@ -643,7 +643,11 @@ class World:
         """When something waits for no person, and for no channel that asked for a pause."""
         [(found,)] = self.ledger.raw.execute(
             "SELECT min(at) FROM (SELECT max(posts.next_look, coalesce(again_at, '')) AS at "
-            "FROM posts JOIN channels ON name = channel UNION ALL SELECT next_look FROM decisions)"
+            "FROM posts JOIN channels ON name = channel WHERE NOT EXISTS (SELECT 1 FROM posts it "
+            "WHERE it.channel = posts.channel AND it.incident_id = posts.incident_id "
+            "AND it.state IN ('planned', 'waiting') AND posts.state = 'planned' "
+            "AND (it.released_at, it.id) < (posts.released_at, posts.id)) "  # its turn comes later
+            "UNION ALL SELECT next_look FROM decisions)"
         )
         return datetime.fromisoformat(found).replace(tzinfo=UTC) if found else None
 
