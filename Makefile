@@ -42,6 +42,7 @@ storm: setup-dev ## 200 kills, and all brokers gone for five minutes: what `test
 	@scripts/test-deps
 	BROADCASTER_STORM_KILLS=200 .venv/bin/pytest -s tests/faults/test_storm.py
 	BROADCASTER_STORM_SECONDS=300 .venv/bin/pytest -k all_brokers tests/streams/test_cluster.py tests/faults/test_servers_away.py
+	.venv/bin/pytest -s tests/broadcaster/test_delivery_world.py -k whatever --hypothesis-seed=$$(date +%s)
 
 lint: setup-dev ## style, types, who may import whom, the compose file's form
 	.venv/bin/ruff check .

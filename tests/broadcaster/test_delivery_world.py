@@ -2,7 +2,8 @@
 
 Each step is something that may happen (`delivery_world`); after every one an independent judge
 looks at the ledger and at what is at the remotes (`delivery_judge`). A run prints the seed that
-replays it: `pytest --hypothesis-seed=…`.
+replays it: `pytest --hypothesis-seed=…`. `make test` has the same seed each time, so that a change
+is judged by itself; `make storm` draws others.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ from tests.story import NOW, PAGE
 #: So many examples at once, and so many steps by chance in each: to begin one, and to work it off,
 #: takes as long as a hundred steps. Hypothesis may end one early, so steps are counted.
 EXAMPLES, STEPS = 10, 200
+
+#: What chance begins with.
+SEED = 389
 
 #: Steps in a run, for each example of the profile: 10,000; `make quick` has a fifth.
 LEAST = 100
@@ -305,7 +309,7 @@ def test_nothing_is_lost_doubled_or_lied_about_whatever_breaks(
 ) -> None:
     given = request.config.getoption("--hypothesis-seed")
     least = LEAST * settings().max_examples
-    run = driven(int(given or secrets.randbits(32)), least=least)
+    run = driven(int(given or SEED), least=least)
     if least >= 10_000:  # a short run need not meet everything
         assert run.met.keys() >= {str(state) for state in PostState} - {"retracted"}
 
