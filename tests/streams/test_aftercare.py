@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -432,13 +433,22 @@ async def test_what_was_taken_back_and_proves_to_be_there_after_all_comes_down_b
 # --- Read back --------------------------------------------------------------------------------
 
 
-async def test_what_the_public_reads_is_looked_at_three_times(story: Story, tmp_path: Path) -> None:
-    platform = Platform(PLATFORM, ("read", TryLater("away")))
+@contextlib.asynccontextmanager
+async def read_back(
+    story: Story, tmp_path: Path, platform: Platform
+) -> AsyncIterator[tuple[Platform, posts.Kept]]:
+    """A post on it that was posted, and read back for the first time."""
     _, planned = await story.released(await story.reported(), "Leave.", [PLATFORM])
     post = planned[HOOK.name]
     async with delivering(story, tmp_path, HOOK.name, answers=platform) as (_, worker):
         await ended(story, post)
         await done(story, worker, post)
+        yield platform, post
+
+
+async def test_what_the_public_reads_is_looked_at_three_times(story: Story, tmp_path: Path) -> None:
+    platform = Platform(PLATFORM, ("read", TryLater("away")))
+    async with read_back(story, tmp_path, platform) as (_, post):
         first = (await owed(story, post))[Errand.READ_BACK]
         assert (first.found, first.alarms) == (Found.AS_APPROVED, False)
         assert first.due_at == first.owed.since + READ_AFTER[1]
@@ -460,12 +470,7 @@ async def test_what_the_public_reads_is_looked_at_three_times(story: Story, tmp_
 async def test_a_post_that_the_public_can_answer_all_at_once_stands_on_the_board_and_the_record(
     story: Story, tmp_path: Path
 ) -> None:
-    platform = Platform(PLATFORM)
-    _, planned = await story.released(await story.reported(), "Leave.", [PLATFORM])
-    post = planned[HOOK.name]
-    async with delivering(story, tmp_path, HOOK.name, answers=platform) as (_, worker):
-        await ended(story, post)
-        await done(story, worker, post)
+    async with read_back(story, tmp_path, Platform(PLATFORM)) as (platform, post):
         first = (await owed(story, post))[Errand.READ_BACK]
         assert (first.found, first.alarms) == (Found.AS_APPROVED, False)
         platform.answerable = True
@@ -675,12 +680,7 @@ async def test_what_was_seen_alarms_again_where_it_happens_again(
     story: Story, tmp_path: Path
 ) -> None:
     """Altered and seen; the same words: nobody is asked again; others: somebody is."""
-    platform = Platform(PLATFORM)
-    _, planned = await story.released(await story.reported(), "Leave.", [PLATFORM])
-    post = planned[HOOK.name]
-    async with delivering(story, tmp_path, HOOK.name, answers=platform) as (_, worker):
-        await ended(story, post)
-        await done(story, worker, post)
+    async with read_back(story, tmp_path, Platform(PLATFORM)) as (platform, post):
         approved = platform.there[post.id]
         read = (await owed(story, post))[Errand.READ_BACK]
         for text, alarms in [("Stay", True), ("Stay", False), ("Go", True), (approved, False),
@@ -696,12 +696,7 @@ async def test_what_was_seen_alarms_again_where_it_happens_again(
 
 
 async def test_only_what_was_shown_is_seen(story: Story, tmp_path: Path) -> None:
-    platform = Platform(PLATFORM)
-    _, planned = await story.released(await story.reported(), "Leave.", [PLATFORM])
-    post = planned[HOOK.name]
-    async with delivering(story, tmp_path, HOOK.name, answers=platform) as (_, worker):
-        await ended(story, post)
-        await done(story, worker, post)
+    async with read_back(story, tmp_path, Platform(PLATFORM)) as (platform, post):
         platform.there[post.id] = "Stay"
         shown = await read_now(story, post)
         platform.there[post.id] = "Go"

@@ -125,15 +125,21 @@ async def found_while_it_is_sent(story: Story, post: Kept, lease: Lease) -> None
     assert isinstance(await attempted(story, post, lease), Opened)
 
 
-@pytest.mark.parametrize("meanwhile", [found_before_it_is_sent, found_while_it_is_sent])
-async def test_what_is_found_stands_above_what_was_chosen(story: Story, meanwhile: object) -> None:
-    """The channel gave no answer for so long that a person was asked, and then it did."""
+async def chosen_amid_a_look(story: Story) -> tuple[Kept, Lease, Look]:
+    """A post in doubt that told nothing for so long that somebody had it sent again."""
     post, lease = await one_post(story), await leased(story)
     await in_doubt(story, post, lease)
     look = await begun(story, post, lease)
     await change(story, f"UPDATE posts SET looks = {len(LOOKS)} WHERE id = :id", post.id)
     await chosen(story, post)
     await story.ledger.write(sweep)
+    return post, lease, look
+
+
+@pytest.mark.parametrize("meanwhile", [found_before_it_is_sent, found_while_it_is_sent])
+async def test_what_is_found_stands_above_what_was_chosen(story: Story, meanwhile: object) -> None:
+    """The channel gave no answer for so long that a person was asked, and then it did."""
+    post, lease, look = await chosen_amid_a_look(story)
     await meanwhile(story, post, lease)  # type: ignore[operator]
     assert await found_out(story, look, POSTED, RECEIPT) is True
     now = await kept(story, post)
@@ -146,12 +152,7 @@ async def test_what_is_found_stands_above_what_was_chosen(story: Story, meanwhil
 
 
 async def test_what_a_look_did_not_see_is_no_news_once_somebody_chose(story: Story) -> None:
-    post, lease = await one_post(story), await leased(story)
-    await in_doubt(story, post, lease)
-    look = await begun(story, post, lease)
-    await change(story, f"UPDATE posts SET looks = {len(LOOKS)} WHERE id = :id", post.id)
-    await chosen(story, post)
-    await story.ledger.write(sweep)
+    post, _, look = await chosen_amid_a_look(story)
     doubt = Next(PostState.IN_DOUBT, None, "?")
     assert await found_out(story, look, doubt) is False
     assert (await kept(story, post)).state is PostState.WAITING

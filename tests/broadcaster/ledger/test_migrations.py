@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from alembic import command
@@ -26,15 +28,23 @@ def made(connection: Connection, version: str) -> None:
     command.upgrade(config, version)
 
 
+@contextlib.contextmanager
+def old(tmp_path: Path, url: str | None, version: str) -> Iterator[Connection]:
+    """A ledger as it was at a version, and empty."""
+    where = make_url(url).set(drivername="postgresql+psycopg") if url else None
+    engine = create_engine(where or f"sqlite:///{tmp_path / 'old.db'}")
+    with engine.connect() as connection:
+        made(connection, version)
+        yield connection
+    engine.dispose()
+
+
 def test_0023_what_was_seen_of_what_stands_is_its_first_alarm(
     tmp_path: Path, url: str | None
 ) -> None:
     """What was seen of something that is over by now is no alarm that could stand."""
-    where = make_url(url).set(drivername="postgresql+psycopg") if url else None
-    engine = create_engine(where or f"sqlite:///{tmp_path / 'old.db'}")
     at = bindparam("at", NOW, type_=Instant)
-    with engine.connect() as connection:
-        made(connection, "0020")
+    with old(tmp_path, url, "0020") as connection:
         for post, errand, found in [
             ("p1", "read back", "changed"), ("p2", "retract", "stays"),
             ("p3", "read back", "as approved"),
@@ -58,15 +68,11 @@ def test_0023_what_was_seen_of_what_stands_is_its_first_alarm(
             text("SELECT post_id, errand, alarm, by, at FROM alarms_seen").columns(at=Instant())
         )
         assert [tuple(row) for row in seen] == [("p1", "read back", 1, "reyes", NOW)]
-    engine.dispose()
 
 
 def test_0024_a_lock_that_was_over_stays_over(tmp_path: Path, url: str | None) -> None:
     """Nobody's answer that would prove its end was kept then."""
-    where = make_url(url).set(drivername="postgresql+psycopg") if url else None
-    engine = create_engine(where or f"sqlite:///{tmp_path / 'old.db'}")
-    with engine.connect() as connection:
-        made(connection, "0023")
+    with old(tmp_path, url, "0023") as connection:
         for person, ended in (("ortiz", NOW), ("lee", None)):
             connection.execute(
                 text("INSERT INTO locks (person_id, at, ended_at) VALUES (:person, :at, :ended)")
@@ -78,17 +84,13 @@ def test_0024_a_lock_that_was_over_stays_over(tmp_path: Path, url: str | None) -
         upgrade(connection)
         kept = connection.execute(text("SELECT person_id, proof FROM locks"))
         assert [tuple(row) for row in kept] == [("lee", None)]
-    engine.dispose()
 
 
 def test_0029_of_what_somebody_was_told_they_are_not_told_again(
     tmp_path: Path, url: str | None
 ) -> None:
-    where = make_url(url).set(drivername="postgresql+psycopg") if url else None
-    engine = create_engine(where or f"sqlite:///{tmp_path / 'old.db'}")
     at = bindparam("at", NOW, type_=Instant)
-    with engine.connect() as connection:
-        made(connection, "0023")
+    with old(tmp_path, url, "0023") as connection:
         for name, ends, warned in [("told", "2026-11-29", 7), ("new", "2027-11-29", None)]:
             connection.execute(
                 text("INSERT INTO accounts (channel, kind, title, shape, serial, expires_on, "
@@ -102,4 +104,3 @@ def test_0029_of_what_somebody_was_told_they_are_not_told_again(
         assert [tuple(row) for row in told] == [("told", "2026-11-29", 7)]
         kept = connection.execute(text("SELECT channel, expires_on FROM accounts ORDER BY channel"))
         assert [tuple(row) for row in kept] == [("new", "2027-11-29"), ("told", "2026-11-29")]
-    engine.dispose()
