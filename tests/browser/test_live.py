@@ -15,6 +15,7 @@ from broadcaster.ledger import Tx, people, posts, releases, schema
 from broadcaster.orders import Submitted
 from tests.browser.conftest import PHONE, Open
 from tests.browser.stage import Stage
+from tests.patience import PATIENCE
 
 PIO = "A. Reyes"
 RECORDS = "K. Lindqvist"
@@ -136,6 +137,36 @@ async def test_what_moves_while_the_page_is_fetched_is_not_missed(
     await asyncio.to_thread(stage.until, lambda tx: _all_posted(tx, submitted))
     posted.set()
     await expect(page.locator("#state .state.good")).to_have_count(3)
+
+
+async def test_a_note_that_is_being_typed_outlives_what_moves(stage: Stage, open_as: Open) -> None:
+    """Begun while the page's newest state was on its way here; and left for a moment."""
+    submitted = stage.submit(stage.report())
+    page = await open_as("Lt J. Park", f"/a/{submitted.request.id}", viewport=PHONE)
+    asked, typed = asyncio.Event(), asyncio.Event()
+
+    async def late(route: Route) -> None:
+        if route.request.headers.get("x-refresh"):
+            asked.set()
+            await typed.wait()
+        await route.continue_()
+
+    await page.route("**/a/*", late)
+    note = page.locator("#n-returned")
+    await page.get_by_text("Return", exact=True).first.click()
+    await page.locator("#acts").evaluate("(acts) => acts.setAttribute('data-old', '')")
+    await asyncio.to_thread(stage.write, lambda tx: tx.changed(f"request:{submitted.request.id}"))
+    await asyncio.wait_for(asked.wait(), PATIENCE)
+    await note.fill("Say which side of the street.")
+    async with page.expect_response(lambda answer: "x-refresh" in answer.request.headers):
+        typed.set()
+    await expect(note).to_be_focused()
+    await expect(page.locator("#acts")).to_have_attribute("data-old", "")  # still in their hands
+    await note.blur()
+    await expect(page.locator("#acts")).not_to_have_attribute("data-old", "")
+    await expect(note).to_have_value("Say which side of the street.")
+    await page.get_by_role("button", name="Return with this note").click()
+    await expect(page.locator("#state")).to_contain_text("Say which side of the street.")
 
 
 def _all_posted(tx: Tx, submitted: Submitted) -> bool | None:

@@ -63,8 +63,18 @@ function busy(piece) {
   return typing || (pressed && piece.contains(pressed)) || piece.querySelector("details[open] form");
 }
 
+/** Takes over what somebody typed and has not sent. @param {Element} old @param {Element} fresh */
+function keepTyped(old, fresh) {
+  for (const field of old.querySelectorAll("textarea[id], input[id]")) {
+    const { id, value, defaultValue } = /** @type {HTMLTextAreaElement} */ (field);
+    const twin = fresh.querySelector(`#${CSS.escape(id)}`);
+    if (value !== defaultValue && twin) /** @type {HTMLTextAreaElement} */ (twin).value = value;
+  }
+}
+
 /** @param {Element} old @param {Element} fresh */
 export function swap(old, fresh) {
+  keepTyped(old, fresh);
   const focused = old.contains(document.activeElement) ? document.activeElement : null;
   const address = focused?.getAttribute("href");
   for (const details of old.querySelectorAll("details[open][id]"))
@@ -84,11 +94,13 @@ export function swap(old, fresh) {
 }
 
 /** The newest state of this page's pieces. @param {Document} page @param {Iterable<string>} ids */
-export function show(page, ids) {
+function show(page, ids) {
   for (const id of ids) {
     const old = document.getElementById(id);
     const fresh = page.getElementById(id);
-    if (old && fresh && !old.isEqualNode(fresh)) swap(old, document.adoptNode(fresh));
+    if (!old || !fresh || old.isEqualNode(fresh)) continue;
+    if (busy(old)) due.add(id); // taken in hand while its newest state was on the way
+    else swap(old, document.adoptNode(fresh));
   }
   tick();
   document.dispatchEvent(new Event("shown"));
