@@ -28,7 +28,7 @@ def end_exercise(tx: Tx, person: Person) -> None:
                 tx, kept.request, RequestState.WITHDRAWN, "REAL INCIDENT: the exercise has ended."
             )
     tx.trace = None
-    stopped = releases.stop_unsent(tx)
+    stopped = releases.stop_all(tx)
     tx.record(Kind.EXERCISE_ENDED, actor=person.id, stopped=stopped)
 
 

@@ -606,7 +606,6 @@ def _let_go_on(tx: Tx, name: str) -> None:
     if (kept := channels.several(tx, [name]).get(name)) and kept.paused_by == ACTOR:
         channels.pause(tx, name, None, None)
         channels.try_now(tx, name)
-        posts.try_now(tx, name)
         tx.trace = None
         tx.record(Kind.CHANNEL_RESUMED, actor=ACTOR, channel=name)
 

@@ -286,8 +286,8 @@ class ReleaseView(Frozen):
 
     @property
     def can_be_stopped(self) -> bool:
-        """Whether a post of it may still begin."""
-        return self.stopped_at is None and any(post.state.unsent for post in self.posts)
+        """Whether a post of it may still begin, or be begun again."""
+        return self.stopped_at is None and not all(post.state.ended for post in self.posts)
 
 
 class RequestView(Frozen):

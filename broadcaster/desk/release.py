@@ -154,8 +154,8 @@ class View:
 
     @property
     def can_be_stopped(self) -> bool:
-        """Whether a post of it may still begin."""
-        return self.stopped_at is None and any(each.post.state.unsent for each in self.channels)
+        """Whether a post of it may still begin, or be begun again."""
+        return self.stopped_at is None and not all(each.post.state.ended for each in self.channels)
 
 
 def look(tx: Tx, release_id: str) -> View:

@@ -159,10 +159,15 @@ def pause(tx: Tx, name: str, by: str | None, why: str | None) -> bool:
 
 
 def try_now(tx: Tx, name: str) -> None:
-    """Ends the pause that a channel's failures, or its own word, have brought upon it."""
+    """Ends the pauses that a channel's failures, or its own word, have brought upon it.
+
+    And upon what waits there to be tried again.
+    """
     table = schema.channels
     tx.connection.execute(
-        update(table).where(table.c.name == name).values(failures=0, again_at=None, why=None)
+        update(table)
+        .where(table.c.name == name)
+        .values(failures=0, again_at=None, why=None, tried_now_at=tx.now)
     )
     tx.changed("channels", f"posts:{name}")
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DatabaseError
 from broadcaster.errors import Refusal
 
 #: The newest migration. Known here, so that Alembic is loaded only where there is work for it.
-HEAD = "0029"
+HEAD = "0030"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 

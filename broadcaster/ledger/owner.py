@@ -197,8 +197,8 @@ def _rights(connection: Connection, roles: Roles) -> list[str]:
         f"GRANT INSERT (seal, fallback_id, challenge, at) ON fallback_answers TO {desk}",
         f"GRANT UPDATE (progress, opened_at) ON calls TO {desk}",  # what came of a call
         f"GRANT UPDATE (stopped_at) ON releases TO {desk}",  # it can only keep posts back
-        f"GRANT UPDATE (paused_by, paused_at, paused_why, failures, again_at, why) ON channels "
-        f"TO {desk}",  # when a channel is asked, never what it is sent
+        "GRANT UPDATE (paused_by, paused_at, paused_why, failures, again_at, why, tried_now_at) "
+        f"ON channels TO {desk}",  # when a channel is asked, never what it is sent
         f"GRANT UPDATE (confirmed_by, confirmed_at) ON clock_steps TO {desk}",
         # The duty chief is the Chief's to name, where the command line runs: never the desk's.
         f"GRANT UPDATE (ended_at, ended_by) ON delegations TO {desk}",

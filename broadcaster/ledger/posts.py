@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Row, and_, bindparam, exists, func, insert, or_, select, update
+from sqlalchemy import Row, and_, bindparam, case, exists, func, insert, or_, select, update
 
 from broadcaster.delivery import InDoubt, Post, PostState, Receipt
 from broadcaster.incident import Handling
@@ -162,13 +162,17 @@ def first_due(tx: Tx, channels: Collection[str]) -> Dues:
     """The posts to try, and those to look for, now on these channels.
 
     In order within an incident and channel: a post waits for the one before it, unless that waits
-    for a person (held), or nobody knows of it (in doubt).
+    for a person (held), or nobody knows of it (in doubt). What waited to be tried again when a
+    person let its channel go on waits no longer.
     """
-    table, about = schema.posts.c, schema.incidents.c
+    table, about, on = schema.posts.c, schema.incidents.c, schema.channels.c
+    let_go = and_(table.state == str(PostState.WAITING), table.since < on.tried_now_at,
+                  table.next_look > on.tried_now_at)  # fmt: skip
+    look = case((let_go, on.tried_now_at), else_=table.next_look)
     rows = tx.connection.execute(
-        select(table.channel, table.incident_id, table.id, table.state, table.next_look,
-               about.handling)
+        select(table.channel, table.incident_id, table.id, table.state, look, about.handling)
         .join(schema.incidents, about.id == table.incident_id)
+        .outerjoin(schema.channels, on.name == table.channel)
         .where(
             table.channel.in_(channels),
             or_(table.state.in_(_GOES_ON),
@@ -276,19 +280,6 @@ def look_again(tx: Tx) -> int:
         tx.trace = post.trace
         outbox.post_planned(tx, post_id, post.incident_id, channel)
     return len(rows)
-
-
-def try_now(tx: Tx, channel: str) -> None:
-    """Ends the pauses of what waits to be tried again on a channel."""
-    table = schema.posts.c
-    tx.connection.execute(
-        update(schema.posts)
-        .where(
-            table.channel == channel, table.state == str(PostState.WAITING),
-            table.next_look > tx.now,
-        )
-        .values(next_look=tx.now)
-    )  # fmt: skip
 
 
 def of_stopped(tx: Tx) -> int:

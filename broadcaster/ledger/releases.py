@@ -51,11 +51,11 @@ def get(tx: Tx, release_id: str) -> AnyRelease | None:
     return _first(tx, schema.releases.c.id == release_id)
 
 
-def stop_unsent(tx: Tx) -> list[str]:
-    """Stops every release of which something has not begun to be sent; answers which."""
+def stop_all(tx: Tx) -> list[str]:
+    """Stops every release of which a post may still begin, or be begun again; answers which."""
     post, table = schema.posts.c, schema.releases.c
     waiting = select(post.release_id).where(
-        post.state.in_([str(state) for state in PostState if state.unsent])
+        post.state.in_([str(state) for state in PostState if not state.ended])
     )
     found = tx.connection.execute(
         select(table.id).where(table.stopped_at.is_(None), table.id.in_(waiting)).order_by(table.id)

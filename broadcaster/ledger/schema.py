@@ -807,6 +807,7 @@ channels = Table(
     Column("paused_why", Text),
     Column("proved_at", Instant),
     Column("sends_again_by", Text),
+    Column("tried_now_at", Instant),  # what waited then to be tried again waits no longer
 )
 
 #: When the ledger's clock was found to have been set, by how much, and who said that it is right.

@@ -563,6 +563,28 @@ async def test_a_channel_that_is_paused_is_sent_nothing_until_it_goes_on(
 
 
 @pytest.mark.usefixtures("renewed_often")
+async def test_what_waits_for_long_is_tried_at_once_when_a_person_lets_its_channel_go_on(
+    story: Story, tmp_path: Path
+) -> None:
+    """And once: what fails then waits as ever."""
+    _, planned = await story.released(await story.reported(), channels=[HOOK])
+    answers = Answers(ends=[TryLater("Busy (429).", after=timedelta(minutes=9))] * 2)
+    async with delivering(story, tmp_path, HOOK.name, answers=answers):
+        for sent in (1, 2):
+            await until("it waits", lambda sent=sent: waits_after(story, planned[HOOK.name], sent))
+            story.clock.move(seconds=5)
+            await looked_twice(story)
+            assert answers.sent == sent
+            await story.ledger.write(lambda tx: resume_channel(tx, HOOK.name, story.pio))
+        assert await ended(story, planned[HOOK.name]) is PostState.POSTED
+
+
+async def waits_after(story: Story, post: Kept, attempts: int) -> bool:
+    now = await kept(story, post)
+    return (now.state, now.attempts) == (PostState.WAITING, attempts)
+
+
+@pytest.mark.usefixtures("renewed_often")
 async def test_a_channel_that_knows_our_credential_no_more_is_left_alone_until_a_person_mends_it(
     story: Story, tmp_path: Path
 ) -> None:
@@ -607,6 +629,7 @@ async def test_another_credential_lets_a_channel_go_on_that_was_paused_for_want_
     answers = Answers(ends=[LockedOut("It does not know our token (401).")])
     async with delivering(story, tmp_path, HOOK.name, answers=answers) as (_, worker):
         await until("it is paused", lambda: told(story, Kind.CHANNEL_PAUSED))
+        story.clock.move(seconds=1)
         await worker.exchange(HOOK.name, Answers())
         assert await ended(story, first[HOOK.name]) is PostState.POSTED
         await story.ledger.write(lambda tx: pause_channel(tx, HOOK.name, "By hand.", story.pio))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestClient
+from sqlalchemy import update
 
 from broadcaster import anchors
 from broadcaster.approval import AnyRelease, RequestState
@@ -19,7 +20,7 @@ from broadcaster.desk.story import STATUS_WORDS, WORDS
 from broadcaster.errors import Refusal
 from broadcaster.incident import Status
 from broadcaster.intake.eido_types import TYPES
-from broadcaster.ledger import Ledger, people, problems, records
+from broadcaster.ledger import Ledger, people, problems, records, schema
 from broadcaster.record import CHAIN_TAG, Anchor, Kind, salted_digest
 from broadcaster.settings import Settings
 from broadcaster.type_names import NAMES, type_in_words
@@ -85,6 +86,22 @@ async def test_a_release_says_who_when_where_and_what_next(
     ):  # fmt: skip
         assert words in text
     assert (await client.get("/releases/none", headers=scene.PAGE)).status == 404
+
+
+@pytest.mark.parametrize(("state", "offered"), [
+    (PostState.PLANNED, True), (PostState.SENDING, True), (PostState.IN_DOUBT, True),
+    (PostState.HELD, True), (PostState.POSTED, False), (PostState.EXPIRED, False),
+])  # fmt: skip
+async def test_stop_is_offered_while_anything_may_be_sent_or_sent_again(
+    client: TestClient, ledger: Ledger, released: AnyRelease, persons: scene.Persons,
+    state: PostState, offered: bool,
+) -> None:  # fmt: skip
+    await scene.sign_in(client, persons.pio)
+    await ledger.write(
+        lambda tx: tx.connection.execute(update(schema.posts).values(state=str(state)))
+    )
+    text = await (await client.get(f"/releases/{released.id}", headers=scene.PAGE)).text()
+    assert ("Stop EXERCISE" in text) is offered
 
 
 # --- Record -----------------------------------------------------------------------------------

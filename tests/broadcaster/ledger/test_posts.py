@@ -19,6 +19,7 @@ from sqlalchemy import text
 from broadcaster.approval import AnyRelease
 from broadcaster.delivery import PostState, Receipt
 from broadcaster.errors import Refusal
+from broadcaster.exercise import end_exercise
 from broadcaster.ledger import (
     attempts,
     leases,
@@ -648,6 +649,17 @@ async def test_a_stop_leaves_alone_what_is_being_sent_and_what_is_out(story: Sto
     assert (await kept(story, post)).state is PostState.SENDING
     await closed(story, opened, lease, POSTED, "receipt", RECEIPT)
     assert (await kept(story, post)).state is PostState.POSTED
+
+
+async def test_what_is_on_its_way_as_an_exercise_ends_is_not_tried_again(story: Story) -> None:
+    release, planned = await story.released(await story.reported(), channels=(PAGE,))
+    post, lease = planned[PAGE.name], await leased(story)
+    opened = await attempted(story, post, lease)
+    await story.ledger.write(lambda tx: end_exercise(tx, story.pio))
+    assert await story.ledger.read(lambda tx: releases.stopped_at(tx, release.id))
+    await closed(story, opened, lease, waiting(story, 0), "TryLater")
+    then = await attempted(story, post, lease)
+    assert isinstance(then, Next) and then.state is PostState.STOPPED
 
 
 async def test_who_may_not_stop_and_what_is_no_release(story: Story) -> None:
