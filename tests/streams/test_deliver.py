@@ -579,7 +579,7 @@ async def test_what_waits_for_long_is_tried_at_once_when_a_person_lets_its_chann
         assert await ended(story, planned[HOOK.name]) is PostState.POSTED
 
 
-async def waits_after(story: Story, post: Kept, attempts: int) -> bool:
+async def waits_after(story: Story, post: posts.Kept, attempts: int) -> bool:
     now = await kept(story, post)
     return (now.state, now.attempts) == (PostState.WAITING, attempts)
 
