@@ -542,7 +542,7 @@ def ask_to_keep(tx: Tx, release_id: str, person: Person) -> ApprovalRequest:
     exercises.require_running(tx)
     found, incident, revision = _held_release(tx, release_id)
     changes = lapses_by(revision, facts_of(incident))
-    held = any(post.state is PostState.HELD for post in posts.of_release(tx, release_id))
+    held = attempts.held_to_go(tx, posts.of_release(tx, release_id))
     if not held or releases.stopped_at(tx, release_id) or is_over(changes):
         raise Refusal(
             "nothing_to_keep", "Nothing is held of this release that the Commander could let go.",

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from broadcaster.delivery import PostState
 from broadcaster.incident import Fact, Incident
-from broadcaster.ledger import Tx, approvals, incidents, posts, releases
+from broadcaster.ledger import Tx, approvals, attempts, incidents, posts, releases
 from broadcaster.orders import facts_of
 from broadcaster.type_names import type_in_words
 from broadcaster.update import Change, is_over, lapses_by
@@ -78,7 +78,7 @@ def old_words(tx: Tx, kept: incidents.Kept) -> tuple[OldWords, ...]:
             release_id=release.id, number=revision.number, changed=told(changes, kept.incident),
             out=_on([each for each in planned if each.state.out]),
             held=_on([each for each in planned if each.state is PostState.HELD and not stopped]),
-            may_be_kept=not is_over(changes),
+            may_be_kept=not is_over(changes) and bool(attempts.held_to_go(tx, planned)),
         ))  # fmt: skip
     return tuple(each for each in found if each.out or each.held)
 

@@ -461,6 +461,13 @@ def superseded(tx: Tx, several: Sequence[Kept]) -> set[str]:
     return {post.id for post in several if post.replaced_by} | _overtaken(tx, several)
 
 
+def held_to_go(tx: Tx, several: Sequence[Kept]) -> list[Kept]:
+    """Those of posts that are held and would be sent if they were let go."""
+    held = [post for post in several if post.state is PostState.HELD]
+    over = superseded(tx, held)
+    return [post for post in held if post.id not in over]
+
+
 def _overtaken(tx: Tx, several: Sequence[Kept]) -> set[str]:
     """Posts after which a later one of their incident was tried on their channel, or was not since
     they, which it was to put right, were not there."""

@@ -297,6 +297,16 @@ async def test_when_there_is_nothing_to_keep(story: Story) -> None:
     assert refusal.value.code == "not_your_act"
 
 
+async def test_what_a_later_update_has_overtaken_is_not_kept(story: Story) -> None:
+    incident = await story.reported()
+    release, _ = await story.released(incident, channels=(PAGE,))
+    await moved(story)
+    later, _ = await story.released(incident, "It is at Elm St.", channels=(PAGE,))
+    assert isinstance(await attempted(story, later.id), Opened)
+    assert await states(story, release.id) == {PostState.HELD}
+    assert await refused(story, release.id) == "nothing_to_keep"
+
+
 async def test_a_stop_ends_what_is_held(story: Story) -> None:
     incident = await story.reported()
     release, _ = await story.released(incident)
