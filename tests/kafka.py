@@ -25,15 +25,13 @@ from aiokafka.errors import KafkaError
 
 from streams.broker import Broker
 from streams.embedded import HOST, free_port, spawn
+from tests.patience import PATIENCE
 
 FETCHED = Path(__file__).resolve().parents[1] / ".kafka"
 
 #: The classes of a node as they lie in memory; the first that ends in order leaves it here. With
 #: it one starts in 1.4 s instead of 2.0 s, and takes half the processor time (measured).
 ARCHIVE = FETCHED / "classes.jsa"
-
-#: Seconds that a cluster gets to start on a busy machine.
-STARTS_WITHIN = 60.0
 
 
 @dataclass
@@ -98,7 +96,7 @@ class Node:
 
     def _wait(self) -> None:
         assert self._process is not None
-        self._process.wait(timeout=60)
+        self._process.wait(timeout=PATIENCE)
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ class Cluster:
         """The node that the brokers' answers call by this number."""
         return next(node for node in self.nodes if node.number == number)
 
-    async def ready(self, deadline: float = STARTS_WITHIN) -> None:
+    async def ready(self, deadline: float = PATIENCE) -> None:
         """Returns once the cluster knows of every node that runs, and of no other."""
         wanted = {node.number for node in self.nodes if node.running}
         try:
@@ -173,7 +171,8 @@ def cluster(
             runner.run(made.ready())
         yield made
         if not ARCHIVE.exists():
-            made.nodes[0].stop()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # on a busy machine: another will
+                made.nodes[0].stop()
     finally:
         for node in made.nodes:
             if node.running:

@@ -45,7 +45,7 @@ async def test_from_a_file_to_the_public_page(stage: Stage, open_as: Open) -> No
     page = await open_as(PIO, f"/incidents/{incident}")
     await page.get_by_label("Where", exact=True).fill("Pierson Blvd, Cactus to Palm")
     await add(page)
-    assert page.url.endswith(f"/incidents/{incident}")
+    await expect(page).to_have_url(f"{stage.address}/incidents/{incident}")
     await expect(page.get_by_label("Where", exact=True)).to_have_value(
         "Pierson Blvd, Cactus to Palm"
     )
