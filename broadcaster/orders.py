@@ -31,7 +31,6 @@ from broadcaster.approval import (
 from broadcaster.authority import Authority, Content, content_of
 from broadcaster.authority import objection as authority_objection
 from broadcaster.channel import AnyChannel
-from broadcaster.delivery import PostState
 from broadcaster.devices import count_failure
 from broadcaster.errors import Kind as Sort
 from broadcaster.errors import Refusal
