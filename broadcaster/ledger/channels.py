@@ -159,10 +159,7 @@ def pause(tx: Tx, name: str, by: str | None, why: str | None) -> bool:
 
 
 def try_now(tx: Tx, name: str) -> None:
-    """Ends the pauses that a channel's failures, or its own word, have brought upon it.
-
-    And upon what waits there to be tried again.
-    """
+    """Ends the pauses that failures, or its own word, have brought upon a channel and its posts."""
     table = schema.channels
     tx.connection.execute(
         update(table)
