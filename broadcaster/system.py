@@ -24,7 +24,6 @@ from broadcaster import bootstrap, control, posting
 from broadcaster.beside import Beside
 from broadcaster.clock import SystemClock
 from broadcaster.commands import Here, take_anchor
-from broadcaster.desk.app import make_app
 from broadcaster.desk.deps import Flow
 from broadcaster.errors import Kind as ErrorKind
 from broadcaster.errors import LedgerAway, Refusal
@@ -229,6 +228,8 @@ def _application(here: Here, share: Share) -> control.Application:
     """The desk; or for a worker what answers its health alone."""
     if not share.desk:
         return control.bare()
+    from broadcaster.desk.app import make_app  # a worker starts a tenth sooner without its pages
+
     assert here.address is not None, "it listens"
     return make_app(bootstrap.desk(
         here.settings, here.ledger, here.address, lambda: _flow(here), here.channels
