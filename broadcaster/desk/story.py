@@ -64,6 +64,8 @@ class _Line(dict[str, str]):
         self.names, self.channels = names, channels
         for field, value in body["public"].items():
             self[field] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        if "code" in self:
+            self["code"] = self["code"].replace("_", " ")  # a refusal's, which programs read
 
     def __missing__(self, field: str) -> str:
         return ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from playwright.async_api import Page, expect
 
@@ -83,3 +85,12 @@ async def test_the_pio_sends_it_again_with_the_new_facts(stage: Stage, open_as: 
     await expect(page.locator("#standing")).to_contain_text("waits for")
     [newest, _] = stage.read(lambda tx: approvals.revisions_of(tx, incident))
     assert newest.area == NEW and newest.update_id == submitted.revision.update_id
+
+
+async def test_no_time_is_left_of_what_is_over(stage: Stage, open_as: Open) -> None:
+    submitted = stage.submit(stage.report())
+    page = await open_as(COMMANDER, f"/a/{submitted.request.id}", viewport=PHONE)
+    await expect(page.locator("#asked")).to_contain_text("You have")
+    await asyncio.to_thread(stage.run_out, submitted.request.id)
+    await expect(page.locator("#state")).to_contain_text("Expired")
+    await expect(page.locator("#asked")).not_to_contain_text("You have")

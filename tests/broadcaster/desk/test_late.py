@@ -58,3 +58,6 @@ async def test_not_asked_again_every_page_says_that_somebody_decided(
             assert "not released" in seen and "Nobody decided" not in seen, path
         if path != "/":
             assert 'id="ask-again"' in await page_of(client, persons.pio, path), path
+    assert "Not released: gate late" in await shown(
+        client, persons.pio, f"/incidents/{incident.incident.id}"
+    )
