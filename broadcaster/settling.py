@@ -158,9 +158,8 @@ def resume_channel(tx: Tx, name: str, by: Person | str) -> None:
 
 
 def _go_on(tx: Tx, name: str, actor: str, incident_id: str | None = None) -> None:
-    if not channels.pause(tx, name, None, None):
+    if not channels.go_on(tx, name):
         _no_such_channel(name)
-    channels.try_now(tx, name)
     tx.record(Kind.CHANNEL_RESUMED, actor=actor, incident_id=incident_id, channel=name)
 
 

@@ -604,8 +604,7 @@ def _take(tx: Tx, names: Collection[str], holder: str) -> dict[str, Lease]:
 def _let_go_on(tx: Tx, name: str) -> None:
     """Lets a channel go on that was paused because it did not know our credential."""
     if (kept := channels.several(tx, [name]).get(name)) and kept.paused_by == ACTOR:
-        channels.pause(tx, name, None, None)
-        channels.try_now(tx, name)
+        channels.go_on(tx, name)
         tx.trace = None
         tx.record(Kind.CHANNEL_RESUMED, actor=ACTOR, channel=name)
 

@@ -155,13 +155,12 @@ def _on_paused_channels(tx: Tx, ids: Sequence[str]) -> list[str]:
     if not paused:
         return []
     table, owed = schema.posts.c, schema.errands.c
-    unended = [str(state) for state in PostState if not state.ended]
     takes_down = exists().where(
         owed.post_id == table.id, owed.errand == str(Errand.RETRACT), owed.due_at.is_not(None)
     )
     query = select(table.incident_id).where(
         table.incident_id.in_(ids), table.channel.in_(paused),
-        or_(table.state.in_(unended), takes_down),
+        or_(table.state.in_(posts.UNENDED), takes_down),
     )  # fmt: skip
     return list(tx.connection.execute(query.distinct()).scalars())
 

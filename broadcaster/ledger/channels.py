@@ -146,27 +146,27 @@ def overview(tx: Tx, known: Collection[str] = ()) -> list[Overview]:
             for name in sorted({*known, *fares, *waits})]  # fmt: skip
 
 
-def pause(tx: Tx, name: str, by: str | None, why: str | None) -> bool:
-    """Has nothing sent on a channel, or no longer; answers whether there is such a channel."""
+def pause(tx: Tx, name: str, by: str, why: str) -> bool:
+    """Has nothing sent on a channel; answers whether there is such a channel."""
+    return _order(tx, name, {"paused_by": by, "paused_at": tx.now, "paused_why": why})
+
+
+def go_on(tx: Tx, name: str) -> bool:
+    """Ends every pause of a channel and its posts, whoever or whatever has brought it upon them.
+
+    Answers whether there is such a channel.
+    """
+    return _order(tx, name, {
+        "paused_by": None, "paused_at": None, "paused_why": None,
+        "failures": 0, "again_at": None, "why": None, "tried_now_at": tx.now,
+    })  # fmt: skip
+
+
+def _order(tx: Tx, name: str, values: Mapping[str, Any]) -> bool:
     table = schema.channels
-    found = tx.connection.execute(
-        update(table)
-        .where(table.c.name == name)
-        .values(paused_by=by, paused_at=tx.now if by else None, paused_why=why)
-    ).rowcount
+    found = tx.connection.execute(update(table).where(table.c.name == name).values(values)).rowcount
     tx.changed("channels", f"posts:{name}")
     return bool(found)
-
-
-def try_now(tx: Tx, name: str) -> None:
-    """Ends the pauses that failures, or its own word, have brought upon a channel and its posts."""
-    table = schema.channels
-    tx.connection.execute(
-        update(table)
-        .where(table.c.name == name)
-        .values(failures=0, again_at=None, why=None, tried_now_at=tx.now)
-    )
-    tx.changed("channels", f"posts:{name}")
 
 
 def send_again(tx: Tx, name: str, by: str | None) -> bool:

@@ -21,8 +21,8 @@ from broadcaster.world import W
 LOOK_AGAIN = timedelta(seconds=5)
 
 _UNSENT = [str(state) for state in PostState if state.unsent]
-_UNFINISHED = [str(state) for state in PostState if not state.ended]
-_NOT_WELL = [*_UNFINISHED, str(PostState.REFUSED)]
+UNENDED = [str(state) for state in PostState if not state.ended]
+_NOT_WELL = [*UNENDED, str(PostState.REFUSED)]
 _GOES_ON = [str(state) for state in (PostState.PLANNED, PostState.WAITING, PostState.SENDING)]
 
 
@@ -127,7 +127,7 @@ def replace(
     if old_release_ids:
         tx.connection.execute(
             update(schema.posts)
-            .where(table.release_id.in_(old_release_ids), table.state.in_(_UNFINISHED))
+            .where(table.release_id.in_(old_release_ids), table.state.in_(UNENDED))
             .values(replaced_by=by_release_id)
         )
         tx.connection.execute(

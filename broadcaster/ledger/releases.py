@@ -8,8 +8,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import func, insert, select, update
 
 from broadcaster.approval import AnyRelease, Release
-from broadcaster.delivery import PostState
-from broadcaster.ledger import schema
+from broadcaster.ledger import posts, schema
 from broadcaster.ledger.tx import Tx
 from broadcaster.update import Revision
 from broadcaster.world import W
@@ -54,9 +53,7 @@ def get(tx: Tx, release_id: str) -> AnyRelease | None:
 def stop_all(tx: Tx) -> list[str]:
     """Stops every release of which a post may still begin, or be begun again; answers which."""
     post, table = schema.posts.c, schema.releases.c
-    waiting = select(post.release_id).where(
-        post.state.in_([str(state) for state in PostState if not state.ended])
-    )
+    waiting = select(post.release_id).where(post.state.in_(posts.UNENDED))
     found = tx.connection.execute(
         select(table.id).where(table.stopped_at.is_(None), table.id.in_(waiting)).order_by(table.id)
     )

@@ -63,9 +63,11 @@ function busy(piece) {
   return typing || (pressed && piece.contains(pressed)) || piece.querySelector("details[open] form");
 }
 
+const TYPED = "textarea[id], input[id]:not([type=checkbox], [type=radio], [type=file])";
+
 /** Takes over what somebody typed and has not sent. @param {Element} old @param {Element} fresh */
 function keepTyped(old, fresh) {
-  for (const field of old.querySelectorAll("textarea[id], input[id]")) {
+  for (const field of old.querySelectorAll(TYPED)) {
     const { id, value, defaultValue } = /** @type {HTMLTextAreaElement} */ (field);
     const twin = fresh.querySelector(`#${CSS.escape(id)}`);
     if (value !== defaultValue && twin) /** @type {HTMLTextAreaElement} */ (twin).value = value;
